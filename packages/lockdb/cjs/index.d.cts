@@ -1,0 +1,2 @@
+import LockDB = require("../dist/index.js");
+export = LockDB;

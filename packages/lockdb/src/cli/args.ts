@@ -1,0 +1,120 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { durationMs, lockNameProblem, serviceIdProblem } from "../protocol/index.js";
+import { UsageError, type Voice } from "./exit.js";
+
+/** Flags that every command which talks to a server has. */
+export interface ServerFlags {
+  readonly serviceId?: string;
+  readonly apiKey?: string;
+  readonly serverUrl?: string;
+  readonly json?: boolean;
+}
+
+/**
+ * Makes `-i=reports` what commander reads as `-i reports`. Only up to the first `--`: what follows belongs to others.
+ */
+export function readableArgv(argv: readonly string[]): string[] {
+  const end = argv.indexOf("--");
+  return argv.map((arg, at) => (end >= 0 && at >= end ? arg : arg.replace(/^-([iaswul])=(.*)$/s, "-$1$2")));
+}
+
+/** Whether `--json` is asked for, before anything is parsed: also a wrong flag is reported in that form. */
+export function wantsJson(argv: readonly string[]): boolean {
+  const end = argv.indexOf("--");
+  return argv.slice(0, end >= 0 ? end : argv.length).includes("--json");
+}
+
+/** Adds `-i`, `-a`, `-s` and `--json`. */
+export function addServerFlags(command: Command): Command {
+  return command
+    .addOption(
+      new Option("-i, --service-id <id>", "service that the locks belong to").env("LOCKDB_SERVICE_ID"),
+    )
+    .addOption(
+      new Option("-a, --api-key <key>", "API key; the variable is safer: others can see command lines").env(
+        "LOCKDB_API_KEY",
+      ),
+    )
+    .addOption(
+      new Option(
+        "-s, --server-url <url>",
+        "server, or several with commas (default: http://127.0.0.1:5625)",
+      ).env("LOCKDB_SERVER_URL"),
+    )
+    .option("--json", "print one JSON object a line, errors too");
+}
+
+/** The service, which every command but `ping` needs. An empty variable is an unset one. */
+export function serviceIdOf({ serviceId }: ServerFlags, otherwise?: string): string {
+  const id = serviceId || otherwise;
+  if (id === undefined) throw new UsageError("No service id. Say -i <id>, or set LOCKDB_SERVICE_ID.");
+  const problem = serviceIdProblem(id);
+  if (problem !== null) throw new UsageError(`-i: ${problem}`);
+  return id;
+}
+
+/** `NAME[,NAME…]`. */
+export function namesOf(text: string): readonly string[] {
+  const names = text.split(",");
+  for (const name of names) {
+    const problem = lockNameProblem(name);
+    if (problem !== null) throw new UsageError(problem);
+  }
+  return names;
+}
+
+/** `-w`: milliseconds, or a duration with its unit. */
+export function waitMs(text: string): number {
+  return durationOf(
+    /^\d+$/.test(text) ? Number(text) : text,
+    'Say milliseconds, or a duration such as "30s".',
+  );
+}
+
+/** `-w` where one may wait for ever. */
+export function waitMsOrForever(text: string): number | "forever" {
+  if (text === "forever") return text;
+  return durationOf(
+    /^\d+$/.test(text) ? Number(text) : text,
+    'Say milliseconds, a duration such as "30s", or "forever".',
+  );
+}
+
+/** `-l`: seconds, or a duration with its unit. */
+export function expirationSeconds(text: string): number {
+  const hint = 'Say seconds, or a duration such as "5m".';
+  const ms = durationOf(/^\d+$/.test(text) ? Number(text) * 1_000 : text, hint);
+  if (ms === 0) throw new InvalidArgumentError("It must be more than 0.");
+  return ms / 1_000;
+}
+
+/** A duration that says its unit. */
+export function duration(text: string): number {
+  return durationOf(text, 'Say a duration with its unit, such as "30s" or "5m".');
+}
+
+/** A client, which connects at its first request. Loaded here: help and usage errors do without. */
+export async function openClient(
+  flags: ServerFlags & { readonly lease?: number },
+  service = serviceIdOf(flags),
+) {
+  const { LockDB, UnauthorizedError } = await import("../index.js");
+  if (!flags.apiKey) throw new UnauthorizedError("No API key. Set LOCKDB_API_KEY, or say -a <key>.");
+  return new LockDB(service, {
+    apiKey: flags.apiKey,
+    ...(flags.serverUrl ? { serverUrl: flags.serverUrl } : {}),
+    ...(flags.lease === undefined ? {} : { lease: flags.lease }),
+  });
+}
+
+export function voiceOf(command: string, { json = false }: ServerFlags): Voice {
+  return { prefix: `lockdb ${command}`, json };
+}
+
+function durationOf(value: string | number, hint: string): number {
+  try {
+    return durationMs(value);
+  } catch {
+    throw new InvalidArgumentError(hint);
+  }
+}

@@ -1,0 +1,117 @@
+import { type Command, Option } from "commander";
+import type { LockDB } from "../index.js";
+import { addServerFlags, expirationSeconds, namesOf, openClient, type ServerFlags, waitMs } from "./args.js";
+import { unlessInterrupted } from "./signals.js";
+
+interface LockFlags extends ServerFlags {
+  readonly waitTimeoutInMs?: number;
+  readonly unlockWebhookUrl?: string;
+  readonly lockExpirationInS?: number;
+}
+
+const NAMES_DOC = "lock name, or several with commas between";
+
+/** `lock`, `unlock` and `check`: the commands of the original (C6). */
+export function addLockCommands(program: Command): void {
+  const lock = program
+    .command("lock")
+    .summary("lock a name until it is unlocked or expires")
+    .description(
+      "Locks a name and prints true. The lock outlives this command: it is held until `lockdb unlock`,\n" +
+        "by anyone in the service, or until it expires. To hold a lock while a command runs, see `lockdb run`.",
+    )
+    .argument("<names>", NAMES_DOC)
+    .option(
+      "-w, --wait-timeout-in-ms <time>",
+      'how long to wait: ms, or such as "30s" (default: 30s)',
+      waitMs,
+    )
+    .option(
+      "-l, --lock-expiration-in-s <time>",
+      'how long to hold it: seconds, or such as "5m" (default: 300)',
+      expirationSeconds,
+    )
+    .option("-u, --unlock-webhook-url <url>", "URL to call when it is unlocked; not supported yet: refused");
+  addServerFlags(lock)
+    .addHelpText(
+      "after",
+      `
+Not free in time: names TimeoutError and the holder on standard error, and exits 1.
+
+Examples:
+  lockdb lock report -w 10s -l 2m && make-report; lockdb unlock report
+  lockdb lock seat/12,seat/13 --json`,
+    )
+    .action((names: string, flags: LockFlags) =>
+      print("lock", names, flags, (client, list) =>
+        client.lock(list, {
+          ...waitOf(flags),
+          ...(flags.lockExpirationInS === undefined
+            ? {}
+            : { lockExpirationInSeconds: flags.lockExpirationInS }),
+          ...(flags.unlockWebhookUrl === undefined ? {} : { unlockWebhookUrl: flags.unlockWebhookUrl }),
+        }),
+      ),
+    );
+
+  const unlock = program
+    .command("unlock")
+    .summary("unlock a name")
+    .description(
+      "Unlocks a name that `lockdb lock` locked, from anywhere. Prints true, or false if it was not locked.",
+    )
+    .argument("<names>", NAMES_DOC)
+    .option("-w, --wait-timeout-in-ms <time>", 'how long to try: ms, or such as "5s" (default: 5s)', waitMs);
+  addServerFlags(withoutUse(unlock))
+    .addHelpText(
+      "after",
+      "\nOf several names: true if any was locked. Exits 0 whether it prints true or false.",
+    )
+    .action((names: string, flags: LockFlags) =>
+      print("unlock", names, flags, (client, list) => client.unlock(list, waitOf(flags))),
+    );
+
+  const check = program
+    .command("check")
+    .summary("tell whether a name is locked")
+    .description(
+      "Prints true if somebody holds the lock, and else false. The answer may be old when you read it.",
+    )
+    .argument("<names>", NAMES_DOC)
+    .option("-w, --wait-timeout-in-ms <time>", 'how long to try: ms, or such as "5s" (default: 5s)', waitMs);
+  addServerFlags(withoutUse(check))
+    .addHelpText(
+      "after",
+      "\nOf several names: true if any is locked. Exits 0 whether it prints true or false.",
+    )
+    .action((names: string, flags: LockFlags) =>
+      print("check", names, flags, (client, list) => client.check(list, waitOf(flags))),
+    );
+}
+
+/** The original takes its flags with every command, also where they mean nothing. */
+function withoutUse(command: Command): Command {
+  return command
+    .addOption(new Option("-l, --lock-expiration-in-s <time>").argParser(expirationSeconds).hideHelp())
+    .addOption(new Option("-u, --unlock-webhook-url <url>").hideHelp());
+}
+
+function waitOf({ waitTimeoutInMs }: LockFlags): { waitTimeoutInMs?: number } {
+  return waitTimeoutInMs === undefined ? {} : { waitTimeoutInMs };
+}
+
+async function print(
+  command: "lock" | "unlock" | "check",
+  text: string,
+  flags: LockFlags,
+  call: (client: LockDB, names: readonly string[]) => Promise<boolean>,
+): Promise<void> {
+  const names = namesOf(text);
+  const client = await openClient(flags);
+  try {
+    const value = await unlessInterrupted(call(client, names));
+    process.stdout.write(flags.json ? `${JSON.stringify({ [command]: value, names })}\n` : `${value}\n`);
+  } finally {
+    await client.close();
+  }
+}

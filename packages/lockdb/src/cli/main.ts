@@ -1,0 +1,78 @@
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { readableArgv, wantsJson } from "./args.js";
+import { EXIT, EXIT_HELP, fail, UsageError, type Voice } from "./exit.js";
+import { addLockCommands } from "./lock.js";
+import { addPingCommand } from "./ping.js";
+import { addRunCommand } from "./run.js";
+
+/**
+ * Runs the command line. Sets the exit code, and does not reject.
+ * @param given the arguments after `lockdb`
+ */
+export async function run(given: readonly string[]): Promise<void> {
+  // Whoever read our output may have gone (`| head`). That is no reason to drop a lock.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+  const argv = readableArgv(given);
+  let voice: Voice = { prefix: "lockdb", json: wantsJson(argv) };
+  try {
+    const { program, args } = await programFor(argv);
+    const command = program.commands.find((known) => known.name() === args[0])?.name();
+    if (command !== undefined) voice = { ...voice, prefix: `lockdb ${command}` };
+    await program.parseAsync(args, { from: "user" });
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === EXIT.ok) return;
+    fail(error instanceof CommanderError ? usageError(error, voice) : error, voice);
+  }
+}
+
+/** The commands, and the arguments that are theirs: what `run` is to run is cut off. */
+async function programFor(argv: readonly string[]): Promise<{ program: Command; args: readonly string[] }> {
+  const end = argv[0] === "run" ? argv.indexOf("--") : -1;
+  const args = end >= 0 ? argv.slice(0, end) : argv[0] === "help" ? [...argv.slice(1, 2), "--help"] : argv;
+  const program = new Command("lockdb")
+    .description("Named locks for services, scripts and cron jobs.")
+    .usage("<command> [options]")
+    .version(versionText(), "-V, --version", "print the version")
+    .helpOption("-h, --help", "show help; also: lockdb <command> --help")
+    .helpCommand(false)
+    .configureHelp({ helpWidth: 110 })
+    .configureOutput({ outputError: () => {} })
+    .exitOverride()
+    .addHelpText("after", MAIN_HELP);
+  // Its flags are the server's own table, and the server is big: loaded for this command only.
+  const { addServeCommand, loadServer } = await import("./serve.js");
+  addServeCommand(program, args[0] === "serve" ? await loadServer() : null);
+  addRunCommand(program, end >= 0 ? argv.slice(end + 1) : []);
+  addLockCommands(program);
+  addPingCommand(program);
+  for (const command of program.commands) command.helpOption("-h, --help", "show this help");
+  return { program, args };
+}
+
+const MAIN_HELP = `
+Environment:
+  LOCKDB_SERVICE_ID   service that the locks belong to, such as reports
+  LOCKDB_API_KEY      API key, as \`lockdb serve\` prints it at its first start
+  LOCKDB_SERVER_URL   server (default: http://127.0.0.1:5625)
+
+${EXIT_HELP}
+
+Examples:
+  lockdb serve                                  a server, in this terminal
+  lockdb run nightly-report -- ./make-report    one at a time, wherever it is started
+  lockdb lock report -w 10s && lockdb unlock report
+  lockdb check report`;
+
+function usageError({ code, message }: CommanderError, { prefix }: Voice): UsageError {
+  // Without a command commander has printed the help already.
+  if (code === "commander.help") return new UsageError("which command?");
+  const said = message.replace(/^error: /, "").replace(/\n/g, " ");
+  const hint =
+    prefix === "lockdb" && code === "commander.unknownOption" ? " Flags stand after the command." : "";
+  return new UsageError(`${said}.${hint}\nSee: ${prefix} --help`);
+}
+
+function versionText(): string {
+  return JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")).version;
+}

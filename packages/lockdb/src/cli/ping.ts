@@ -1,0 +1,45 @@
+import type { Command } from "commander";
+import type { LockDB } from "../index.js";
+import { PORT_DEFAULT } from "../protocol/index.js";
+import { addServerFlags, openClient, type ServerFlags, serviceIdOf } from "./args.js";
+import { unlessInterrupted } from "./signals.js";
+
+const COUNT = 5;
+const NAME = "lockdb-ping";
+
+/** `ping`: whether the server answers this key, and how fast. */
+export function addPingCommand(program: Command): void {
+  const ping = program
+    .command("ping")
+    .summary("tell whether the server answers, and how fast")
+    .description(
+      "Connects with the API key, asks five times, and prints the median time of an answer.\n" +
+        'Without a service id it asks in the service "default".',
+    );
+  addServerFlags(ping).action(async (flags: ServerFlags) => {
+    const client = await openClient(flags, serviceIdOf(flags, "default"));
+    try {
+      const medianMs = await unlessInterrupted(medianOf(client));
+      const url = flags.serverUrl || `http://127.0.0.1:${PORT_DEFAULT}`;
+      process.stdout.write(
+        flags.json
+          ? `${JSON.stringify({ url, medianMs, count: COUNT })}\n`
+          : `${url} answered in ${medianMs} ms (median of ${COUNT})\n`,
+      );
+    } finally {
+      await client.close();
+    }
+  });
+}
+
+async function medianOf(client: LockDB): Promise<number> {
+  await client.inspect(NAME); // Connecting takes longer, and happens once.
+  const times: number[] = [];
+  for (let at = 0; at < COUNT; at++) {
+    const startMs = performance.now();
+    await client.inspect(NAME);
+    times.push(performance.now() - startMs);
+  }
+  times.sort((a, b) => a - b);
+  return Number(times[Math.floor(COUNT / 2)]!.toFixed(2));
+}

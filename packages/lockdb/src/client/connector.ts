@@ -1,0 +1,191 @@
+import { type ErrorCode, isErrorCode, type ServerMessage } from "../protocol/index.js";
+import type { Runtime, Socket, SocketClosed, Timer } from "../runtime/runtime.js";
+import type { Moment } from "./trust.js";
+
+const BACKOFF_MS_MIN = 50;
+const BACKOFF_MS_MAX = 2_000;
+/** A frame is sent when it is this long: the server takes at most 1 MiB (N3). */
+const FRAME_LENGTH_MAX = 256 * 1_024;
+
+/** What happens on a connection. Nothing comes from a connection that was given up (R3). */
+export interface ConnectorEvents {
+  /** Whether a lost connection is to be made again now. If not, `want` will say when. */
+  isWanted(): boolean;
+  opened(): void;
+  received(messages: readonly ServerMessage[]): void;
+  /** It is gone, or could not be made. `code` is set when the server refused it with a reason. */
+  closed(reason: string, code: ErrorCode | null): void;
+}
+
+/** Keeps one connection to one of several addresses while it is wanted, and batches a turn's messages into a frame. */
+export class Connector {
+  readonly #runtime: Runtime;
+  readonly #urls: readonly string[];
+  readonly #apiKey: string;
+  readonly #events: ConnectorEvents;
+  #socket: Socket | null = null;
+  #isOpen = false;
+  #urlAt = 0;
+  /** Attempts in a row that came to nothing. */
+  #failures = 0;
+  #retry: Timer | null = null;
+  #keepsAlive = false;
+  #outgoing: string[] = [];
+  #outgoingLength = 0;
+  #frame: Moment | null = null;
+  #received = 0;
+
+  constructor(runtime: Runtime, urls: readonly string[], apiKey: string, events: ConnectorEvents) {
+    this.#runtime = runtime;
+    this.#urls = urls;
+    this.#apiKey = apiKey;
+    this.#events = events;
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** The address in use, or tried last. */
+  get url(): string {
+    return this.#urls[this.#urlAt % this.#urls.length]!;
+  }
+
+  /** Connects if there is no connection and none is on its way. */
+  want(): void {
+    if (this.#socket === null && this.#retry === null) this.#connect();
+  }
+
+  /** The connection works: the next failure starts with a short pause again. */
+  settled(): void {
+    this.#failures = 0;
+  }
+
+  /** While true the connection, or the pause before the next, keeps the process alive. */
+  keepAlive(on: boolean): void {
+    if (this.#keepsAlive === on) return;
+    this.#keepsAlive = on;
+    this.#socket?.keepAlive(on);
+    if (this.#retry === null) return;
+    this.#retry.cancel();
+    this.#retry = null;
+    this.#pause();
+  }
+
+  /**
+   * Adds a message to this turn's frame.
+   * @returns a moment before the frame leaves: leases are counted from it, so it may be early but never late (L2)
+   */
+  send(message: readonly unknown[]): Moment {
+    if (this.#frame === null) {
+      this.#frame = { monotonicMs: this.#runtime.monotonicMs(), wallMs: this.#runtime.wallMs() };
+      this.#runtime.defer(() => this.#flush());
+    }
+    const text = JSON.stringify(message);
+    const frame = this.#frame;
+    this.#outgoing.push(text);
+    this.#outgoingLength += text.length + 1;
+    if (this.#outgoingLength > FRAME_LENGTH_MAX) this.#flush();
+    return frame;
+  }
+
+  /** Gives the present connection up: it does not answer. */
+  drop(reason: string): void {
+    this.#gone(reason, null);
+  }
+
+  close(): void {
+    this.#retry?.cancel();
+    this.#retry = null;
+    const socket = this.#socket;
+    this.#forget();
+    socket?.close();
+  }
+
+  #connect(): void {
+    const url = this.url;
+    let current: Socket | null = null;
+    const isCurrent = () => current !== null && this.#socket === current;
+    current = this.#runtime.connect(connectUrl(url), this.#apiKey, {
+      open: () => {
+        if (!isCurrent()) return;
+        this.#isOpen = true;
+        this.#received = 0;
+        this.#events.opened();
+      },
+      message: (text) => {
+        if (isCurrent()) this.#read(text);
+      },
+      close: (reason) => {
+        if (isCurrent()) this.#gone(reason.message, codeOf(reason));
+      },
+    });
+    this.#socket = current;
+    current.keepAlive(this.#keepsAlive);
+  }
+
+  #read(text: string): void {
+    let messages: unknown;
+    try {
+      messages = JSON.parse(text);
+    } catch {
+      messages = null;
+    }
+    if (!Array.isArray(messages)) return this.drop("the server sent a frame that is no JSON array");
+    this.#received += messages.length;
+    this.#events.received(messages as ServerMessage[]);
+  }
+
+  #gone(reason: string, code: ErrorCode | null): void {
+    const socket = this.#socket;
+    this.#forget();
+    socket?.close();
+    this.#failures++;
+    this.#urlAt++;
+    this.#pause();
+    this.#events.closed(reason, code);
+  }
+
+  #forget(): void {
+    this.#socket = null;
+    this.#isOpen = false;
+    this.#outgoing = [];
+    this.#outgoingLength = 0;
+    this.#frame = null;
+  }
+
+  /** Waits before the next attempt; another address is tried at once, until each has had its turn. */
+  #pause(): void {
+    const rounds = Math.floor((this.#failures - 1) / this.#urls.length);
+    const isNewRound = this.#failures % this.#urls.length === 0;
+    const capMs = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(rounds, 10));
+    // Jitter over the whole span: a thousand clients of a server that was restarted must not return in step.
+    const pauseMs = isNewRound ? capMs * (0.25 + 0.75 * this.#runtime.random()) : 0;
+    this.#retry = this.#runtime.setTimer(
+      () => {
+        this.#retry = null;
+        if (this.#events.isWanted()) this.#connect();
+      },
+      pauseMs,
+      this.#keepsAlive,
+    );
+  }
+
+  #flush(): void {
+    const frame = this.#frame;
+    if (frame === null || this.#outgoing.length === 0) return;
+    this.#socket?.send(`[${this.#received},${this.#outgoing.join(",")}]`);
+    this.#frame = null;
+    this.#outgoing = [];
+    this.#outgoingLength = 0;
+  }
+}
+
+/** The WebSocket address of a server's `http://` or `https://` one. */
+export function connectUrl(url: string): string {
+  return `${url.replace(/^http/, "ws").replace(/\/+$/, "")}/v1/connect`;
+}
+
+function codeOf({ code }: SocketClosed): ErrorCode | null {
+  return isErrorCode(code) ? code : null;
+}

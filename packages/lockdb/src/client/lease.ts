@@ -1,0 +1,156 @@
+import type { ClaimExtra, Metadata, Previous } from "../protocol/index.js";
+import type { Runtime, Timer } from "../runtime/runtime.js";
+import { LockLostError } from "./errors.js";
+import { elapsedMs, type Moment, trustedMs } from "./trust.js";
+import type { Lease } from "./types.js";
+
+/** What a lease needs from the session it lives in. */
+export interface LeaseKeeper {
+  readonly runtime: Runtime;
+  now(): Moment;
+  /** How long the session itself can be trusted. */
+  sessionRemainingMs(): number;
+  release(lease: HeldLease): Promise<boolean>;
+  forget(lease: HeldLease): void;
+}
+
+/** What was asked for, as far as the hold's own end depends on it. */
+export interface LeaseTerms {
+  readonly name: string;
+  readonly detachedMs: number | null;
+  readonly minHoldMs: number | null;
+  readonly maxHoldMs: number | null;
+  readonly metadata: Metadata | null;
+}
+
+/** A hold as its holder sees it. It ends by `release`, by its own end, or with its session's trust. */
+export class HeldLease implements Lease {
+  readonly token: number;
+  readonly ticket: number | undefined;
+  readonly previous?: Previous;
+  readonly terms: LeaseTerms;
+  readonly #keeper: LeaseKeeper;
+  /** A moment before the server granted it. */
+  readonly #since: Moment;
+  readonly #ownEndTimer: Timer | null;
+  #controller: AbortController | null = null;
+  #lost: LockLostError | null = null;
+  #releasing: Promise<boolean> | null = null;
+  #atRisk: ((remainingMs: number) => void)[] = [];
+
+  constructor(
+    keeper: LeaseKeeper,
+    token: number,
+    terms: LeaseTerms,
+    since: Moment,
+    extra: { readonly ticket?: number; readonly previous?: Previous } = {},
+  ) {
+    this.#keeper = keeper;
+    this.token = token;
+    this.ticket = extra.ticket;
+    if (extra.previous !== undefined) this.previous = extra.previous;
+    this.terms = terms;
+    this.#since = since;
+    const ownEndMs = this.#ownRemainingMs();
+    this.#ownEndTimer =
+      ownEndMs === Number.POSITIVE_INFINITY
+        ? null
+        : keeper.runtime.setTimer(() => this.#endByItself(), ownEndMs, false);
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.#lost !== null) this.#controller.abort(this.#lost);
+    }
+    return this.#controller.signal;
+  }
+
+  get remainingMs(): number {
+    if (this.#lost !== null || this.#releasing !== null) return 0;
+    const sessionMs =
+      this.terms.detachedMs === null ? this.#keeper.sessionRemainingMs() : Number.POSITIVE_INFINITY;
+    return Math.max(0, Math.floor(Math.min(this.#ownRemainingMs(), sessionMs)));
+  }
+
+  /** True until it is released or lost. */
+  get isHeld(): boolean {
+    return this.#lost === null && this.#releasing === null;
+  }
+
+  /** True once `release` was called. */
+  get isReleasing(): boolean {
+    return this.#releasing !== null;
+  }
+
+  onAtRisk(callback: (remainingMs: number) => void): void {
+    this.#atRisk.push(callback);
+  }
+
+  assertHeld(): void {
+    this.assertNotLost();
+    if (this.#releasing !== null) throw new LockLostError(`The lock "${this.terms.name}" was released.`);
+  }
+
+  /** @throws LockLostError when it was lost; a release by its holder is no loss */
+  assertNotLost(): void {
+    if (this.#lost !== null) throw this.#lost;
+    if (this.#releasing !== null) return;
+    // The timer that aborts the signal may be late: a blocked event loop fires none.
+    if (this.remainingMs <= 0) {
+      this.lose("its lease ran out");
+      throw this.#lost!;
+    }
+  }
+
+  release(): Promise<boolean> {
+    if (this.#releasing === null) {
+      this.#ownEndTimer?.cancel();
+      this.#releasing = this.#lost === null ? this.#keeper.release(this) : Promise.resolve(false);
+    }
+    return this.#releasing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+
+  /** Ends it here and now, whatever the server knows. */
+  lose(why: string): void {
+    if (this.#lost !== null) return;
+    this.#ownEndTimer?.cancel();
+    this.#keeper.forget(this);
+    if (this.#releasing !== null) return;
+    this.#lost = new LockLostError(
+      `The lock "${this.terms.name}" (token ${this.token}) was lost: ${why}. Stop the work it protected, then ask again.`,
+      { name: this.terms.name, token: this.token },
+    );
+    this.#controller?.abort(this.#lost);
+  }
+
+  warn(remainingMs: number): void {
+    for (const callback of this.#atRisk) callback(remainingMs);
+  }
+
+  /** What a resume says of it (R3). */
+  get claim(): ClaimExtra {
+    const { minHoldMs, maxHoldMs, metadata } = this.terms;
+    return {
+      heldMs: Math.max(0, Math.floor(elapsedMs(this.#since, this.#keeper.now()))),
+      ...(minHoldMs === null ? {} : { minHoldMs }),
+      ...(maxHoldMs === null ? {} : { maxHoldMs }),
+      ...(metadata === null ? {} : { metadata }),
+    };
+  }
+
+  #ownRemainingMs(): number {
+    const { detachedMs, maxHoldMs } = this.terms;
+    const spanMs = detachedMs ?? maxHoldMs;
+    if (spanMs === null) return Number.POSITIVE_INFINITY;
+    return trustedMs(spanMs) - elapsedMs(this.#since, this.#keeper.now());
+  }
+
+  #endByItself(): void {
+    this.lose(this.terms.detachedMs === null ? "its longest hold time is over" : "its time is over");
+  }
+}

@@ -1,0 +1,73 @@
+import type { Duration, LockInfo, Metadata, Previous } from "../protocol/index.js";
+
+export type { Duration, LockInfo, Metadata, Previous };
+
+/** One lock name. */
+export type Name = string;
+
+/** One name or several. */
+export type Names = string | readonly string[];
+
+/** How to reach the server and who this client is. What is left out comes from the environment. */
+export interface LockDBOptions {
+  /** API key; else `LOCKDB_API_KEY`. */
+  readonly apiKey?: string;
+  /** One address or several, tried in turn; else `LOCKDB_SERVER_URL` (commas between); else `http://127.0.0.1:5625`. */
+  readonly serverUrl?: string | readonly string[];
+  /** Lease of the session: how long the server keeps its locks without hearing from it. 1 s to 1 h; default `"10s"`. */
+  readonly lease?: Duration;
+  /** What others see as the holder's name. Default: host and process id. */
+  readonly owner?: string;
+}
+
+/** What a request for a lock may say. */
+export interface AcquireOptions {
+  /** How long to stand in the queue; 0 asks once, `"forever"` until cancelled. Default `"30s"`. */
+  readonly wait?: Duration | "forever";
+  /** Gives the request up. The promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** Keeps the lock closed at least this long after the grant, even when it is released earlier. */
+  readonly minHold?: Duration;
+  /** Ends the hold after this time at the latest, however alive the holder is. */
+  readonly maxHold?: Duration;
+  /** A hold that outlives this client and lasts exactly this long. It is not renewed; anyone in the service may unlock it. */
+  readonly detached?: Duration;
+  /** Shown to whoever inspects the lock; at most 1 KiB as JSON. */
+  readonly metadata?: Metadata;
+}
+
+/** Options of the original `lock`. */
+export interface LockOptions {
+  /** Default 30,000. */
+  readonly waitTimeoutInMs?: number;
+  /** How long the lock is held unless it is unlocked. Default 300. */
+  readonly lockExpirationInSeconds?: number;
+  /** Not supported yet: refused. */
+  readonly unlockWebhookUrl?: string;
+}
+
+/** Options of the original `unlock` and `check`. */
+export interface CallOptions {
+  /** Default 5,000. */
+  readonly waitTimeoutInMs?: number;
+}
+
+/** A lock that is held. `await using` releases it at the end of its block. */
+export interface Lease extends AsyncDisposable {
+  /** Greater than every token the service ever gave out before (F1). Check it where the protected data lives. */
+  readonly token: number;
+  /** The request's place in the order of arrival; undefined when it never had to wait. */
+  readonly ticket: number | undefined;
+  /** Aborts with a `LockLostError` when the hold can no longer be trusted, by this machine's own clocks (L5). */
+  readonly signal: AbortSignal;
+  /** How long the hold can still be trusted without news from the server, in milliseconds. */
+  readonly remainingMs: number;
+  /** The hold before this one, when it ended by expiry or force: it may have left work half done. */
+  readonly previous?: Previous;
+  /** Calls back once when renewals have been failing for half of the lease (L6). */
+  onAtRisk(callback: (remainingMs: number) => void): void;
+  /** @throws LockLostError when the hold can no longer be trusted. Reads the clocks at the call. */
+  assertHeld(): void;
+  /** Waits for the server. False: the hold was already over. */
+  release(): Promise<boolean>;
+}

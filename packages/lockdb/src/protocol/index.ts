@@ -1,0 +1,13 @@
+export { type Duration, durationMs, durationText } from "./duration.js";
+export { ERRORS, type ErrorCode, type ErrorRow, isErrorCode } from "./errors.js";
+export {
+  ANSWER_KEPT_MS,
+  CONNECT_PATH,
+  LEASE_MS_DEFAULT,
+  LIMITS,
+  PORT_DEFAULT,
+  SUBPROTOCOL,
+} from "./limits.js";
+export type * from "./messages.js";
+export { clientIdProblem, lockNameProblem, ownerProblem, serviceIdProblem, utf8Bytes } from "./names.js";
+export { clientMessageProblem, metadataProblem } from "./validate.js";

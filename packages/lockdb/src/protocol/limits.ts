@@ -1,0 +1,31 @@
+/** Limits that hold for every account (N3), and the wire's own numbers. Times are in milliseconds. */
+export const LIMITS = {
+  nameBytesMax: 512,
+  ownerBytesMax: 256,
+  metadataBytesMax: 1_024,
+  /** One message, or one HTTP body. */
+  messageBytesMax: 64 * 1_024,
+  /** One WebSocket frame, which holds many messages. */
+  frameBytesMax: 1_024 * 1_024,
+  /** Answers kept for a session that does not acknowledge them (Q6). */
+  answersMax: 1_000_000,
+  leaseMsMin: 1_000,
+  leaseMsMax: 3_600_000,
+  /** Ten years: longer than anybody means, and far inside a safe integer. */
+  durationMsMax: 315_360_000_000,
+} as const;
+
+/** Lease of a session unless its client asks for another (L4). */
+export const LEASE_MS_DEFAULT = 10_000;
+
+/** How long an answer is kept after its hold or waiter is gone (Q6). */
+export const ANSWER_KEPT_MS = 60_000;
+
+/** The subprotocol's name in the WebSocket handshake (I2). */
+export const SUBPROTOCOL = "lockdb.v1";
+
+/** Where the native protocol is served (I2). */
+export const CONNECT_PATH = "/v1/connect";
+
+/** LOCK on a phone keypad. */
+export const PORT_DEFAULT = 5625;

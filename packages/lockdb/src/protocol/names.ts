@@ -1,0 +1,62 @@
+import { LIMITS } from "./limits.js";
+
+const PLAIN = /^[\x20-\x7e]{1,512}$/;
+const CONTROL = /[\u0000-\u001f\u007f]/;
+const LONE_SURROGATE = /\p{Surrogate}/u;
+const SERVICE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const ID = /^[A-Za-z0-9_-]{8,64}$/;
+
+/** What is wrong with a lock name (N1), or null. Names are compared byte for byte and never normalised. */
+export function lockNameProblem(name: unknown): string | null {
+  if (typeof name !== "string") return "A lock name must be a string.";
+  if (PLAIN.test(name)) return null;
+  if (name === "") return "A lock name must not be empty.";
+  if (utf8Bytes(name) > LIMITS.nameBytesMax) return "A lock name is at most 512 bytes of UTF-8.";
+  return textProblem(name, "A lock name");
+}
+
+/** What is wrong with a service id (N2), or null. */
+export function serviceIdProblem(id: unknown): string | null {
+  if (typeof id === "string" && SERVICE.test(id)) return null;
+  return "A service id is 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit.";
+}
+
+/** What is wrong with a client's or session's id, or null. Clients make them at random: 128 bits are enough. */
+export function clientIdProblem(id: unknown): string | null {
+  if (typeof id === "string" && ID.test(id)) return null;
+  return "A client or session id is 8 to 64 of A-Z a-z 0-9 _ -.";
+}
+
+/** What is wrong with an owner label, or null. */
+export function ownerProblem(owner: unknown): string | null {
+  if (typeof owner !== "string") return "An owner must be a string.";
+  if (owner === "") return "An owner must not be empty.";
+  if (utf8Bytes(owner) > LIMITS.ownerBytesMax) return "An owner is at most 256 bytes of UTF-8.";
+  return textProblem(owner, "An owner");
+}
+
+/** Length in UTF-8 of a string, without encoding it. A lone surrogate counts as three. */
+export function utf8Bytes(text: string): number {
+  let bytes = text.length;
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    if (unit < 0x80) continue;
+    if (unit < 0x800) bytes += 1;
+    else if (unit >= 0xd800 && unit < 0xdc00 && isLowSurrogate(text.charCodeAt(at + 1))) {
+      bytes += 2;
+      at++;
+    } else bytes += 2;
+  }
+  return bytes;
+}
+
+function textProblem(text: string, what: string): string | null {
+  if (CONTROL.test(text)) return `${what} must not hold control characters.`;
+  // On the wire two different ill-formed strings could become one name.
+  if (LONE_SURROGATE.test(text)) return `${what} must be well-formed Unicode.`;
+  return null;
+}
+
+function isLowSurrogate(unit: number): boolean {
+  return unit >= 0xdc00 && unit < 0xe000;
+}

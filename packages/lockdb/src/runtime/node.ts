@@ -1,0 +1,87 @@
+import { randomBytes } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import { hostname } from "node:os";
+import WebSocket from "ws";
+import { LIMITS, SUBPROTOCOL } from "../protocol/index.js";
+import type { Runtime, Socket, SocketClosed, SocketHandlers } from "./runtime.js";
+import { longTimer } from "./timer.js";
+
+const HANDSHAKE_MS = 5_000;
+/** Answers such as a long list may be larger than what a client may send. */
+const FRAME_BYTES_MAX = 16 * LIMITS.frameBytesMax;
+const REFUSAL_BYTES_MAX = 64 * 1_024;
+
+/** Node.js, and what imitates it: Bun and Deno. */
+export const runtime: Runtime = {
+  monotonicMs: () => performance.now(),
+  wallMs: () => Date.now(),
+  setTimer: longTimer,
+  defer: (callback) => void setImmediate(callback),
+  randomId: () => randomBytes(16).toString("base64url"),
+  random: () => Math.random(),
+  env: (name) => process.env[name],
+  ownerDefault: () => `${hostname()}:${process.pid}`,
+  connect,
+};
+
+function connect(url: string, apiKey: string, handlers: SocketHandlers): Socket {
+  const socket = new WebSocket(url, SUBPROTOCOL, {
+    headers: { authorization: `Bearer ${apiKey}` },
+    perMessageDeflate: false,
+    handshakeTimeout: HANDSHAKE_MS,
+    maxPayload: FRAME_BYTES_MAX,
+  });
+  let raw: IncomingMessage["socket"] | null = null;
+  let keepsAlive = true;
+  let failure: SocketClosed | null = null;
+  let isClosed = false;
+  const closed = (reason: SocketClosed) => {
+    if (isClosed) return;
+    isClosed = true;
+    handlers.close(failure ?? reason);
+  };
+  socket.on("upgrade", (response) => {
+    raw = response.socket;
+    if (!keepsAlive) raw.unref();
+  });
+  socket.on("open", () => handlers.open());
+  socket.on("message", (data) => handlers.message((data as Buffer).toString("utf8")));
+  socket.on("error", (error) => {
+    failure ??= { message: `${error.message || (error as NodeJS.ErrnoException).code} (${url})` };
+  });
+  socket.on("close", (code, reason) => closed({ message: `closed with ${code} ${reason} (${url})` }));
+  socket.on("unexpected-response", (request, response) => {
+    let body = "";
+    response.setEncoding("utf8");
+    response.on("data", (chunk: string) => {
+      body += chunk;
+      if (body.length > REFUSAL_BYTES_MAX) request.destroy();
+    });
+    // With this listener on, ws leaves the request to us, and no 'close' comes.
+    response.once("close", () => {
+      request.destroy();
+      closed({ message: `HTTP ${response.statusCode} (${url})`, ...refusalIn(body) });
+    });
+  });
+  return {
+    send: (text) => {
+      if (socket.readyState === WebSocket.OPEN) socket.send(text);
+    },
+    close: () => (socket.readyState === WebSocket.OPEN ? socket.close() : socket.terminate()),
+    keepAlive: (on) => {
+      keepsAlive = on;
+      if (on) raw?.ref();
+      else raw?.unref();
+    },
+  };
+}
+
+/** Code and message of a typed refusal, when the body is one. */
+function refusalIn(body: string): { message?: string; code?: string } {
+  try {
+    const { code, message } = JSON.parse(body).error;
+    return { code: String(code), message: String(message) };
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,44 @@
+/** What the client needs from the machine it runs on. Tests and the simulator bring their own. */
+export interface Runtime {
+  /** Monotonic milliseconds, from any start. May stop while the machine is suspended. */
+  monotonicMs(): number;
+  /** Wall clock milliseconds. May jump. */
+  wallMs(): number;
+  /** Calls back after `ms`, any length of time. `keepsAlive`: the process does not end before. */
+  setTimer(callback: () => void, ms: number, keepsAlive: boolean): Timer;
+  /** Calls back when this turn's callbacks and promises have run. */
+  defer(callback: () => void): void;
+  /** 128 random bits as text. */
+  randomId(): string;
+  /** From 0 to 1, for jitter. */
+  random(): number;
+  env(name: string): string | undefined;
+  /** A name for this process that people understand. */
+  ownerDefault(): string;
+  connect(url: string, apiKey: string, handlers: SocketHandlers): Socket;
+}
+
+export interface Timer {
+  cancel(): void;
+}
+
+/** An open or opening WebSocket that speaks `lockdb.v1`. */
+export interface Socket {
+  send(text: string): void;
+  close(): void;
+  /** While false, this socket alone does not keep the process alive. */
+  keepAlive(on: boolean): void;
+}
+
+export interface SocketHandlers {
+  open(): void;
+  message(text: string): void;
+  /** Once, and the last call: the socket is closed or could not be opened. */
+  close(reason: SocketClosed): void;
+}
+
+export interface SocketClosed {
+  readonly message: string;
+  /** The code of the server's typed refusal, when there was one. */
+  readonly code?: string;
+}

@@ -1,0 +1,143 @@
+import type { ClaimExtra, Metadata, ServerMessage } from "lockdb/protocol";
+
+/**
+ * What can happen to a service. `address` is where the sender is reached: one per connection or per HTTP request,
+ * never used twice. A command of a session whose address is no longer the session's is ignored (R3).
+ * `session: null` is an HTTP caller, which has no session and makes detached holds only.
+ */
+export type Command =
+  | {
+      readonly kind: "hello";
+      readonly address: string;
+      readonly session: string;
+      readonly client: string;
+      readonly connection: number;
+      readonly resume: boolean;
+      readonly leaseMs: number;
+      readonly owner: string;
+    }
+  | ({
+      readonly kind: "claim";
+      readonly token: number;
+      readonly name: string;
+      readonly extra: ClaimExtra;
+    } & Of)
+  | ({ readonly kind: "sync" } & Of)
+  | ({ readonly kind: "disconnect" } & Of)
+  | ({ readonly kind: "acknowledge"; readonly ids: readonly number[] } & Of)
+  | AcquireCommand
+  | ({ readonly kind: "cancel"; readonly id: number } & From)
+  | ({
+      readonly kind: "release";
+      readonly id: number;
+      readonly token: number;
+      readonly name: string | null;
+    } & From)
+  | NamedCommand
+  | ({ readonly kind: "inspect"; readonly id: number; readonly name: string } & From)
+  | ({ readonly kind: "heartbeat"; readonly id: number } & Of)
+  | ({ readonly kind: "bye"; readonly id: number } & Of)
+  /** The answer to an HTTP caller has been handed over: it can no longer be taken back (Q7). */
+  | { readonly kind: "delivered"; readonly address: string }
+  | { readonly kind: "tick" };
+
+export interface AcquireCommand extends From {
+  readonly kind: "acquire";
+  readonly id: number;
+  readonly name: string;
+  /** Infinity: until cancelled. */
+  readonly waitMs: number;
+  /** Null for a session hold. */
+  readonly detachedMs: number | null;
+  readonly minHoldMs: number;
+  readonly maxHoldMs: number | null;
+  readonly metadata: Metadata;
+  readonly ticket: number | null;
+  /** Label of an HTTP caller; a session has its own. */
+  readonly owner: string | null;
+}
+
+/** `check` and `unlock`: answered at once, but for a recovering service that does not know the holder (R4). */
+export interface NamedCommand extends From {
+  readonly kind: "check" | "unlock";
+  readonly id: number;
+  readonly name: string;
+  readonly waitMs: number;
+}
+
+interface Of {
+  readonly session: string;
+  readonly address: string;
+}
+
+interface From {
+  readonly session: string | null;
+  readonly address: string;
+}
+
+/** What comes of commands: changes to make durable, and answers that may leave once the changes are (R1). */
+export interface Effects {
+  readonly answers: Answer[];
+  readonly changes: DurableChange[];
+}
+
+export interface Answer {
+  readonly to: string;
+  readonly message: ServerMessage;
+}
+
+/** A record put, or deleted when its value is null. Times in records are on the lease clock (R6). */
+export type DurableChange =
+  | { readonly type: "session"; readonly id: string; readonly value: SessionRecord | null }
+  | { readonly type: "hold"; readonly id: string; readonly value: HoldRecord | null }
+  | { readonly type: "answer"; readonly id: string; readonly value: AnswerRecord | null }
+  | { readonly type: "ceiling"; readonly id: ""; readonly value: CeilingRecord }
+  | { readonly type: "stopped"; readonly id: ""; readonly value: StoppedRecord | null };
+
+export interface SessionRecord {
+  readonly client: string;
+  readonly leaseMs: number;
+  readonly owner: string;
+  /** Set while the service waits for this session to return: what it has left (R6). */
+  readonly awaitedUntilMs?: number;
+}
+
+export interface HoldRecord {
+  readonly name: string;
+  readonly owner: string;
+  readonly grantedAtMs: number;
+  readonly expiresAtMs: number;
+  readonly metadata: Metadata;
+  /** Who asked, as `client/id`: the same request gets the same token, after a crash too (Q6). */
+  readonly request: string | null;
+  /** True for what remains of a minimum hold after its release (L7): nobody may unlock it. */
+  readonly remainder: boolean;
+  /** Set only in a clean stop's records (R5): the session that holds it. */
+  readonly session?: string;
+  readonly minUntilMs?: number;
+  readonly maxUntilMs?: number | null;
+}
+
+export interface AnswerRecord {
+  readonly message: ServerMessage;
+  /** What the request was about: an id used again for something else is refused. */
+  readonly about: string;
+  readonly untilMs: number;
+}
+
+/** Tokens and tickets below these may have been given out (F2). */
+export interface CeilingRecord {
+  readonly tokens: number;
+  readonly tickets: number;
+}
+
+/** Left by a clean stop: the session holds are among the records, and nobody need be waited for (R5). */
+export interface StoppedRecord {
+  readonly clean: true;
+}
+
+export interface EngineLimits {
+  readonly waitersMax: number;
+  readonly holdsMax: number;
+  readonly sessionsMax: number;
+}

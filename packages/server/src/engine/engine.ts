@@ -1,0 +1,120 @@
+import type { Command, DurableChange, Effects, EngineLimits } from "./commands.js";
+import { Grants } from "./grants.js";
+import { Postponed } from "./postponed.js";
+import { refusalOfLock, tell } from "./replies.js";
+import { Requests } from "./requests.js";
+import { type DurableRecord, restore, stopRecords } from "./restore.js";
+import { Sessions } from "./sessions.js";
+
+/**
+ * The rules for one service: sessions, locks, holds, queues, recovery. Pure: it reads no clock and does no I/O, and
+ * equal commands at equal times give equal effects, on every machine, for ever. `nowMs` is the lease clock (L3, R6).
+ */
+export class Engine {
+  readonly #grants = new Grants();
+  readonly #postponed: Postponed;
+  readonly #sessions: Sessions;
+  readonly #requests: Requests;
+
+  constructor(limits: EngineLimits) {
+    this.#postponed = new Postponed(this.#grants.table.deadlines, limits.waitersMax);
+    this.#sessions = new Sessions(limits, this.#grants, this.#postponed, (nowMs, out) => {
+      this.#grants.open(nowMs, out);
+      this.#requests.answerPostponed(nowMs, out);
+    });
+    this.#requests = new Requests(limits, this.#grants, this.#sessions, this.#postponed);
+  }
+
+  /** True while sessions from before an unclean start are not back (R4). */
+  get recovering(): boolean {
+    return this.#sessions.recovering;
+  }
+
+  /** When `tick` is due next on the lease clock; Infinity when nothing runs on it. */
+  get nextDeadlineMs(): number {
+    return this.#grants.table.deadlines.nextMs;
+  }
+
+  get counts(): { readonly sessions: number; readonly holds: number; readonly locks: number } {
+    const { holds, locks } = this.#grants.table;
+    return { sessions: this.#sessions.size, holds: holds.size, locks: locks.size };
+  }
+
+  /** Applies one command, and adds what comes of it to `out`. */
+  apply(command: Command, nowMs: number, out: Effects): void {
+    switch (command.kind) {
+      case "acquire":
+        return this.#requests.acquire(command, nowMs, out);
+      case "release":
+        return this.#requests.release(command, nowMs, out);
+      case "check":
+      case "unlock":
+        return this.#requests.named(command, nowMs, out);
+      case "inspect":
+        return this.#requests.inspect(command, nowMs, out);
+      case "cancel":
+        return this.#requests.cancel(command, nowMs, out);
+      case "delivered":
+        return this.#requests.delivered(command.address);
+      case "hello":
+        return this.#sessions.hello(command, nowMs, out);
+      case "claim":
+        return this.#sessions.claim(command, nowMs, out);
+      case "sync":
+        return this.#sessions.sync(command, nowMs, out);
+      case "heartbeat":
+        return this.#sessions.heartbeat(command, nowMs, out);
+      case "acknowledge":
+        return this.#sessions.acknowledge(command, nowMs);
+      case "disconnect":
+        return this.#sessions.disconnect(command);
+      case "bye":
+        return this.#sessions.bye(command, nowMs, out);
+      case "tick":
+        return this.#tick(nowMs, out);
+    }
+  }
+
+  /**
+   * Takes up what an earlier process made durable. What this adds to `out.changes` must be durable before anything is
+   * answered (R5, R6).
+   */
+  restore(records: readonly DurableRecord[], nowMs: number, out: Effects): void {
+    restore(records, this.#sessions, this.#grants.table, nowMs, out);
+  }
+
+  /** The records of a clean stop (R5). Nothing may be applied or answered after this. */
+  stop(): readonly DurableChange[] {
+    return stopRecords(this.#grants.table);
+  }
+
+  #tick(nowMs: number, out: Effects): void {
+    const { deadlines } = this.#grants.table;
+    for (let ending = deadlines.takeDue(nowMs); ending !== undefined; ending = deadlines.takeDue(nowMs)) {
+      switch (ending.kind) {
+        case "session":
+          this.#sessions.due(ending, nowMs, out);
+          break;
+        case "hold":
+          if (ending.session !== null) tell(ending.session, ["lost", ending.token, "expiry"], out);
+          this.#grants.takeBack(ending, nowMs, out);
+          break;
+        case "waiter":
+          this.#grants.table.dequeue(ending);
+          this.#grants.settleWaiter(
+            ending,
+            refusalOfLock(ending.id, "LOCK_TIMEOUT", ending.lock, nowMs),
+            nowMs,
+            out,
+          );
+          break;
+        case "pending":
+          this.#postponed.expire(ending, out);
+          break;
+        case "answer":
+          this.#grants.table.forgetAnswer(ending, out);
+          break;
+      }
+    }
+  }
+}

@@ -1,0 +1,3 @@
+export type * from "./commands.js";
+export { Deadlines, type Timed } from "./deadlines.js";
+export { Engine } from "./engine.js";

@@ -1,0 +1,233 @@
+import { ANSWER_KEPT_MS, type GrantExtra, type ServerMessage } from "lockdb/protocol";
+import type { Effects, HoldRecord } from "./commands.js";
+import { Deadlines } from "./deadlines.js";
+import {
+  type Caller,
+  type Ending,
+  Hold,
+  type HoldTerms,
+  type KeptAnswer,
+  Lock,
+  type Session,
+  Waiter,
+} from "./state.js";
+
+/** How many tokens and tickets are reserved at a time (F2). */
+const BLOCK = 100_000;
+
+/** Who a grant or a place in a queue is for. Exactly one of `session` and `caller` is set. */
+export interface Requester {
+  readonly session: Session | null;
+  readonly caller: Caller | null;
+  readonly id: number;
+  readonly owner: string;
+}
+
+/** Locks, holds and queues of one service: who has what, who is next, and the numbers they get. */
+export class LockTable {
+  readonly locks = new Map<string, Lock>();
+  readonly holds = new Map<number, Hold>();
+  readonly deadlines = new Deadlines<Ending>();
+  /** Durable requests by `client/id`: the hold one has made, or the answer that is kept after it (Q6). */
+  readonly requests = new Map<string, Hold | KeptAnswer>();
+  /** False while the service recovers: nothing is granted (R4). */
+  granting = true;
+  /** How many holds are in the store. */
+  durableCount = 0;
+  #tokenNext = 1;
+  #tokenCeiling = 1;
+  #ticketNext = 1;
+  #ticketCeiling = 1;
+
+  /** The next token and ticket: above all that were ever given out. */
+  get ceilings(): { readonly tokens: number; readonly tickets: number } {
+    return { tokens: this.#tokenNext, tickets: this.#ticketNext };
+  }
+
+  /** Starts above a ceiling that was made durable before (F1). */
+  startAbove(tokens: number, tickets: number): void {
+    this.#tokenNext = this.#tokenCeiling = tokens;
+    this.#ticketNext = this.#ticketCeiling = tickets;
+  }
+
+  lockNamed(name: string): Lock {
+    let lock = this.locks.get(name);
+    if (lock === undefined) {
+      lock = new Lock(name);
+      this.locks.set(name, lock);
+    }
+    return lock;
+  }
+
+  enqueue(
+    lock: Lock,
+    from: Requester,
+    terms: HoldTerms,
+    waitMs: number,
+    ticket: number | null,
+    nowMs: number,
+    out: Effects,
+  ): Waiter {
+    const waiter = new Waiter(ticket ?? this.#takeTicket(out), lock, from, from.owner, terms, nowMs);
+    lock.enqueue(waiter);
+    from.session?.waiters.set(from.id, waiter);
+    if (from.session !== null) waiter.seenOn = from.session.connection;
+    if (from.caller !== null) from.caller.waiter = waiter;
+    if (waitMs !== Number.POSITIVE_INFINITY) this.deadlines.set(waiter, nowMs + waitMs);
+    return waiter;
+  }
+
+  /** Takes a waiter out of its queue; it is never granted afterwards (Q3). */
+  dequeue(waiter: Waiter): void {
+    waiter.lock.dequeue(waiter);
+    waiter.session?.waiters.delete(waiter.id);
+    if (waiter.caller !== null) waiter.caller.waiter = null;
+    this.deadlines.delete(waiter);
+    this.#forgetIdle(waiter.lock);
+  }
+
+  /** Grants a lock that nobody holds. The one place where a token is made. */
+  grant(
+    lock: Lock,
+    to: Requester,
+    terms: HoldTerms,
+    ticket: number | null,
+    nowMs: number,
+    out: Effects,
+  ): ServerMessage {
+    const token = this.#takeToken(out);
+    const detached = terms.detachedMs !== null;
+    const hold = new Hold(token, lock, detached ? null : to.session, to.owner, terms.metadata, nowMs);
+    hold.minUntilMs = terms.minHoldMs === 0 ? 0 : nowMs + terms.minHoldMs;
+    hold.maxUntilMs = terms.maxHoldMs === null ? null : nowMs + terms.maxHoldMs;
+    if (to.session !== null) hold.seenOn = to.session.connection;
+    if (to.caller !== null) {
+      hold.caller = to.caller;
+      to.caller.hold = hold;
+    }
+    if (detached && to.session !== null) {
+      hold.request = `${to.session.client}/${to.id}`;
+      this.requests.set(hold.request, hold);
+    }
+    this.insert(hold);
+    if (detached) this.keepUntil(hold, nowMs + terms.detachedMs!, out);
+    else if (hold.maxUntilMs !== null) this.deadlines.set(hold, hold.maxUntilMs);
+    const extra: GrantExtra | null = ticket === null ? null : { ticket };
+    return extra === null ? ["granted", to.id, token] : ["granted", to.id, token, extra];
+  }
+
+  /** Puts a hold where it belongs, at a grant and when one is restored. */
+  insert(hold: Hold): void {
+    this.holds.set(hold.token, hold);
+    if (hold.durable) this.durableCount++;
+    hold.lock.hold = hold;
+    hold.session?.addHold(hold);
+  }
+
+  /** Makes a hold durable with an end of its own (L9, L7). */
+  keepUntil(hold: Hold, expiresAtMs: number, out: Effects): void {
+    if (!hold.durable) this.durableCount++;
+    hold.durable = true;
+    this.deadlines.set(hold, expiresAtMs);
+    out.changes.push({ type: "hold", id: String(hold.token), value: holdRecord(hold, expiresAtMs) });
+  }
+
+  /** Ends a hold. The lock is free afterwards; `grantNext` gives it on. */
+  free(hold: Hold, nowMs: number, out: Effects): void {
+    this.holds.delete(hold.token);
+    this.deadlines.delete(hold);
+    hold.lock.hold = null;
+    hold.session?.removeHold(hold);
+    if (hold.caller !== null) hold.caller.hold = null;
+    if (hold.durable) {
+      this.durableCount--;
+      out.changes.push({ type: "hold", id: String(hold.token), value: null });
+    }
+    if (hold.request !== null) {
+      this.keepAnswer(
+        hold.request,
+        ["granted", requestId(hold.request), hold.token],
+        hold.lock.name,
+        nowMs,
+        out,
+      );
+    }
+  }
+
+  /** Keeps a durable answer for a minute more: the same request gets it again, after a crash too (Q6). */
+  keepAnswer(request: string, message: ServerMessage, about: string, nowMs: number, out: Effects): void {
+    const untilMs = nowMs + ANSWER_KEPT_MS;
+    this.restoreAnswer(request, message, about, untilMs);
+    out.changes.push({ type: "answer", id: request, value: { message, about, untilMs } });
+  }
+
+  restoreAnswer(request: string, message: ServerMessage, about: string, untilMs: number): void {
+    const kept: KeptAnswer = { kind: "answer", request, message, about, dueMs: 0, heapIndex: -1 };
+    this.requests.set(request, kept);
+    this.deadlines.set(kept, untilMs);
+  }
+
+  /** The minute is over. */
+  forgetAnswer(kept: KeptAnswer, out: Effects): void {
+    if (this.requests.get(kept.request) === kept) this.requests.delete(kept.request);
+    out.changes.push({ type: "answer", id: kept.request, value: null });
+  }
+
+  /** The first waiter who can be reached, taken out of the queue, when the lock is free; or null. */
+  takeNext(lock: Lock): Waiter | null {
+    if (!this.granting || lock.hold !== null) return null;
+    let waiter = lock.first;
+    while (waiter?.away) waiter = waiter.next;
+    if (waiter == null) {
+      this.#forgetIdle(lock);
+      return null;
+    }
+    lock.dequeue(waiter);
+    waiter.session?.waiters.delete(waiter.id);
+    if (waiter.caller !== null) waiter.caller.waiter = null;
+    this.deadlines.delete(waiter);
+    return waiter;
+  }
+
+  // A lock that nobody holds or wants takes no memory. Its next holder's token still outranks a late write of the
+  // last one, since tokens are the service's and not the lock's (F1).
+  #forgetIdle(lock: Lock): void {
+    if (lock.hold === null && lock.first === null) this.locks.delete(lock.name);
+  }
+
+  #takeToken(out: Effects): number {
+    const token = this.#tokenNext++;
+    if (token >= this.#tokenCeiling) this.#raise(out);
+    return token;
+  }
+
+  #takeTicket(out: Effects): number {
+    const ticket = this.#ticketNext++;
+    if (ticket >= this.#ticketCeiling) this.#raise(out);
+    return ticket;
+  }
+
+  #raise(out: Effects): void {
+    this.#tokenCeiling = this.#tokenNext + BLOCK;
+    this.#ticketCeiling = this.#ticketNext + BLOCK;
+    const value = { tokens: this.#tokenCeiling, tickets: this.#ticketCeiling };
+    out.changes.push({ type: "ceiling", id: "", value });
+  }
+}
+
+/** A hold as it is written down. */
+export function holdRecord(hold: Hold, expiresAtMs: number): HoldRecord {
+  return {
+    name: hold.lock.name,
+    owner: hold.owner,
+    grantedAtMs: hold.grantedAtMs,
+    expiresAtMs,
+    metadata: hold.metadata,
+    request: hold.request,
+    remainder: hold.remainder,
+  };
+}
+
+function requestId(request: string): number {
+  return Number(request.slice(request.lastIndexOf("/") + 1));
+}

@@ -1,0 +1,261 @@
+import { type ErrorCode, LIMITS, type ServerMessage } from "lockdb/protocol";
+import type { AcquireCommand, Command, Effects, EngineLimits, NamedCommand } from "./commands.js";
+import type { Grants } from "./grants.js";
+import { lockInfo } from "./inspect.js";
+import type { Requester } from "./lock-table.js";
+import type { Postponed } from "./postponed.js";
+import { refusal, refusalOfLock, refuse } from "./replies.js";
+import type { Sessions } from "./sessions.js";
+import { type Caller, Hold, type Lock, type Session } from "./state.js";
+
+type Of<K extends Command["kind"]> = Extract<Command, { kind: K }>;
+
+/** What sessions and HTTP callers ask for: locks, their release, and what is going on. */
+export class Requests {
+  readonly #limits: EngineLimits;
+  readonly #grants: Grants;
+  readonly #sessions: Sessions;
+  readonly #postponed: Postponed;
+
+  constructor(limits: EngineLimits, grants: Grants, sessions: Sessions, postponed: Postponed) {
+    this.#limits = limits;
+    this.#grants = grants;
+    this.#sessions = sessions;
+    this.#postponed = postponed;
+  }
+
+  acquire(command: AcquireCommand, nowMs: number, out: Effects): void {
+    const { id, name, waitMs } = command;
+    const session = this.#sessions.live(command, nowMs);
+    if (command.session !== null) {
+      if (session === null) return refuse(command, "SESSION_ENDED", out);
+      if (this.#answeredBefore(session, command, nowMs, out)) return;
+    }
+    const table = this.#grants.table;
+    const held = table.locks.get(name);
+    const free = table.granting && (held === undefined || held.hold === null);
+    const code = this.#acquireRefusal(session, held, free, command);
+    if (code !== null) {
+      const message = refusalOfLock(id, code, held, nowMs);
+      return this.#grants.settle(session, command, name, message, nowMs, out);
+    }
+    const caller: Caller | null = session === null ? this.#caller(command.address) : null;
+    const from: Requester = { session, caller, id, owner: session?.owner ?? command.owner ?? "http" };
+    const lock = table.lockNamed(name);
+    if (free) {
+      const message = table.grant(lock, from, command, null, nowMs, out);
+      return this.#grants.settle(session, command, name, message, nowMs, out);
+    }
+    const believed = session?.restored && command.ticket !== null && command.ticket < table.ceilings.tickets;
+    const ahead = lock.waiterCount;
+    const waiter = table.enqueue(lock, from, command, waitMs, believed ? command.ticket : null, nowMs, out);
+    out.answers.push({ to: command.address, message: ["queued", id, waiter.ticket, ahead] });
+  }
+
+  release(command: Of<"release">, nowMs: number, out: Effects): void {
+    const { id, token } = command;
+    const session = this.#sessions.live(command, nowMs);
+    const about = `release ${token}`;
+    if (command.session !== null) {
+      if (session === null) return refuse(command, "SESSION_ENDED", out);
+      const isNew = id > session.idMax;
+      if (isNew) session.idMax = id;
+      const known = this.#grants.table.holds.get(token);
+      const isPlain = isNew && known?.session === session;
+      if (!isPlain && this.#repeated(session, id, about, isNew, command.address, out)) return;
+    }
+    const hold = this.#grants.table.holds.get(token);
+    const named = command.name === null || command.name === hold?.lock.name;
+    if (
+      hold === undefined ||
+      !named ||
+      hold.remainder ||
+      (hold.session !== null && hold.session !== session)
+    ) {
+      return this.#grants.settle(session, command, about, refusal(id, "NOT_HELD"), nowMs, out);
+    }
+    if (hold.session === null) this.#keepDurableAnswer(session, id, about, true, nowMs, out);
+    this.#grants.letGo(hold, nowMs, out);
+    this.#grants.settle(session, command, about, ["done", id, true], nowMs, out);
+  }
+
+  named(command: NamedCommand, nowMs: number, out: Effects): void {
+    const session = this.#sessions.live(command, nowMs);
+    if (command.session !== null) {
+      if (session === null) return refuse(command, "SESSION_ENDED", out);
+      if (command.kind === "unlock" && this.#repeatedUnlock(session, command, out)) return;
+    }
+    this.#answerNamed(session, command, nowMs, out);
+  }
+
+  inspect(command: Of<"inspect">, nowMs: number, out: Effects): void {
+    if (command.session !== null && this.#sessions.live(command, nowMs) === null)
+      return refuse(command, "SESSION_ENDED", out);
+    const info = lockInfo(
+      command.name,
+      this.#grants.table.locks.get(command.name),
+      this.#sessions.recovering,
+      nowMs,
+    );
+    out.answers.push({ to: command.address, message: ["done", command.id, info] });
+  }
+
+  /** Takes a request back: its place in the queue, or its grant, which nobody will use (Q7). */
+  cancel(command: Of<"cancel">, nowMs: number, out: Effects): void {
+    const { id, address } = command;
+    const session = this.#sessions.live(command, nowMs);
+    if (command.session !== null && session === null) return refuse(command, "SESSION_ENDED", out);
+    const caller = session === null ? this.#grants.callers.get(address) : undefined;
+    const waiter = session === null ? caller?.waiter : session.waiters.get(id);
+    const hold = session === null ? caller?.hold : this.#holdMadeBy(session, id);
+    if (waiter != null) this.#grants.table.dequeue(waiter);
+    else if (hold != null) this.#grants.takeBack(hold, nowMs, out);
+    this.#grants.callers.delete(address);
+    session?.answers.delete(id);
+    session?.answersBefore?.delete(id);
+    this.#postponed.dropOne(address, id);
+    out.answers.push({ to: address, message: ["done", id, waiter != null || hold != null] });
+  }
+
+  delivered(address: string): void {
+    const caller = this.#grants.callers.get(address);
+    if (caller?.hold != null) caller.hold.caller = null;
+    this.#grants.callers.delete(address);
+  }
+
+  /** Answers what was postponed. No message came with it, so it renews no session. */
+  answerPostponed(nowMs: number, out: Effects): void {
+    for (const command of this.#postponed.takeAll()) {
+      const session = command.session === null ? null : (this.#sessions.get(command.session) ?? null);
+      this.#answerNamed(session, command, nowMs, out);
+    }
+  }
+
+  #answerNamed(session: Session | null, command: NamedCommand, nowMs: number, out: Effects): void {
+    const { kind, id, name } = command;
+    const hold = this.#grants.table.locks.get(name)?.hold ?? null;
+    if (hold === null && this.#sessions.recovering) return this.#postponed.add(command, nowMs, out);
+    if (kind === "check" || hold === null) {
+      out.answers.push({ to: command.address, message: ["done", id, hold !== null] });
+      return;
+    }
+    if (hold.session !== null || hold.remainder) {
+      const message = hold.remainder
+        ? "The lock is closed for the rest of its minimum hold. Wait until it ends."
+        : `The lock is held by a session (${hold.owner}). It ends when that session releases it or runs out.`;
+      return this.#grants.settle(
+        session,
+        command,
+        `unlock ${name}`,
+        refusal(id, "NOT_HELD", message),
+        nowMs,
+        out,
+      );
+    }
+    this.#keepDurableAnswer(session, id, `unlock ${name}`, true, nowMs, out);
+    this.#grants.letGo(hold, nowMs, out);
+    this.#grants.settle(session, command, `unlock ${name}`, ["done", id, true], nowMs, out);
+  }
+
+  #acquireRefusal(
+    session: Session | null,
+    lock: Lock | undefined,
+    free: boolean,
+    { waitMs, detachedMs }: AcquireCommand,
+  ): ErrorCode | null {
+    if (detachedMs !== null && this.#grants.table.durableCount >= this.#limits.holdsMax)
+      return "LIMIT_EXCEEDED";
+    if (session !== null && session.holdCount + session.waiters.size >= this.#limits.holdsMax)
+      return "LIMIT_EXCEEDED";
+    if (session !== null && session.answers.size >= LIMITS.answersMax) return "LIMIT_EXCEEDED";
+    if (free) return null;
+    if (waitMs === 0) return this.#sessions.recovering ? "RECOVERING" : "LOCK_TIMEOUT";
+    if (lock !== undefined && lock.waiterCount >= this.#limits.waitersMax) return "QUEUE_FULL";
+    return null;
+  }
+
+  /** True when this request was seen before: it has no second effect, and gets the same answer (Q6). */
+  #answeredBefore(session: Session, command: AcquireCommand, nowMs: number, out: Effects): boolean {
+    const { id, name, address } = command;
+    const isNew = id > session.idMax;
+    if (isNew) session.idMax = id;
+    if (isNew && command.detachedMs === null) return false;
+    const waiter = session.waiters.get(id);
+    if (waiter !== undefined && waiter.lock.name === name) {
+      waiter.seenOn = session.connection;
+      out.answers.push({ to: address, message: ["queued", id, waiter.ticket, 0] });
+      this.#grants.grantNext(waiter.lock, nowMs, out);
+      return true;
+    }
+    return this.#repeated(session, id, name, isNew, address, out);
+  }
+
+  /** Gives the stored answer again, or refuses an id that was used for something else. */
+  #repeated(
+    session: Session,
+    id: number,
+    about: string,
+    isNew: boolean,
+    address: string,
+    out: Effects,
+  ): boolean {
+    const stored = session.answers.get(id) ?? session.answersBefore?.get(id);
+    const made = this.#grants.table.requests.get(`${session.client}/${id}`);
+    if (stored === undefined && made === undefined) {
+      if (isNew) return false;
+      out.answers.push({ to: address, message: refusal(id, "REQUEST_ID_REUSED") });
+      return true;
+    }
+    const madeAbout = made instanceof Hold ? made.lock.name : made?.about;
+    if ((stored?.about ?? madeAbout) !== about) {
+      out.answers.push({ to: address, message: refusal(id, "REQUEST_ID_REUSED") });
+      return true;
+    }
+    const message = stored?.message ?? (made instanceof Hold ? grantedAgain(id, made) : made!.message);
+    if (message[0] === "granted") {
+      const hold = this.#grants.table.holds.get(message[2]);
+      if (hold?.session === session) hold.seenOn = session.connection;
+    }
+    if (stored !== undefined) session.answers.set(id, stored);
+    out.answers.push({ to: address, message });
+    return true;
+  }
+
+  #repeatedUnlock(session: Session, command: NamedCommand, out: Effects): boolean {
+    const isNew = command.id > session.idMax;
+    if (isNew) session.idMax = command.id;
+    else if (this.#postponed.has(command)) return true;
+    return this.#repeated(session, command.id, `unlock ${command.name}`, isNew, command.address, out);
+  }
+
+  #holdMadeBy(session: Session, id: number): Hold | null {
+    const stored = (session.answers.get(id) ?? session.answersBefore?.get(id))?.message;
+    const made = this.#grants.table.requests.get(`${session.client}/${id}`);
+    if (made instanceof Hold) return made;
+    if (stored?.[0] !== "granted") return null;
+    const hold = this.#grants.table.holds.get(stored[2]);
+    return hold?.session === session ? hold : null;
+  }
+
+  #caller(address: string): Caller {
+    const caller: Caller = { address, waiter: null, hold: null };
+    this.#grants.callers.set(address, caller);
+    return caller;
+  }
+
+  #keepDurableAnswer(
+    session: Session | null,
+    id: number,
+    about: string,
+    value: boolean,
+    nowMs: number,
+    out: Effects,
+  ) {
+    if (session === null) return;
+    this.#grants.table.keepAnswer(`${session.client}/${id}`, ["done", id, value], about, nowMs, out);
+  }
+}
+
+function grantedAgain(id: number, hold: Hold): ServerMessage {
+  return ["granted", id, hold.token];
+}

@@ -1,0 +1,213 @@
+import type { Command, Effects, EngineLimits, SessionRecord } from "./commands.js";
+import type { Grants } from "./grants.js";
+import type { Postponed } from "./postponed.js";
+import { ended, refuse, tell } from "./replies.js";
+import { Hold, Session } from "./state.js";
+
+type Of<K extends Command["kind"]> = Extract<Command, { kind: K }>;
+
+/** Sessions: how they open, resume, stay and end, and how the missing ones are waited for after a crash (R3, R4). */
+export class Sessions {
+  readonly #limits: EngineLimits;
+  readonly #grants: Grants;
+  readonly #postponed: Postponed;
+  readonly #onRecovered: (nowMs: number, out: Effects) => void;
+  readonly #sessions = new Map<string, Session>();
+  #awaitedCount = 0;
+
+  constructor(
+    limits: EngineLimits,
+    grants: Grants,
+    postponed: Postponed,
+    onRecovered: (nowMs: number, out: Effects) => void,
+  ) {
+    this.#limits = limits;
+    this.#grants = grants;
+    this.#postponed = postponed;
+    this.#onRecovered = onRecovered;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  /** True while sessions from before an unclean start are not back (R4). */
+  get recovering(): boolean {
+    return this.#awaitedCount > 0;
+  }
+
+  get(id: string): Session | undefined {
+    return this.#sessions.get(id);
+  }
+
+  /** The session of a command, renewed by it (L4); null if it is over, or reached elsewhere by now (R3). */
+  live(command: { session: string | null; address: string }, nowMs: number): Session | null {
+    const session = command.session === null ? undefined : this.#sessions.get(command.session);
+    if (session === undefined || session.address !== command.address) return null;
+    session.expiresAtMs = nowMs + session.leaseMs;
+    return session;
+  }
+
+  hello(command: Of<"hello">, nowMs: number, out: Effects): void {
+    let session = this.#sessions.get(command.session);
+    if (session === undefined) {
+      if (command.resume) return ended(command.address, "SESSION_ENDED", out);
+      if (this.#sessions.size >= this.#limits.sessionsMax)
+        return ended(command.address, "LIMIT_EXCEEDED", out);
+      const { client, leaseMs, owner } = command;
+      session = new Session(command.session, client, leaseMs, owner);
+      this.#sessions.set(session.id, session);
+      this.#grants.table.deadlines.set(session, nowMs + leaseMs);
+      out.changes.push({ type: "session", id: session.id, value: { client, leaseMs, owner } });
+    } else if (session.client !== command.client || command.connection <= session.connection) {
+      return ended(command.address, "INVALID", out, "Another connection has taken this session over.");
+    }
+    if (session.address !== null) {
+      ended(session.address, "INVALID", out, "Another connection has taken this session over.");
+      this.#away(session);
+    }
+    if (session.awaited && session.connection === 0) {
+      // What it had left must be gone from the store before the client relies on a full lease again (R6).
+      const { client, leaseMs, owner } = session;
+      out.changes.push({ type: "session", id: session.id, value: { client, leaseMs, owner } });
+    }
+    session.address = command.address;
+    session.connection = command.connection;
+    session.expiresAtMs = nowMs + session.leaseMs;
+    session.syncing = true;
+    session.answersBefore = new Map([...(session.answersBefore ?? []), ...session.answers]);
+    session.answers = new Map();
+  }
+
+  claim(command: Of<"claim">, nowMs: number, out: Effects): void {
+    const session = this.live(command, nowMs);
+    if (session === null) return;
+    const { token, name, extra } = command;
+    const known = this.#grants.table.holds.get(token);
+    if (known?.session === session && known.lock.name === name) {
+      known.seenOn = session.connection;
+    } else if (known !== undefined || !this.#restoreClaim(session, command, nowMs, out)) {
+      out.answers.push({ to: command.address, message: ["lost", token, "expiry"] });
+    } else {
+      const hold = this.#grants.table.holds.get(token)!;
+      hold.minUntilMs = extra.minHoldMs === undefined ? 0 : hold.grantedAtMs + extra.minHoldMs;
+      if (extra.maxHoldMs === undefined) return;
+      hold.maxUntilMs = hold.grantedAtMs + extra.maxHoldMs;
+      this.#grants.table.deadlines.set(hold, hold.maxUntilMs);
+    }
+  }
+
+  /** The client has said all it has: the two sides are made equal (R3). */
+  sync(command: Of<"sync">, nowMs: number, out: Effects): void {
+    const session = this.live(command, nowMs);
+    if (session === null || !session.syncing) return;
+    const resumed = session.connection > 1;
+    for (const waiter of [...session.waiters.values()]) {
+      if (waiter.seenOn !== session.connection) this.#grants.table.dequeue(waiter);
+    }
+    for (const hold of session.holds()) {
+      if (hold.seenOn !== session.connection) this.#grants.letGo(hold, nowMs, out);
+    }
+    session.syncing = false;
+    session.restored = false;
+    session.answersBefore = null;
+    if (session.awaited) this.#returned(session, nowMs, out);
+    tell(session, ["welcome", { session: session.id, leaseMs: session.leaseMs, resumed }], out);
+  }
+
+  disconnect(command: Of<"disconnect">): void {
+    const session = this.#sessions.get(command.session);
+    if (session?.address === command.address) this.#away(session);
+  }
+
+  heartbeat(command: Of<"heartbeat">, nowMs: number, out: Effects): void {
+    if (this.live(command, nowMs) === null) return refuse(command, "SESSION_ENDED", out);
+    out.answers.push({ to: command.address, message: ["done", command.id, null] });
+  }
+
+  acknowledge(command: Of<"acknowledge">, nowMs: number): void {
+    const session = this.live(command, nowMs);
+    if (session === null) return;
+    for (const id of command.ids) session.answers.delete(id);
+  }
+
+  bye(command: Of<"bye">, nowMs: number, out: Effects): void {
+    const session = this.live(command, nowMs);
+    if (session === null) return refuse(command, "SESSION_ENDED", out);
+    this.#dequeueAll(session);
+    for (const hold of session.holds()) this.#grants.letGo(hold, nowMs, out);
+    this.#end(session, nowMs, out);
+    out.answers.push({ to: command.address, message: ["done", command.id, true] });
+  }
+
+  /** The time of a session in the heap has come: it is over, unless it was renewed since. */
+  due(session: Session, nowMs: number, out: Effects): void {
+    if (session.expiresAtMs > nowMs) return this.#grants.table.deadlines.set(session, session.expiresAtMs);
+    if (session.address !== null) ended(session.address, "SESSION_ENDED", out);
+    this.#end(session, nowMs, out);
+  }
+
+  restore(id: string, record: SessionRecord, clean: boolean, nowMs: number, out: Effects): void {
+    const { client, leaseMs, owner } = record;
+    const session = new Session(id, client, leaseMs, owner);
+    session.restored = true;
+    session.awaited = !clean || record.awaitedUntilMs !== undefined;
+    session.expiresAtMs = record.awaitedUntilMs ?? nowMs + leaseMs;
+    this.#sessions.set(id, session);
+    this.#grants.table.deadlines.set(session, session.expiresAtMs);
+    if (!session.awaited) return;
+    this.#awaitedCount++;
+    if (record.awaitedUntilMs !== undefined) return;
+    out.changes.push({ type: "session", id, value: { ...record, awaitedUntilMs: session.expiresAtMs } });
+  }
+
+  /** Believes a claim after an unclean start, unless its token was never given out or another claim outranks it. */
+  #restoreClaim(session: Session, claim: Of<"claim">, nowMs: number, out: Effects): boolean {
+    if (!session.awaited || claim.token >= this.#grants.table.ceilings.tokens) return false;
+    if (session.holdCount >= this.#limits.holdsMax) return false;
+    const lock = this.#grants.table.lockNamed(claim.name);
+    const rival = lock.hold;
+    if (rival !== null) {
+      // A detached hold is known from the store, and its end is durable before anyone else is granted.
+      if (rival.durable || rival.token > claim.token) return false;
+      this.#grants.table.free(rival, nowMs, out);
+      if (rival.session !== null) tell(rival.session, ["lost", rival.token, "expiry"], out);
+    }
+    const grantedAtMs = nowMs - (claim.extra.heldMs ?? 0);
+    const hold = new Hold(claim.token, lock, session, session.owner, claim.extra.metadata ?? {}, grantedAtMs);
+    hold.seenOn = session.connection;
+    this.#grants.table.insert(hold);
+    return true;
+  }
+
+  #away(session: Session): void {
+    session.address = null;
+    this.#postponed.dropOf(session.id);
+  }
+
+  #dequeueAll(session: Session): void {
+    for (const waiter of [...session.waiters.values()]) this.#grants.table.dequeue(waiter);
+  }
+
+  /** Ends a session and all it had. Its end is durable before anything it held is granted to another (R2). */
+  #end(session: Session, nowMs: number, out: Effects): void {
+    out.changes.push({ type: "session", id: session.id, value: null });
+    this.#sessions.delete(session.id);
+    this.#grants.table.deadlines.delete(session);
+    this.#away(session);
+    // All its waiters go before any of its holds: none of them may be the next holder (Q3).
+    this.#dequeueAll(session);
+    for (const hold of session.holds()) {
+      this.#grants.table.free(hold, nowMs, out);
+      this.#grants.grantNext(hold.lock, nowMs, out);
+    }
+    if (session.awaited) this.#returned(session, nowMs, out);
+  }
+
+  /** One session fewer to wait for. With the last one recovery ends. */
+  #returned(session: Session, nowMs: number, out: Effects): void {
+    session.awaited = false;
+    this.#awaitedCount--;
+    if (!this.recovering) this.#onRecovered(nowMs, out);
+  }
+}

@@ -1,0 +1,132 @@
+import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from "fastify";
+import { CONNECT_PATH, ERRORS, type ErrorCode, LIMITS, SUBPROTOCOL } from "lockdb/protocol";
+import { type WebSocket, WebSocketServer } from "ws";
+import type { Access } from "../access/index.js";
+import { Connection, type Loop } from "../loop/index.js";
+import { isOriginalPath, originalRoutes } from "./original-routes.js";
+
+/** A request whose headers and body have not arrived by then is cut off. Waiting for an answer has no such limit. */
+const REQUEST_MS = 30_000;
+
+/** How long clients have to close their side when the server stops. */
+const CLOSING_MS = 1_000;
+
+export interface HttpParts {
+  readonly access: Access;
+  readonly loop: Loop;
+  readonly logger: FastifyBaseLogger;
+}
+
+export interface HttpServer {
+  readonly app: FastifyInstance;
+  /** Ends every connection: politely, then after a second by force. */
+  close(): Promise<void>;
+}
+
+/** The one port: health, the original routes, and the native protocol's upgrade. */
+export async function httpServer({ access, loop, logger }: HttpParts): Promise<HttpServer> {
+  const app = fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: LIMITS.messageBytesMax,
+    requestTimeout: REQUEST_MS,
+    forceCloseConnections: false,
+    // Its answer would be JSON, which the original client takes for success (C2); ours says the same in plain text.
+    return503OnClosing: false,
+    clientErrorHandler: refuseBroken,
+    routerOptions: { maxParamLength: 2_048, ignoreDuplicateSlashes: true, ignoreTrailingSlash: true },
+  });
+  app.removeContentTypeParser("text/plain");
+  app.setNotFoundHandler((request, reply) => {
+    reply.code(404);
+    // Below a wrong base address the original client must not take our refusal for a lock either (C2).
+    if (isOriginalPath(request.url))
+      return reply.type("text/plain").send("NOT_FOUND: Check the server address.");
+    return reply.send(errorBody("NOT_FOUND"));
+  });
+  app.setErrorHandler<Error & { statusCode?: number }>((error, request, reply) => {
+    const status = error.statusCode ?? 500;
+    const code: ErrorCode = status === 413 ? "TOO_LARGE" : status < 500 ? "INVALID" : "INTERNAL";
+    if (code === "INTERNAL") request.log.error({ err: error }, "a request failed");
+    return reply.code(ERRORS[code].status!).send(errorBody(code));
+  });
+
+  app.get("/livez", (_request, reply) => reply.type("text/plain").send("ok\n"));
+  app.get("/readyz", (_request, reply) =>
+    loop.ready
+      ? reply.type("text/plain").send("ok\n")
+      : reply.code(503).type("text/plain").send("not ready\n"),
+  );
+  await app.register(originalRoutes, { access, loop });
+
+  const sockets = upgrades(app, access, loop);
+  await app.ready();
+  return { app, close: () => closeAll(app, sockets) };
+}
+
+/** Serves the native protocol (I2). Authentication comes before anything else. */
+function upgrades(app: FastifyInstance, access: Access, loop: Loop): ReadonlySet<WebSocket> {
+  const sockets = new Set<WebSocket>();
+  const server = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: LIMITS.frameBytesMax,
+    handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+  });
+  app.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    socket.on("error", () => socket.destroy());
+    const account = access.accountOf(request.headers.authorization);
+    const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
+    if (request.url?.split("?")[0] !== CONNECT_PATH) return refuseUpgrade(socket, "NOT_FOUND");
+    if (account === null) return refuseUpgrade(socket, "UNAUTHORIZED");
+    if (!offered.includes(SUBPROTOCOL)) {
+      return refuseUpgrade(socket, "INVALID", `Offer the subprotocol ${SUBPROTOCOL}.`);
+    }
+    if (!loop.ready) return refuseUpgrade(socket, "UNAVAILABLE");
+    server.handleUpgrade(request, socket, head, (client) => {
+      sockets.add(client);
+      client.once("close", () => sockets.delete(client));
+      new Connection(client, loop, account);
+    });
+  });
+  return sockets;
+}
+
+/** Bytes that are no HTTP request: a short refusal, then the end of that connection. */
+function refuseBroken(error: Error & { code?: string }, socket: Socket): void {
+  if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();
+  const status = error.code === "HPE_HEADER_OVERFLOW" ? "431 Too Large" : "400 Bad Request";
+  socket.end(
+    `HTTP/1.1 ${status}\r\ncontent-type: text/plain\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`,
+  );
+}
+
+function refuseUpgrade(socket: Duplex, code: ErrorCode, message?: string): void {
+  const { status } = ERRORS[code];
+  const body = JSON.stringify(errorBody(code, message));
+  socket.end(
+    `HTTP/1.1 ${status} ${code}\r\ncontent-type: application/json; charset=utf-8\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
+}
+
+/** The one shape of an error over HTTP (E). */
+function errorBody(code: ErrorCode, message: string = ERRORS[code].message): object {
+  return { error: { code, message, retryable: ERRORS[code].retryable, details: {} } };
+}
+
+async function closeAll(app: FastifyInstance, sockets: ReadonlySet<WebSocket>): Promise<void> {
+  const closed = app.close();
+  for (const socket of sockets) socket.close(1001);
+  app.server.closeIdleConnections();
+  const force = setTimeout(() => {
+    for (const socket of sockets) socket.terminate();
+    app.server.closeAllConnections();
+  }, CLOSING_MS);
+  await closed;
+  clearTimeout(force);
+}

@@ -1,0 +1,256 @@
+/**
+ * The three routes of the original client (C1-C4). It takes any answer with a JSON body, other than a 401, as success,
+ * so every refusal here is plain text (C2).
+ */
+import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import {
+  ERRORS,
+  type ErrorCode,
+  LIMITS,
+  lockNameProblem,
+  type ServerMessage,
+  serviceIdProblem,
+} from "lockdb/protocol";
+import type { Access } from "../access/index.js";
+import type { Loop, Recipient } from "../loop/index.js";
+
+const WAIT_MS_DEFAULT = 30_000;
+const EXPIRATION_S_DEFAULT = 300;
+/** `check` and `unlock` of a recovering service wait at most as long as that client does. */
+const READ_WAIT_MS = 4_950;
+/** How long before the caller's limit its waiter leaves the queue (C3). */
+const MARGIN_MS = 50;
+/** How long after the limit a caller that has not hung up is answered (C3). */
+const GRACE_MS = 1_000;
+/** How long after an answer a reset of the connection still means that nobody read it. */
+const UNREAD_MS = 1_000;
+
+const EVENTS = ["lock", "unlock", "check"] as const;
+type EventName = (typeof EVENTS)[number];
+
+interface Body {
+  readonly serviceId: string;
+  readonly lockName: string;
+  readonly waitForLockInMs?: number;
+  readonly lockExpirationInSeconds?: number;
+}
+
+/** True for a path on which the original client may have come, also below a wrong base address. */
+export function isOriginalPath(url: string): boolean {
+  return /\/(lock|unlock|check)\/*(\?|$)/.test(url);
+}
+
+/** Adds `POST /lock`, `/unlock` and `/check`. */
+export async function originalRoutes(app: FastifyInstance, { access, loop }: { access: Access; loop: Loop }) {
+  app.removeAllContentTypeParsers();
+  // That client sends its JSON as text/plain; others send it as they like.
+  app.addContentTypeParser(
+    "*",
+    { parseAs: "string", bodyLimit: LIMITS.messageBytesMax },
+    (_request, text, done) => done(null, text),
+  );
+  app.setErrorHandler<Error & { statusCode?: number }>((error, request, reply) => {
+    const status = error.statusCode ?? 500;
+    if (status >= 500) request.log.error({ err: error }, "a request failed");
+    const code: ErrorCode = status === 413 ? "TOO_LARGE" : status >= 500 ? "INTERNAL" : "INVALID";
+    return plain(reply, ERRORS[code].status!, `${code}: ${ERRORS[code].message}`);
+  });
+  for (const event of EVENTS) {
+    app.route({
+      method: ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"],
+      url: `/${event}`,
+      handler: (_request, reply) => plain(reply.header("allow", "POST"), 405, "INVALID: Use POST."),
+    });
+    app.post(`/${event}`, {
+      onRequest: (request, reply, done) => {
+        const account = access.accountOf(request.headers.authorization);
+        (request as { account?: string | null }).account = account;
+        if (account === null) plain(reply, 401, "Unauthorized");
+        else done();
+      },
+      handler: (request, reply) => {
+        const body = readBody(event, request.body);
+        const { account } = request as unknown as { account: string };
+        if (typeof body === "string") plain(reply, 400, `INVALID: ${body}`);
+        else new OriginalCall(loop, account, event, body, request, reply.hijack().raw).start();
+      },
+    });
+  }
+}
+
+/** One call, from its command to its answer, or to the moment its caller hangs up. */
+class OriginalCall implements Recipient {
+  readonly #loop: Loop;
+  readonly #account: string;
+  readonly #event: EventName;
+  readonly #body: Body;
+  readonly #response: ServerResponse;
+  readonly #socket: Socket;
+  readonly #owner: string;
+  readonly #waitMs: number;
+  readonly #address: string;
+  readonly #onHungUp = () => this.#hungUp();
+  #timer: NodeJS.Timeout | null = null;
+  #startedAtMs = 0;
+
+  constructor(
+    loop: Loop,
+    account: string,
+    event: EventName,
+    body: Body,
+    request: FastifyRequest,
+    response: ServerResponse,
+  ) {
+    this.#loop = loop;
+    this.#account = account;
+    this.#event = event;
+    this.#body = body;
+    this.#response = response;
+    this.#socket = request.raw.socket;
+    this.#owner = `http:${this.#socket.remoteAddress ?? "?"}:${this.#socket.remotePort ?? 0}`;
+    this.#waitMs = body.waitForLockInMs ?? WAIT_MS_DEFAULT;
+    this.#address = loop.attach(this);
+  }
+
+  start(): void {
+    this.#startedAtMs = performance.now();
+    // It may have hung up while its body was read: its 'close' has been and gone then.
+    if (this.#socket.destroyed) return this.#loop.detach(this.#address);
+    this.#response.once("close", this.#onHungUp);
+    const { lockName: name, lockExpirationInSeconds = EXPIRATION_S_DEFAULT } = this.#body;
+    const from = { session: null, address: this.#address, id: 1, name };
+    if (this.#event !== "lock") return this.#submit({ kind: this.#event, ...from, waitMs: READ_WAIT_MS });
+    this.#submit({
+      kind: "acquire",
+      ...from,
+      waitMs: Math.floor(this.#waitMs - Math.min(MARGIN_MS, this.#waitMs / 2)),
+      detachedMs: Math.max(1, Math.round(lockExpirationInSeconds * 1_000)),
+      minHoldMs: 0,
+      maxHoldMs: null,
+      metadata: {},
+      ticket: null,
+      owner: this.#owner,
+    });
+  }
+
+  receive(message: ServerMessage): void {
+    const { lockName } = this.#body;
+    switch (message[0]) {
+      case "granted":
+        return this.#grant();
+      case "done": {
+        if (this.#event === "lock") return;
+        const field = this.#event === "unlock" ? "wasLocked" : "isLocked";
+        return this.#answer(200, { eventName: this.#event, lockName, [field]: message[2] });
+      }
+      case "refused":
+        if (message[2] === "LOCK_TIMEOUT") return this.#timeOut();
+        return this.#answer(ERRORS[message[2]].status!, `${message[2]}: ${message[3]}`);
+      case "ended":
+        return this.#answer(503, `${message[1]}: ${message[2]}`);
+    }
+  }
+
+  flush(): void {
+    // Each call has one answer, which `receive` has sent.
+  }
+
+  #grant(): void {
+    this.#response.off("close", this.#onHungUp);
+    if (this.#response.destroyed || this.#socket.destroyed) return this.#hungUp();
+    // A reset after the answer means that its bytes reached nobody: the caller had hung up before it came (Q7).
+    const settled = (hadError: boolean) => {
+      clearTimeout(timer);
+      this.#socket.off("close", settled);
+      if (hadError) return this.#hungUp();
+      this.#submit({ kind: "delivered", address: this.#address });
+      this.#loop.detach(this.#address);
+    };
+    const timer = setTimeout(() => settled(false), UNREAD_MS);
+    this.#socket.once("close", settled);
+    this.#write(200, { eventName: "lock", lockName: this.#body.lockName });
+  }
+
+  /** Silence until the caller's own timer has fired: only that gives it the `TimeoutError` it looks for (C3). */
+  #timeOut(): void {
+    const limitMs = this.#startedAtMs + this.#waitMs + GRACE_MS;
+    this.#timer = setTimeout(() => this.#answer(408, "TimeoutError"), limitMs - performance.now());
+  }
+
+  #answer(status: number, body: object | string): void {
+    this.#response.off("close", this.#onHungUp);
+    clearTimeout(this.#timer ?? undefined);
+    this.#loop.detach(this.#address);
+    this.#write(status, body);
+  }
+
+  #write(status: number, body: object | string): void {
+    if (this.#response.headersSent || this.#response.destroyed) return;
+    const isText = typeof body === "string";
+    const text = isText ? body : JSON.stringify(body);
+    this.#response.writeHead(status, {
+      "content-type": isText ? "text/plain; charset=utf-8" : "application/json; charset=utf-8",
+      "content-length": Buffer.byteLength(text),
+      "cache-control": "no-store",
+      ...(this.#loop.ready ? {} : { connection: "close" }),
+    });
+    this.#response.end(text);
+  }
+
+  /** Its place in the queue is given up, and a grant is taken back at once (Q7). */
+  #hungUp(): void {
+    clearTimeout(this.#timer ?? undefined);
+    this.#loop.detach(this.#address);
+    this.#submit({ kind: "cancel", session: null, address: this.#address, id: 1 });
+  }
+
+  #submit(command: Parameters<Loop["submit"]>[2]): void {
+    this.#loop.submit(this.#account, this.#body.serviceId, command);
+  }
+}
+
+/** The body of a call, or what is wrong with it. */
+function readBody(event: EventName, text: unknown): Body | string {
+  let body: unknown;
+  try {
+    body = JSON.parse(typeof text === "string" ? text : "");
+  } catch {
+    return "The body must be JSON.";
+  }
+  if (typeof body !== "object" || body === null || Array.isArray(body))
+    return "The body must be a JSON object.";
+  const fields = body as Record<string, unknown>;
+  const own = (name: string) => (Object.hasOwn(fields, name) ? fields[name] : undefined);
+  const [serviceId, lockName] = [own("serviceId"), own("lockName")];
+  const problem = serviceIdProblem(serviceId) ?? lockNameProblem(lockName);
+  if (problem !== null) return problem;
+  if ((own("eventName") ?? event) !== event) return `eventName must be "${event}" here.`;
+  const waitForLockInMs = own("waitForLockInMs");
+  if (waitForLockInMs !== undefined && !isSpan(waitForLockInMs, 0, LIMITS.durationMsMax)) {
+    return "waitForLockInMs must be a number of milliseconds from 0 to ten years.";
+  }
+  const lockExpirationInSeconds = own("lockExpirationInSeconds");
+  if (
+    lockExpirationInSeconds !== undefined &&
+    !isSpan(lockExpirationInSeconds, 0.001, LIMITS.durationMsMax / 1_000)
+  ) {
+    return "lockExpirationInSeconds must be a number of seconds from 0.001 to ten years.";
+  }
+  if (own("unlockWebhookUrl") !== undefined) return "unlockWebhookUrl is not supported yet. Leave it out.";
+  return {
+    serviceId: serviceId as string,
+    lockName: lockName as string,
+    ...(waitForLockInMs === undefined ? {} : { waitForLockInMs }),
+    ...(lockExpirationInSeconds === undefined ? {} : { lockExpirationInSeconds }),
+  };
+}
+
+function isSpan(value: unknown, min: number, max: number): value is number {
+  return typeof value === "number" && value >= min && value <= max;
+}
+
+function plain(reply: FastifyReply, status: number, text: string): FastifyReply {
+  return reply.code(status).header("content-type", "text/plain; charset=utf-8").send(text);
+}

@@ -1,0 +1,3 @@
+export { OPTIONS, type OptionRow, readOptions, type ServeOptions } from "./options.js";
+export { type Server, serve } from "./serve.js";
+export { StoreInUseError } from "./store/index.js";

@@ -1,0 +1,212 @@
+import {
+  type ClientMessage,
+  clientMessageProblem,
+  ERRORS,
+  type ErrorCode,
+  LIMITS,
+  type ServerMessage,
+} from "lockdb/protocol";
+import type { RawData, WebSocket } from "ws";
+import type { Loop, Recipient } from "./loop.js";
+
+/** A reader that lets more than this pile up is cut off (N3). */
+const BACKLOG_BYTES_MAX = 8 * 1_024 * 1_024;
+
+/** A connection that does not say hello in this time is closed. */
+const HELLO_MS = 10_000;
+
+const GOING_AWAY = 1001;
+const POLICY = 1008;
+
+/** One native connection: frames in, commands out, and back. Input is trusted no further than `clientMessageProblem`. */
+export class Connection implements Recipient {
+  readonly #socket: WebSocket;
+  readonly #loop: Loop;
+  readonly #account: string;
+  readonly #address: string;
+  readonly #helloTimer: NodeJS.Timeout;
+  #service: string | null = null;
+  #session: string | null = null;
+  #outgoing: ServerMessage[] = [];
+  /** Request ids of the messages sent and not acknowledged, in order; 0 for a message that answers none. */
+  #unacknowledged: number[] = [];
+  #acknowledged = 0;
+  #over = false;
+
+  constructor(socket: WebSocket, loop: Loop, account: string) {
+    this.#socket = socket;
+    this.#loop = loop;
+    this.#account = account;
+    this.#address = loop.attach(this);
+    this.#helloTimer = setTimeout(() => this.#close("INVALID", "No hello came. Say hello first."), HELLO_MS);
+    socket.on("message", (data, isBinary) => this.#read(data, isBinary));
+    socket.on("close", () => this.#closed());
+    // A broken frame or a reset: 'close' follows.
+    socket.on("error", () => {});
+  }
+
+  receive(message: ServerMessage): void {
+    this.#outgoing.push(message);
+    const answers = message[0] === "granted" || message[0] === "refused" || message[0] === "done";
+    this.#unacknowledged.push(answers ? message[1] : 0);
+  }
+
+  flush(): void {
+    if (this.#over || this.#outgoing.length === 0) return;
+    const frame = this.#outgoing;
+    this.#outgoing = [];
+    this.#socket.send(JSON.stringify(frame));
+    const ended = frame.find((message) => message[0] === "ended");
+    if (ended !== undefined) {
+      this.#over = true;
+      this.#socket.close(ended[1] === "UNAVAILABLE" ? GOING_AWAY : POLICY, ended[1] as string);
+    } else if (this.#unacknowledged.length > LIMITS.answersMax) {
+      this.#close(
+        "LIMIT_EXCEEDED",
+        "Too many messages were not acknowledged. Begin each frame with the count received.",
+      );
+    } else if (this.#socket.bufferedAmount > BACKLOG_BYTES_MAX) {
+      this.#over = true;
+      this.#socket.terminate();
+    }
+  }
+
+  #read(data: RawData, isBinary: boolean): void {
+    if (this.#over) return;
+    const frame = isBinary ? undefined : parsed(data);
+    if (!Array.isArray(frame))
+      return this.#error("INVALID", "A frame must be a JSON array in a text message.");
+    const [received, ...messages] = frame as [unknown, ...unknown[]];
+    if (!Number.isSafeInteger(received) || !this.#acknowledge(received as number)) {
+      return this.#error("INVALID", "A frame must begin with the number of messages received so far.");
+    }
+    const isLarge = (data as Buffer).byteLength > LIMITS.messageBytesMax;
+    for (const message of messages) this.#take(message, isLarge);
+  }
+
+  #take(message: unknown, checkSize: boolean): void {
+    if (checkSize && JSON.stringify(message).length > LIMITS.messageBytesMax)
+      return this.#refuse(message, "TOO_LARGE");
+    const problem = clientMessageProblem(message);
+    if (problem !== null && isHello(message)) return this.#close("INVALID", problem);
+    if (problem !== null) return this.#refuse(message, "INVALID", problem);
+    this.#command(message as ClientMessage);
+  }
+
+  #command(message: ClientMessage): void {
+    if (message[0] === "hello") return this.#hello(message);
+    const session = this.#session;
+    const address = this.#address;
+    if (session === null) return this.#refuse(message, "INVALID", "Say hello first.");
+    switch (message[0]) {
+      case "acquire": {
+        const [kind, id, name, waitMs, extra] = message;
+        return this.#submit({
+          kind,
+          session,
+          address,
+          id,
+          name,
+          waitMs: waitMs ?? Number.POSITIVE_INFINITY,
+          detachedMs: extra?.detachedMs ?? null,
+          minHoldMs: extra?.minHoldMs ?? 0,
+          maxHoldMs: extra?.maxHoldMs ?? null,
+          metadata: extra?.metadata ?? {},
+          ticket: extra?.ticket ?? null,
+          owner: null,
+        });
+      }
+      case "release": {
+        const [kind, id, token, name = null] = message;
+        return this.#submit({ kind, session, address, id, token, name });
+      }
+      case "check": {
+        const [kind, id, name, waitMs] = message;
+        return this.#submit({ kind, session, address, id, name, waitMs: waitMs ?? Number.POSITIVE_INFINITY });
+      }
+      case "unlock": {
+        const [kind, id, name] = message;
+        return this.#submit({ kind, session, address, id, name, waitMs: Number.POSITIVE_INFINITY });
+      }
+      case "inspect": {
+        const [kind, id, name] = message;
+        return this.#submit({ kind, session, address, id, name });
+      }
+      case "hold": {
+        const [, token, name, extra = {}] = message;
+        return this.#submit({ kind: "claim", session, address, token, name, extra });
+      }
+      case "cancel":
+      case "heartbeat":
+      case "bye":
+        return this.#submit({ kind: message[0], session, address, id: message[1] });
+      case "sync":
+        return this.#submit({ kind: "sync", session, address });
+    }
+  }
+
+  #hello(message: Extract<ClientMessage, readonly ["hello", unknown]>): void {
+    if (this.#session !== null)
+      return this.#refuse(message, "INVALID", "Hello was said before on this connection.");
+    clearTimeout(this.#helloTimer);
+    const { service, ...hello } = message[1];
+    this.#service = service;
+    this.#session = hello.session;
+    this.#submit({ kind: "hello", address: this.#address, ...hello });
+  }
+
+  #submit(command: Parameters<Loop["submit"]>[2]): void {
+    this.#loop.submit(this.#account, this.#service!, command);
+  }
+
+  /** Answers up to here have arrived and need not be kept (Q6). False when more is claimed than was sent. */
+  #acknowledge(received: number): boolean {
+    const count = received - this.#acknowledged;
+    if (count < 0 || count > this.#unacknowledged.length) return false;
+    if (count === 0) return true;
+    const ids = this.#unacknowledged.splice(0, count).filter((id) => id !== 0);
+    this.#acknowledged = received;
+    if (ids.length > 0 && this.#session !== null) {
+      this.#submit({ kind: "acknowledge", session: this.#session, address: this.#address, ids });
+    }
+    return true;
+  }
+
+  /** A typed refusal of one message: under its id when it has one. The connection stays. */
+  #refuse(message: unknown, code: ErrorCode, text: string = ERRORS[code].message): void {
+    const id: unknown = Array.isArray(message) ? message[1] : undefined;
+    if (!Number.isSafeInteger(id) || (id as number) < 1) return this.#error(code, text);
+    this.receive(["refused", id as number, code, text]);
+    this.flush();
+  }
+
+  #error(code: ErrorCode, text: string): void {
+    this.receive(["error", code, text]);
+    this.flush();
+  }
+
+  #close(code: ErrorCode, text: string): void {
+    this.receive(["ended", code, text]);
+    this.flush();
+  }
+
+  #closed(): void {
+    this.#over = true;
+    clearTimeout(this.#helloTimer);
+    this.#loop.detach(this.#address);
+    if (this.#session === null) return;
+    this.#submit({ kind: "disconnect", session: this.#session, address: this.#address });
+  }
+}
+
+function isHello(message: unknown): boolean {
+  return Array.isArray(message) && message[0] === "hello";
+}
+
+function parsed(data: RawData): unknown {
+  try {
+    return JSON.parse((data as Buffer).toString("utf8"));
+  } catch {
+    return undefined;
+  }
+}

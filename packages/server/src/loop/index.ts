@@ -1,0 +1,3 @@
+export { Connection } from "./connection.js";
+export { LeaseClock } from "./lease-clock.js";
+export { Loop, type LoopOptions, type Recipient } from "./loop.js";

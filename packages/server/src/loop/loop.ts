@@ -1,0 +1,363 @@
+import { ERRORS, type ServerMessage } from "lockdb/protocol";
+import {
+  type Answer,
+  type Command,
+  Deadlines,
+  type DurableChange,
+  type Effects,
+  Engine,
+  type EngineLimits,
+  type Timed,
+} from "../engine/index.js";
+import { type Change, decodeRecord, encodeRecord, type Store } from "../store/index.js";
+import { LeaseClock } from "./lease-clock.js";
+
+/** While anything runs on the lease clock it is read at least this often, so that only a stall meets the 250 ms step. */
+const SAMPLE_MS = 100;
+
+/** How often the lease clock is written down while something runs on it (R6). */
+const CLOCK_WRITTEN_MS = 1_000;
+
+const REOPEN_MS = 1_000;
+const CLOCK_KEY = "default/clock";
+
+/** Somebody who sends commands and gets answers: a connection, or one HTTP request. */
+export interface Recipient {
+  /** One message, after everything it depends on is durable (R1). */
+  receive(message: ServerMessage): void;
+  /** The messages of this turn are all there. */
+  flush(): void;
+}
+
+export interface LoopOptions {
+  readonly openStore: () => Promise<Store>;
+  readonly limits: EngineLimits & { readonly servicesMax: number };
+  /** Monotonic milliseconds, from any start. */
+  readonly monotonicMs: () => number;
+  readonly log: { warn(facts: object, text: string): void; error(facts: object, text: string): void };
+}
+
+/**
+ * Everything that arrives in a turn of the event loop is applied, its durable changes are committed as one batch, and
+ * the answers leave when that is flushed. One commit is in flight at a time; what comes meanwhile is the next batch.
+ */
+export class Loop {
+  readonly #options: LoopOptions;
+  readonly #services = new Map<string, Service>();
+  #timed = new Deadlines<Service>();
+  /** Services with answers behind a batch that is not flushed. */
+  readonly #holding = new Set<Service>();
+  readonly #recipients = new Map<string, Recipient>();
+  readonly #dirty = new Set<Recipient>();
+  #store: Store | null = null;
+  #clock: LeaseClock;
+  #state: "running" | "failed" | "stopped" = "failed";
+  #inbox: { readonly service: Service; readonly command: Command }[] = [];
+  #turn: NodeJS.Immediate | null = null;
+  #addresses = 0;
+  #batch: Change[] = [];
+  #batchNumber = 1;
+  #committed = 0;
+  #committing: Promise<void> | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #timerDueMs = Number.POSITIVE_INFINITY;
+  #clockWrittenMs = 0;
+  #reopening: Promise<void> | null = null;
+
+  private constructor(options: LoopOptions) {
+    this.#options = options;
+    this.#clock = new LeaseClock(0, options.monotonicMs());
+  }
+
+  /** Opens the store and takes up what is in it. Rejects when the store is damaged (R9) or in use (R8). */
+  static async start(options: LoopOptions): Promise<Loop> {
+    const loop = new Loop(options);
+    await loop.#open();
+    return loop;
+  }
+
+  /** False while the store does not work, and once the loop is stopped. */
+  get ready(): boolean {
+    return this.#state === "running";
+  }
+
+  /** A new address for somebody who will send commands. */
+  attach(recipient: Recipient): string {
+    const address = `a${++this.#addresses}`;
+    this.#recipients.set(address, recipient);
+    return address;
+  }
+
+  /** Nothing more is delivered there. */
+  detach(address: string): void {
+    this.#recipients.delete(address);
+  }
+
+  /** Puts a command into this turn's inbox. While the store does not work it is refused at once. */
+  submit(account: string, serviceId: string, command: Command): void {
+    const service = this.ready ? this.#service(account, serviceId) : null;
+    if (service !== null) {
+      this.#inbox.push({ service, command });
+      this.#turn ??= setImmediate(() => this.#runTurn());
+      return;
+    }
+    if (!("address" in command)) return;
+    const code = this.ready ? "LIMIT_EXCEEDED" : "UNAVAILABLE";
+    const message: ServerMessage =
+      "id" in command
+        ? ["refused", command.id, code, ERRORS[code].message]
+        : ["ended", code, ERRORS[code].message];
+    this.#deliver([{ to: command.address, message }]);
+    this.#flush();
+  }
+
+  /** Stops for good: everybody is told, then the session holds are written down for the next start (R5). */
+  async stop(): Promise<void> {
+    if (this.#state === "stopped") return;
+    if (this.#state === "running") {
+      this.#runTurn();
+      await this.#settle();
+    }
+    const wasRunning = this.ready;
+    this.#state = "stopped";
+    clearTimeout(this.#timer ?? undefined);
+    this.#tellAll("The server is stopping. Try again soon.");
+    await this.#reopening;
+    if (wasRunning) {
+      for (const service of this.#services.values()) this.#addChanges(service, service.engine.stop());
+      this.#addClock();
+      await this.#store!.commit(this.#batch);
+    }
+    await this.#store?.close();
+  }
+
+  // --- a turn ---
+
+  #runTurn(): void {
+    if (this.#turn !== null) clearImmediate(this.#turn);
+    this.#turn = null;
+    if (!this.ready) return;
+    const nowMs = this.#clock.read(this.#options.monotonicMs());
+    const inbox = this.#inbox;
+    this.#inbox = [];
+    const touched = new Set<Service>();
+    for (const { service, command } of inbox) {
+      service.engine.apply(command, nowMs, service.out);
+      touched.add(service);
+    }
+    // After the inbox: a renewal that has arrived counts, however late this turn is.
+    for (let due = this.#timed.takeDue(nowMs); due !== undefined; due = this.#timed.takeDue(nowMs)) {
+      due.engine.apply({ kind: "tick" }, nowMs, due.out);
+      this.#timed.set(due, due.engine.nextDeadlineMs);
+      touched.add(due);
+    }
+    for (const service of touched) this.#collect(service);
+    if (this.#timed.nextMs !== Number.POSITIVE_INFINITY && nowMs >= this.#clockWrittenMs + CLOCK_WRITTEN_MS) {
+      this.#addClock();
+    }
+    this.#flush();
+    this.#commit();
+    this.#arm(nowMs);
+  }
+
+  /** Sends a service's answers on their way: at once, or behind the changes they must not overtake (R1). */
+  #collect(service: Service): void {
+    const { answers, changes } = service.out;
+    service.out = { answers: [], changes: [] };
+    this.#timed.set(service, service.engine.nextDeadlineMs);
+    if (changes.length > 0) {
+      this.#addChanges(service, changes);
+      service.waitsFor = this.#batchNumber;
+    }
+    if (service.waitsFor <= this.#committed) this.#deliver(answers);
+    else if (answers.length > 0) {
+      service.held.push({ batch: service.waitsFor, answers });
+      this.#holding.add(service);
+    }
+  }
+
+  #addChanges(service: Service, changes: readonly DurableChange[]): void {
+    for (const { type, id, value } of changes) {
+      const key = `${service.prefix}${type}/${id}`;
+      this.#batch.push({ key, value: value === null ? null : encodeRecord(key, value) });
+    }
+  }
+
+  #addClock(): void {
+    const nowMs = this.#clock.read(this.#options.monotonicMs());
+    this.#clockWrittenMs = nowMs;
+    this.#batch.push({ key: CLOCK_KEY, value: encodeRecord(CLOCK_KEY, { nowMs }) });
+  }
+
+  #commit(): void {
+    if (this.#committing !== null || this.#batch.length === 0 || !this.ready) return;
+    const batch = this.#batch;
+    const number = this.#batchNumber++;
+    this.#batch = [];
+    this.#committing = this.#store!.commit(batch).then(
+      () => this.#flushed(number),
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  #flushed(number: number): void {
+    this.#committing = null;
+    this.#committed = number;
+    for (const service of this.#holding) {
+      while (service.held.length > 0 && service.held[0]!.batch <= number) {
+        this.#deliver(service.held.shift()!.answers);
+      }
+      if (service.held.length === 0) this.#holding.delete(service);
+    }
+    this.#flush();
+    this.#commit();
+  }
+
+  async #settle(): Promise<void> {
+    while (this.#committing !== null) await this.#committing;
+  }
+
+  #deliver(answers: readonly Answer[]): void {
+    for (const { to, message } of answers) {
+      const recipient = this.#recipients.get(to);
+      if (recipient === undefined) continue;
+      recipient.receive(message);
+      this.#dirty.add(recipient);
+    }
+  }
+
+  #flush(): void {
+    for (const recipient of this.#dirty) recipient.flush();
+    this.#dirty.clear();
+  }
+
+  #tellAll(text: string): void {
+    const message: ServerMessage = ["ended", "UNAVAILABLE", text];
+    this.#deliver([...this.#recipients.keys()].map((to) => ({ to, message })));
+    this.#flush();
+  }
+
+  // --- time ---
+
+  #arm(nowMs: number): void {
+    const nextMs = this.#timed.nextMs;
+    if (nextMs === Number.POSITIVE_INFINITY) return;
+    const dueMs = Math.min(nextMs, nowMs + SAMPLE_MS);
+    if (this.#timer !== null && this.#timerDueMs <= dueMs) return;
+    clearTimeout(this.#timer ?? undefined);
+    this.#timerDueMs = dueMs;
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = null;
+        // Sockets first: after a stall, the renewals that wait in them are applied before anything expires.
+        this.#turn ??= setImmediate(() => this.#runTurn());
+      },
+      Math.max(1, dueMs - nowMs),
+    );
+  }
+
+  // --- start and failure ---
+
+  #service(account: string, id: string): Service | null {
+    const prefix = `${account}/service/${id}/`;
+    let service = this.#services.get(prefix);
+    if (service === undefined) {
+      if (this.#services.size >= this.#options.limits.servicesMax) return null;
+      service = new Service(prefix, new Engine(this.#options.limits));
+      this.#services.set(prefix, service);
+    }
+    return service;
+  }
+
+  async #open(): Promise<void> {
+    const store = await this.#options.openStore();
+    try {
+      await this.#load(store);
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+    if (this.#state === "stopped") return store.close();
+    this.#store = store;
+    this.#state = "running";
+    this.#runTurn();
+  }
+
+  async #load(store: Store): Promise<void> {
+    const recordsByService = new Map<string, { type: string; id: string; value: unknown }[]>();
+    let clockMs = 0;
+    for await (const entry of store.load("")) {
+      const [account, kind, serviceId, type, ...rest] = entry.key.split("/");
+      if (entry.key === CLOCK_KEY) clockMs = (decodeRecord(entry) as { nowMs: number }).nowMs;
+      if (kind !== "service") continue;
+      const prefix = `${account}/service/${serviceId}/`;
+      const records = recordsByService.get(prefix) ?? [];
+      records.push({ type: type!, id: rest.join("/"), value: decodeRecord(entry) });
+      recordsByService.set(prefix, records);
+    }
+    this.#clock = new LeaseClock(clockMs, this.#options.monotonicMs());
+    this.#clockWrittenMs = clockMs;
+    for (const [prefix, records] of recordsByService) {
+      const service = new Service(prefix, new Engine(this.#options.limits));
+      service.engine.restore(records, clockMs, service.out);
+      this.#addChanges(service, service.out.changes);
+      service.out = { answers: [], changes: [] };
+      this.#services.set(prefix, service);
+      this.#timed.set(service, service.engine.nextDeadlineMs);
+    }
+    const batch = this.#batch;
+    this.#batch = [];
+    await store.commit(batch);
+  }
+
+  /** A commit failed, or its outcome is unknown: all memory is dropped, and the store is read anew (R7). */
+  #fail(error: unknown): void {
+    this.#committing = null;
+    this.#state = "failed";
+    this.#options.log.error(
+      { err: error },
+      "the store failed: nothing unflushed was acknowledged; opening it anew",
+    );
+    this.#services.clear();
+    this.#holding.clear();
+    this.#timed = new Deadlines();
+    this.#inbox = [];
+    this.#batch = [];
+    this.#committed = this.#batchNumber - 1;
+    this.#tellAll("The store does not work now. Try again soon.");
+    this.#reopening ??= this.#reopen();
+  }
+
+  async #reopen(): Promise<void> {
+    await this.#store?.close().catch(() => {});
+    this.#store = null;
+    while (this.#state === "failed") {
+      try {
+        await this.#open();
+      } catch (error) {
+        this.#services.clear();
+        this.#batch = [];
+        this.#options.log.warn({ err: error }, "the store cannot be opened yet");
+        await new Promise((resolve) => setTimeout(resolve, REOPEN_MS));
+      }
+    }
+    this.#reopening = null;
+  }
+}
+
+class Service implements Timed {
+  readonly prefix: string;
+  readonly engine: Engine;
+  dueMs = 0;
+  heapIndex = -1;
+  out: Effects = { answers: [], changes: [] };
+  /** Number of the last batch with changes of this service. */
+  waitsFor = 0;
+  /** Answers behind a batch that is not flushed, in order. */
+  readonly held: { readonly batch: number; readonly answers: readonly Answer[] }[] = [];
+
+  constructor(prefix: string, engine: Engine) {
+    this.prefix = prefix;
+    this.engine = engine;
+  }
+}

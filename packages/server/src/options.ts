@@ -1,0 +1,231 @@
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { PORT_DEFAULT } from "lockdb/protocol";
+import { ROOT_KEY_LENGTH_MIN } from "./access/index.js";
+
+/** Options of a server. Each has a row in `OPTIONS`, which its flag, environment name, help and check come from. */
+export interface ServeOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly store: "lmdb" | "memory";
+  readonly dataDir: string;
+  readonly rootKey: string | null;
+  readonly allowPlainText: boolean;
+  readonly waitersMax: number;
+  readonly holdsMax: number;
+  readonly sessionsMax: number;
+  readonly servicesMax: number;
+  readonly logLevel: (typeof LOG_LEVELS)[number];
+}
+
+/** One option: a bad value stops the start and says how to mend it. */
+export interface OptionRow<T> {
+  /** As on the command line, such as `--port <number>`; null for what must not stand there. */
+  readonly flag: string | null;
+  readonly env: string;
+  readonly default: T;
+  /** What it does, and what too high and too low cost. */
+  readonly doc: string;
+  /** Reads the text of a flag or variable. @throws Error that says what would be right */
+  readonly parse: (text: string) => T;
+}
+
+const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "silent"] as const;
+
+export const OPTIONS: { readonly [K in keyof ServeOptions]: OptionRow<ServeOptions[K]> } = {
+  host: {
+    flag: "--host <address>",
+    env: "LOCKDB_HOST",
+    default: "127.0.0.1",
+    doc: "Address to listen on. Anything but loopback also needs --allow-plain-text.",
+    parse: nonEmpty,
+  },
+  port: {
+    flag: "--port <number>",
+    env: "LOCKDB_PORT",
+    default: PORT_DEFAULT,
+    doc: "Port to listen on; 0 takes any free one.",
+    parse: (text) => wholeNumber(text, 0, 65_535),
+  },
+  dataDir: {
+    flag: "--data-dir <path>",
+    env: "LOCKDB_DATA_DIR",
+    default: "./lockdb-data",
+    doc: "Folder of the durable data. One server at a time; made when it is not there.",
+    parse: (text) => resolve(nonEmpty(text)),
+  },
+  store: {
+    flag: "--store <kind>",
+    env: "LOCKDB_STORE",
+    default: "lmdb",
+    doc: "Where durable data goes: lmdb (the data folder), or memory (gone when the server stops; for tests).",
+    parse: (text) => oneOf(text, ["lmdb", "memory"] as const),
+  },
+  rootKey: {
+    flag: null,
+    env: "LOCKDB_ROOT_KEY",
+    default: null,
+    doc: "Sets the root key, 16 characters or more, and replaces a stored one. LOCKDB_ROOT_KEY_FILE names a file with it.",
+    parse: rootKey,
+  },
+  allowPlainText: {
+    flag: "--allow-plain-text",
+    env: "LOCKDB_ALLOW_PLAIN_TEXT",
+    default: false,
+    doc: "Lets the server listen beyond loopback without TLS. API keys are then readable on the network.",
+    parse: (text) => oneOf(text, ["true", "false"] as const) === "true",
+  },
+  waitersMax: {
+    flag: "--waiters-max <count>",
+    env: "LOCKDB_WAITERS_MAX",
+    default: 100_000,
+    doc: "Waiters a lock. Higher: a hot lock may take more memory. Lower: callers meet QUEUE_FULL sooner.",
+    parse: (text) => wholeNumber(text, 1, 10_000_000),
+  },
+  holdsMax: {
+    flag: "--holds-max <count>",
+    env: "LOCKDB_HOLDS_MAX",
+    default: 1_000_000,
+    doc: "Holds a session, and detached holds a service. Higher: one client may take more memory. Lower: LIMIT_EXCEEDED sooner.",
+    parse: (text) => wholeNumber(text, 1, 100_000_000),
+  },
+  sessionsMax: {
+    flag: "--sessions-max <count>",
+    env: "LOCKDB_SESSIONS_MAX",
+    default: 100_000,
+    doc: "Sessions a service. Higher: more memory. Lower: new clients are refused sooner.",
+    parse: (text) => wholeNumber(text, 1, 10_000_000),
+  },
+  servicesMax: {
+    flag: "--services-max <count>",
+    env: "LOCKDB_SERVICES_MAX",
+    default: 100_000,
+    doc: "Services in all; a service comes to be on first use. Higher: more memory. Lower: LIMIT_EXCEEDED sooner.",
+    parse: (text) => wholeNumber(text, 1, 10_000_000),
+  },
+  logLevel: {
+    flag: "--log-level <level>",
+    env: "LOCKDB_LOG_LEVEL",
+    default: "info",
+    doc: `How much is logged, as JSON lines on standard error: ${LOG_LEVELS.join(", ")}.`,
+    parse: (text) => oneOf(text, LOG_LEVELS),
+  },
+};
+
+/** Variables of the client and the command line, which may well stand in a server's environment. */
+const ENV_OF_OTHERS = new Set(["LOCKDB_SERVICE_ID", "LOCKDB_API_KEY", "LOCKDB_SERVER_URL", "LOCKDB_TOKEN"]);
+const ENV_FILE = "LOCKDB_ROOT_KEY_FILE";
+
+/** What Kubernetes sets for a service called `lockdb`: `LOCKDB_PORT=tcp://…`, `LOCKDB_SERVICE_HOST` and the like. */
+const ENV_OF_KUBERNETES = /^LOCKDB_(PORT_\d|SERVICE_(HOST|PORT))/;
+
+export interface ReadOptions {
+  readonly options: ServeOptions;
+  /** Things that look like mistakes and do no harm. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Options from flags, then environment, then defaults.
+ * @param flags texts by option name, as the command line gave them
+ * @throws Error for a bad value, with its name and what would be right
+ */
+export function readOptions(flags: Readonly<Record<string, string>>, env: NodeJS.ProcessEnv): ReadOptions {
+  const warnings: string[] = [];
+  const given: Record<string, unknown> = {};
+  for (const [name, row] of Object.entries(OPTIONS) as [string, OptionRow<unknown>][]) {
+    const fromEnv = environmentText(row.env, env, warnings);
+    const text = flags[name] ?? fromEnv;
+    if (text === undefined) continue;
+    const source = flags[name] === undefined ? row.env : row.flag!.split(" ")[0]!;
+    try {
+      given[name] = row.parse(text);
+    } catch (error) {
+      throw new Error(`${source}: ${(error as Error).message}`);
+    }
+  }
+  const known = new Set([...Object.values(OPTIONS).map((row) => row.env), ENV_FILE, ...ENV_OF_OTHERS]);
+  for (const name of Object.keys(env)) {
+    if (!name.startsWith("LOCKDB_") || known.has(name) || ENV_OF_KUBERNETES.test(name)) continue;
+    warnings.push(`${name} is not an option and does nothing.`);
+  }
+  return { options: withDefaults(given), warnings };
+}
+
+/**
+ * Options of an embedded server, checked and completed.
+ * @throws Error for an unknown option or a bad value
+ */
+export function withDefaults(given: Partial<Record<string, unknown>>): ServeOptions {
+  const options: Record<string, unknown> = {};
+  for (const [name, row] of Object.entries(OPTIONS)) options[name] = row.default;
+  for (const [name, value] of Object.entries(given)) {
+    if (!Object.hasOwn(OPTIONS, name)) throw new Error(`"${name}" is no option of the server.`);
+    if (value === undefined) continue;
+    if (value !== null) checked(name as keyof ServeOptions, value);
+    options[name] = value;
+  }
+  const { host, allowPlainText } = options as unknown as ServeOptions;
+  if (!isLoopback(host) && !allowPlainText) {
+    throw new Error(
+      `--host ${host} would send API keys in plain text. Put TLS in front and say --allow-plain-text, or use 127.0.0.1.`,
+    );
+  }
+  return options as unknown as ServeOptions;
+}
+
+function checked(name: keyof ServeOptions, value: unknown): void {
+  const row = OPTIONS[name];
+  const sample = row.default ?? "";
+  if (typeof value !== typeof sample) throw new Error(`"${name}" must be a ${typeof sample}.`);
+  try {
+    row.parse(String(value));
+  } catch (error) {
+    throw new Error(`"${name}": ${(error as Error).message}`);
+  }
+}
+
+function environmentText(name: string, env: NodeJS.ProcessEnv, warnings: string[]): string | undefined {
+  if (name === "LOCKDB_ROOT_KEY" && env[name] === undefined && env[ENV_FILE] !== undefined) {
+    return readFileSync(env[ENV_FILE], "utf8").trimEnd();
+  }
+  if (name === "LOCKDB_PORT" && /^[a-z]+:\/\//.test(env[name] ?? "")) {
+    warnings.push(
+      `LOCKDB_PORT=${env[name]} is what Kubernetes sets for a service called lockdb; it is ignored.`,
+    );
+    return undefined;
+  }
+  return env[name];
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+function nonEmpty(text: string): string {
+  if (text === "") throw new Error("must not be empty.");
+  return text;
+}
+
+function wholeNumber(text: string, min: number, max: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= min && value <= max)) {
+    throw new Error(`must be a whole number from ${min} to ${max}, not ${JSON.stringify(text)}.`);
+  }
+  return value;
+}
+
+function oneOf<T extends string>(text: string, allowed: readonly T[]): T {
+  const found = allowed.find((value) => value === text);
+  if (found === undefined)
+    throw new Error(`must be one of ${allowed.join(", ")}, not ${JSON.stringify(text)}.`);
+  return found;
+}
+
+function rootKey(text: string): string {
+  if (text.length < ROOT_KEY_LENGTH_MIN)
+    throw new Error(`must have ${ROOT_KEY_LENGTH_MIN} characters or more.`);
+  if (!/^[\x21-\x7e]{1,512}$/.test(text))
+    throw new Error("must be printable ASCII without spaces, at most 512 characters.");
+  return text;
+}

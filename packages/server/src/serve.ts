@@ -1,0 +1,90 @@
+import { type Logger, pino } from "pino";
+import { Access } from "./access/index.js";
+import { httpServer } from "./http/app.js";
+import { Loop } from "./loop/index.js";
+import { type ServeOptions, withDefaults } from "./options.js";
+import { openLmdbStore, openMemoryStore, type Store } from "./store/index.js";
+
+/** A running server. */
+export interface Server {
+  /** Where it listens, such as `http://127.0.0.1:5625`. */
+  readonly url: string;
+  /** The root key, when this start made it or was given it. Empty otherwise: only its hash is stored. */
+  readonly rootKey: string;
+  /** True when this start made the root key; it is never shown again. */
+  readonly rootKeyIsNew: boolean;
+  /** Stops: everybody is told, session holds are written down for the next start, connections are closed. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a server in this process, as `lockdb serve` does and as tests of other projects may.
+ * @example const server = await serve({ port: 0, store: "memory", logLevel: "silent" });
+ * @throws Error when an option is bad, the data folder is in use (R8) or damaged (R9), or the port is taken
+ */
+export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> {
+  const options = withDefaults(given);
+  const logger = pino({ level: options.logLevel, base: null }, pino.destination({ fd: 2, sync: true }));
+  const openStore = storeOpener(options);
+  const access = await openAccess(openStore, options.rootKey);
+  const loop = await Loop.start({
+    openStore,
+    limits: options,
+    monotonicMs: () => performance.now(),
+    log: logger,
+  });
+  const http = await httpServer({ access, loop, logger: logger as Logger & typeof logger });
+  try {
+    await http.app.listen({ host: options.host, port: options.port });
+  } catch (error) {
+    await loop.stop();
+    throw portError(error, options);
+  }
+  let closing: Promise<void> | null = null;
+  return {
+    url: urlOf(http.app.server.address(), options.host),
+    rootKey: access.rootKey ?? "",
+    rootKeyIsNew: access.isNew,
+    close: () => {
+      closing ??= loop.stop().finally(() => http.close());
+      return closing;
+    },
+  };
+}
+
+/** Opens the same store each time: in memory there is one for the life of the server. */
+function storeOpener({ store, dataDir }: ServeOptions): () => Promise<Store> {
+  if (store === "lmdb") return () => openLmdbStore(dataDir);
+  const memory = openMemoryStore();
+  return async () => ({
+    load: (prefix) => memory.load(prefix),
+    commit: (batch) => memory.commit(batch),
+    close: async () => {},
+  });
+}
+
+async function openAccess(openStore: () => Promise<Store>, rootKey: string | null): Promise<Access> {
+  const store = await openStore();
+  try {
+    return await Access.open(store, rootKey);
+  } finally {
+    await store.close();
+  }
+}
+
+function urlOf(address: ReturnType<import("node:net").Server["address"]>, host: string): string {
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+function portError(error: unknown, { host, port }: ServeOptions): Error {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === "EADDRINUSE")
+    return new Error(`Port ${port} is taken. Stop what runs there, or choose another: --port 0.`);
+  if (code === "EACCES")
+    return new Error(`Port ${port} may not be used by this user. Choose one from 1024: --port 5625.`);
+  if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND") {
+    return new Error(`${host} is no address of this machine. Use one that is: --host 127.0.0.1.`);
+  }
+  return error as Error;
+}

@@ -1,0 +1,308 @@
+import {
+  closeSync,
+  constants,
+  fdatasyncSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  writeSync,
+} from "node:fs";
+import { hostname } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { setImmediate } from "node:timers/promises";
+import type { RootDatabase } from "lmdb";
+import { StoreClosedError, StoreFailedError, StoreInUseError, StoreUnusableError } from "./errors.js";
+import { type EncodedChange, encodeBatch, encodePrefix } from "./keys.js";
+import { checkLmdbFile } from "./lmdb-file.js";
+import { LmdbRoom } from "./lmdb-room.js";
+import type { Change, Entry, Store } from "./store.js";
+
+/** Opens the store in the directory, which is made if absent and belongs to this process until `close` (R8). */
+export async function openLmdbStore(directory: string): Promise<Store> {
+  const path = resolve(directory);
+  const firstMade = explained(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
+  const ownerFd = await takeOwnership(path);
+  try {
+    const file = join(path, "store.mdb");
+    explained(path, () => prepareFiles(file));
+    await checkLmdbFile(file);
+    const db = await openDatabase(file);
+    explained(path, () => syncDirectories(path, firstMade === undefined ? path : dirname(firstMade)));
+    return new LmdbStore(db, file, ownerFd);
+  } catch (error) {
+    giveUpOwnership(ownerFd);
+    throw error;
+  }
+}
+
+type Database = RootDatabase<Uint8Array, Buffer>;
+type Row = { readonly key: Buffer; readonly value: Uint8Array };
+
+class LmdbStore implements Store {
+  readonly #db: Database;
+  readonly #file: string;
+  readonly #room: LmdbRoom;
+  readonly #ownerFd: number;
+  readonly #loads = new Set<Iterator<Row>>();
+  #lastCommit: Promise<void> = Promise.resolve();
+  #failure: { readonly cause: unknown } | null = null;
+  #closing: Promise<void> | null = null;
+
+  constructor(db: Database, file: string, ownerFd: number) {
+    this.#db = db;
+    this.#file = file;
+    this.#room = new LmdbRoom(file);
+    this.#ownerFd = ownerFd;
+  }
+
+  async *load(prefix: string): AsyncGenerator<Entry> {
+    const start = encodePrefix(prefix);
+    this.#assertUsable();
+    // No key in UTF-8 has the byte 255. LMDB's iterator keeps to the snapshot it began with, however long it takes.
+    const end = Buffer.concat([start, Buffer.of(0xff)]);
+    const rows = this.#db.getRange(start.length === 0 ? { end } : { start, end })[Symbol.iterator]();
+    this.#loads.add(rows);
+    try {
+      let count = 0;
+      for (let row = rows.next(); !row.done; row = rows.next()) {
+        yield toEntry(row.value);
+        this.#assertUsable();
+        if (++count % ROWS_A_TURN === 0) {
+          await setImmediate();
+          this.#assertUsable();
+        }
+      }
+    } finally {
+      this.#loads.delete(rows);
+      rows.return?.();
+    }
+  }
+
+  async commit(batch: readonly Change[]): Promise<void> {
+    this.#assertUsable();
+    const changes = encodeBatch(batch);
+    // One write in flight: LMDB would go on with a second one after the first has failed.
+    const written = this.#lastCommit.then(() => this.#write(changes));
+    this.#lastCommit = written.catch(() => {});
+    return written;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #write(changes: readonly EncodedChange[]): Promise<void> {
+    this.#assertNotFailed();
+    if (changes.length === 0) {
+      return;
+    }
+    try {
+      this.#room.reserve(changes);
+      // Nothing in here may throw: LMDB would commit what came before. That is why all was encoded first.
+      await this.#db.batch(() => {
+        for (const { key, value } of changes) {
+          if (value === null) {
+            void this.#db.remove(key);
+          } else {
+            void this.#db.put(key, value);
+          }
+        }
+      });
+    } catch (error) {
+      this.#failure = { cause: await causeOf(error) };
+      this.#assertNotFailed();
+    }
+  }
+
+  async #close(): Promise<void> {
+    await this.#lastCommit;
+    // An open cursor must not outlive its environment.
+    for (const rows of this.#loads) {
+      rows.return?.();
+    }
+    try {
+      await this.#db.close();
+    } finally {
+      this.#room.close();
+      giveUpOwnership(this.#ownerFd);
+    }
+  }
+
+  #assertUsable(): void {
+    if (this.#closing !== null) {
+      throw new StoreClosedError();
+    }
+    this.#assertNotFailed();
+  }
+
+  #assertNotFailed(): void {
+    if (this.#failure !== null) {
+      const { cause } = this.#failure;
+      throw new StoreFailedError(
+        `A commit to "${this.#file}" failed (${messageOf(cause)}). Whether it was applied is unknown until the store is ` +
+          "opened anew. See that the disk has room and works.",
+        { cause },
+      );
+    }
+  }
+}
+
+const ROWS_A_TURN = 1_000;
+
+function toEntry({ key, value }: Row): Entry {
+  return {
+    key: key.toString("utf8"),
+    // No Buffer: its `slice` shares memory where that of a Uint8Array copies.
+    value: new Uint8Array(value.buffer, value.byteOffset, value.byteLength),
+  };
+}
+
+/** The reason is a second promise on the error; uncaught, it would end the process. */
+async function causeOf(error: unknown): Promise<unknown> {
+  try {
+    await (error as { commitError?: Promise<unknown> }).commitError;
+    return error;
+  } catch (cause) {
+    return cause;
+  }
+}
+
+/**
+ * `overlappingSync` off: a commit's promise then means flushed, and a failed flush is told. `eventTurnBatching` off: it
+ * makes promises that nobody can catch. Binary keys: LMDB then orders them by their bytes and keeps no type of them.
+ */
+async function openDatabase(file: string): Promise<Database> {
+  const { open } = await import("lmdb");
+  const options = {
+    path: file,
+    noSubdir: true,
+    encoding: "binary",
+    keyEncoding: "binary",
+    overlappingSync: false,
+    eventTurnBatching: false,
+  } as const;
+  return explained(file, () => open<Uint8Array, Buffer>(options));
+}
+
+/**
+ * LMDB ends the process when its files cannot be opened or the disk is full while it makes them, so we try first: both
+ * can be opened, and have room. Its lock file holds nothing that outlives a process.
+ */
+function prepareFiles(file: string): void {
+  const fd = openOrMake(file);
+  const isNew = fstatSync(fd).size === 0;
+  closeSync(fd);
+  const lockFd = openOrMake(`${file}-lock`);
+  try {
+    if (isNew || fstatSync(lockFd).size < LOCK_FILE_BYTES) {
+      writeSync(lockFd, Buffer.alloc(NEW_STORE_BYTES), 0, NEW_STORE_BYTES, 0);
+      fdatasyncSync(lockFd);
+      ftruncateSync(lockFd, LOCK_FILE_BYTES);
+    }
+  } finally {
+    closeSync(lockFd);
+  }
+}
+
+const LOCK_FILE_BYTES = 16_384;
+const NEW_STORE_BYTES = 262_144;
+
+function openOrMake(file: string): number {
+  return openSync(file, constants.O_RDWR | constants.O_CREAT, 0o600);
+}
+
+/** LMDB lets a second process in and neither would notice. The lock ends with the process, however that ends. */
+async function takeOwnership(directory: string): Promise<number> {
+  const { tryLock } = await import("fs-native-extensions");
+  // Not truncated before it is ours: the text is the owner's.
+  const fd = explained(directory, () => openOrMake(join(directory, OWNER_FILE)));
+  try {
+    if (!explained(directory, () => tryLock(fd))) {
+      throw new StoreInUseError(
+        `The data directory "${directory}" is in use by ${readOwner(fd)}. Stop that server, or give this one a data ` +
+          "directory of its own.",
+      );
+    }
+    explained(directory, () => {
+      ftruncateSync(fd, 0);
+      writeSync(fd, `${process.pid} ${hostname()}\n`, 0);
+    });
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+const OWNER_FILE = "owner.lock";
+
+function giveUpOwnership(fd: number): void {
+  ftruncateSync(fd, 0);
+  closeSync(fd);
+}
+
+function readOwner(fd: number): string {
+  const [, pid, host] = /^(\d+) (\S+)$/m.exec(readFileSync(fd, "utf8")) ?? [];
+  if (pid === undefined) {
+    return "another process";
+  }
+  // In containers two hosts may share a folder, and process numbers mean little.
+  return host === hostname() ? `process ${pid}` : `process ${pid} on host ${host}`;
+}
+
+/** A new file is only as durable as its entry in its directory, and that one as its own. */
+function syncDirectories(from: string, to: string): void {
+  if (process.platform === "win32") {
+    return;
+  }
+  for (let directory = from; ; directory = dirname(directory)) {
+    const fd = openSync(directory, "r");
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    if (directory === to) {
+      return;
+    }
+  }
+}
+
+/** Runs a system call; when it fails, the error names the path and says what to do. */
+function explained<T>(path: string, call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const next = NEXT_STEP_BY_CODE[code ?? ""] ?? "Mend that, or name another data directory.";
+    throw new StoreUnusableError(
+      `"${path}" cannot be used as data directory (${messageOf(error)}). ${next}`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+const NEXT_STEP_PERMISSION =
+  "Give the user of the server the right to write there, or name another data directory.";
+const NEXT_STEP_PLACE = "Something else is in its place: move that away, or name another data directory.";
+const NEXT_STEP_ROOM = "Make room on that disk, then start again.";
+const NEXT_STEP_BY_CODE: Readonly<Record<string, string>> = {
+  EACCES: NEXT_STEP_PERMISSION,
+  EPERM: NEXT_STEP_PERMISSION,
+  EROFS: NEXT_STEP_PERMISSION,
+  EEXIST: NEXT_STEP_PLACE,
+  EISDIR: NEXT_STEP_PLACE,
+  ENOTDIR: NEXT_STEP_PLACE,
+  EDQUOT: NEXT_STEP_ROOM,
+  ENOSPC: NEXT_STEP_ROOM,
+};
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,249 @@
+import type { ServerMessage } from "lockdb/protocol";
+import { expect } from "vitest";
+import type { Command, DurableChange, Effects, EngineLimits } from "../../src/engine/index.js";
+import { Engine } from "../../src/engine/index.js";
+
+/**
+ * Stories: a line is a time on the lease clock, who, what, and after `->` what comes of it, in order, with commas
+ * between. Actors are sessions; one called `http…` is an HTTP caller. `hello` is said for a session at its first word,
+ * when the story does not. Durable changes are shown after `|` where a line has that sign.
+ *
+ *     0 ann acquire disk       -> ann granted #1
+ *     5 bob acquire disk 10s   -> bob queued t1
+ *     9 -   tick
+ */
+export class Story {
+  readonly limits: EngineLimits;
+  engine: Engine;
+  /** What a store would hold: the engine's durable changes, applied. */
+  readonly durable = new Map<string, DurableChange>();
+  readonly #actors = new Map<string, Actor>();
+  nowMs = 0;
+
+  constructor(limits: Partial<EngineLimits> = {}) {
+    this.limits = { waitersMax: 100, holdsMax: 100, sessionsMax: 100, ...limits };
+    this.engine = new Engine(this.limits);
+  }
+
+  /** Plays a story and checks every line of it. */
+  check(text: string): this {
+    for (const line of text.split("\n").map((raw) => raw.trim())) {
+      if (line === "" || line.startsWith("//")) continue;
+      const [action, expected = ""] = line.split("->").map((part) => part.trim());
+      const [wantAnswers, wantChanges] = expected.split("|").map((part) => part.trim());
+      const out = this.play(action!);
+      const said = out.answers.map(({ to, message }) => this.#shown(to, message)).join(", ");
+      const changed = out.changes.map(shownChange).join(", ");
+      const got = `${action} -> ${said}${wantChanges === undefined ? "" : ` | ${changed}`}`;
+      const want = `${action} -> ${wantAnswers}${wantChanges === undefined ? "" : ` | ${wantChanges}`}`;
+      expect(got.trim()).toBe(want.trim());
+    }
+    return this;
+  }
+
+  play(action: string): Effects {
+    const [at, who, verb, ...args] = action.split(/\s+/);
+    this.nowMs = Number(at);
+    const out: Effects = { answers: [], changes: [] };
+    if (verb === "crash") this.restart(out, false);
+    else if (verb === "stop") this.restart(out, true);
+    else this.#apply(this.#command(who!, verb!, args), out);
+    return out;
+  }
+
+  apply(command: Command): Effects {
+    const out: Effects = { answers: [], changes: [] };
+    this.#apply(command, out);
+    return out;
+  }
+
+  /** A new process on what was durable. A crash loses the rest; a clean stop writes it down first. */
+  restart(out: Effects, clean: boolean): void {
+    if (clean) this.#keep(this.engine.stop());
+    this.engine = new Engine(this.limits);
+    this.engine.restore([...this.durable.values()], this.nowMs, out);
+    this.#keep(out.changes);
+    for (const actor of this.#actors.values()) actor.isConnected = false;
+  }
+
+  #apply(command: Command, out: Effects): void {
+    this.engine.apply(command, this.nowMs, out);
+    this.#keep(out.changes);
+  }
+
+  #keep(changes: readonly DurableChange[]): void {
+    for (const change of changes) {
+      const key = `${change.type}/${change.id}`;
+      if (change.value === null) this.durable.delete(key);
+      else this.durable.set(key, change);
+    }
+  }
+
+  #actor(name: string): Actor {
+    let actor = this.#actors.get(name);
+    if (actor === undefined) {
+      actor = { name, connection: 0, id: 0, isConnected: false };
+      this.#actors.set(name, actor);
+    }
+    return actor;
+  }
+
+  #command(who: string, verb: string, args: string[]): Command {
+    if (who === "-") return { kind: "tick" };
+    if (who.startsWith("http")) return this.#callerCommand(who, verb, args);
+    const actor = this.#actor(who);
+    if (verb === "hello" || verb === "resume") return this.#hello(actor, verb === "resume", args);
+    if (!actor.isConnected && verb !== "stale") {
+      this.#apply(this.#hello(actor, false, []), { answers: [], changes: [] });
+      this.#apply({ kind: "sync", ...of(actor) }, { answers: [], changes: [] });
+    }
+    // `acquire:7` says the id; else it is the actor's next.
+    const [kind, idText] = verb.split(":");
+    const id = idText === undefined ? actor.id + 1 : Number(idText);
+    actor.id = Math.max(actor.id, id);
+    const from = { id, ...of(actor) };
+    const [first = "", second = ""] = args;
+    switch (kind) {
+      case "acquire":
+        return { kind, ...from, name: first, ...acquireTerms(args.slice(1)), owner: null };
+      case "release":
+        return { kind, ...from, token: tokenOf(first), name: second === "" ? null : second };
+      case "unlock":
+      case "check":
+        return { kind, ...from, name: first, waitMs: second === "" ? 5_000 : spanOf(second) };
+      case "inspect":
+        return { kind, ...from, name: first };
+      case "cancel":
+      case "heartbeat":
+      case "bye":
+        return { kind, ...from };
+      case "ack":
+        return { kind: "acknowledge", ...of(actor), ids: args.map(Number) };
+      case "hold": {
+        const extra = Object.fromEntries(
+          args
+            .slice(2)
+            .map((arg) => arg.split("="))
+            .map(([k, v]) => [k, spanOf(v!)]),
+        );
+        return { kind: "claim", ...of(actor), token: tokenOf(first), name: second, extra };
+      }
+      case "sync":
+        return { kind: "sync", ...of(actor) };
+      case "away":
+        actor.isConnected = false;
+        return { kind: "disconnect", ...of(actor) };
+      default:
+        throw new Error(`no such verb: ${verb}`);
+    }
+  }
+
+  #hello(actor: Actor, resume: boolean, args: string[]): Command {
+    const options = Object.fromEntries(args.map((arg) => arg.split("=")));
+    actor.connection = options.connection === undefined ? actor.connection + 1 : Number(options.connection);
+    actor.isConnected = true;
+    return {
+      kind: "hello",
+      address: `${actor.name}@${actor.connection}`,
+      session: options.session ?? `session-${actor.name}`,
+      client: options.client ?? `client-${actor.name}`,
+      connection: actor.connection,
+      resume,
+      leaseMs: options.lease === undefined ? 10_000 : spanOf(options.lease),
+      owner: actor.name,
+    };
+  }
+
+  #callerCommand(address: string, verb: string, args: string[]): Command {
+    const from = { id: 1, session: null, address };
+    const [name = "", wait] = args;
+    switch (verb) {
+      case "acquire": {
+        const terms = acquireTerms(args.slice(1));
+        return {
+          kind: "acquire",
+          ...from,
+          name,
+          ...terms,
+          detachedMs: terms.detachedMs ?? 300_000,
+          owner: address,
+        };
+      }
+      case "unlock":
+      case "check":
+        return { kind: verb, ...from, name, waitMs: wait === undefined ? 5_000 : spanOf(wait) };
+      case "cancel":
+        return { kind: "cancel", ...from };
+      case "delivered":
+        return { kind: "delivered", address };
+      default:
+        throw new Error(`no such verb for a caller: ${verb}`);
+    }
+  }
+
+  #shown(to: string, message: ServerMessage): string {
+    const who = to.split("@")[0];
+    switch (message[0]) {
+      case "welcome":
+        return `${who} welcome${message[1].resumed ? " back" : ""}`;
+      case "queued":
+        return `${who} queued t${message[2]}`;
+      case "granted":
+        return `${who} granted #${message[2]}`;
+      case "done":
+        return `${who} done ${typeof message[2] === "object" ? JSON.stringify(message[2]) : message[2]}`;
+      case "refused":
+        return `${who} refused ${message[2]}`;
+      case "lost":
+        return `${who} lost #${message[1]}`;
+      case "ended":
+      case "error":
+        return `${who} ${message[0]} ${message[1]}`;
+    }
+  }
+}
+
+export function check(text: string, limits: Partial<EngineLimits> = {}): Story {
+  return new Story(limits).check(text);
+}
+
+interface Actor {
+  readonly name: string;
+  connection: number;
+  id: number;
+  isConnected: boolean;
+}
+
+function of(actor: Actor): { session: string; address: string } {
+  return { session: `session-${actor.name}`, address: `${actor.name}@${actor.connection}` };
+}
+
+/** `10s`, `forever`, `now`; then `for=5s` (detached), `min=`, `max=`, `ticket=`. */
+function acquireTerms(args: string[]) {
+  const [wait = "30s", ...rest] = args[0]?.includes("=") ? ["30s", ...args] : args;
+  const options = Object.fromEntries(rest.map((arg) => arg.split("=")));
+  const span = (name: string) => (options[name] === undefined ? null : spanOf(options[name]));
+  return {
+    waitMs: wait === "now" ? 0 : wait === "forever" ? Number.POSITIVE_INFINITY : spanOf(wait),
+    detachedMs: span("for"),
+    minHoldMs: span("min") ?? 0,
+    maxHoldMs: span("max"),
+    metadata: {},
+    ticket: options.ticket === undefined ? null : Number(options.ticket),
+  };
+}
+
+function spanOf(text: string): number {
+  const match = /^(\d+)(ms|s|m|)$/.exec(text);
+  if (match === null) throw new Error(`no time: ${text}`);
+  return Number(match[1]) * ({ s: 1_000, m: 60_000 }[match[2]!] ?? 1);
+}
+
+function tokenOf(text: string): number {
+  return Number(text.replace("#", ""));
+}
+
+function shownChange({ type, id, value }: DurableChange): string {
+  const name = type === "hold" ? `#${id}` : id.replace(/^session-|^client-/, "");
+  return `${value === null ? "-" : "+"}${type}${name === "" ? "" : ` ${name}`}`;
+}

@@ -1,0 +1,328 @@
+import { connect, type Socket } from "node:net";
+import { ERRORS, type Hello, type LockInfo, type ServerMessage } from "lockdb/protocol";
+import { pino } from "pino";
+import { expect } from "vitest";
+import { WebSocket } from "ws";
+import { Access } from "../../src/access/index.js";
+import { httpServer } from "../../src/http/app.js";
+import { Loop } from "../../src/loop/index.js";
+import { type Server, type ServeOptions, serve } from "../../src/index.js";
+import { openMemoryStore, type Store } from "../../src/store/index.js";
+
+/** Longest wait for something that has to happen: a test that meets it has failed. */
+const PATIENCE_MS = 8_000;
+
+export const SERVICE = "reports";
+
+/** What the helpers below need to know of a server. */
+export type Target = Pick<Server, "url" | "rootKey">;
+
+/** A server as a user has it, in memory and silent. */
+export function startServer(options: Partial<ServeOptions> = {}): Promise<Server> {
+  return serve({ port: 0, store: "memory", logLevel: "silent", ...options });
+}
+
+export interface PartsOptions {
+  readonly store: Store;
+  /** For a store that is another one after a failure. */
+  readonly openStore?: () => Promise<Store>;
+  readonly limits?: Partial<ServeOptions>;
+}
+
+/** The same server, put together by hand on a store of the test's own. */
+export async function startParts({ store, openStore = async () => store, limits = {} }: PartsOptions) {
+  const logger = pino({ level: "silent" });
+  const access = await Access.open(openMemoryStore(), null);
+  const loop = await Loop.start({
+    openStore,
+    limits: { waitersMax: 1_000, holdsMax: 1_000, sessionsMax: 1_000, servicesMax: 1_000, ...limits },
+    monotonicMs: () => performance.now(),
+    log: logger,
+  });
+  const http = await httpServer({ access, loop, logger });
+  const url = await http.app.listen({ host: "127.0.0.1", port: 0 });
+  const close = async () => {
+    await loop.stop().catch(() => {});
+    await http.close();
+  };
+  return { url, rootKey: access.rootKey!, loop, close };
+}
+
+// --- HTTP ---
+
+export interface HttpAnswer {
+  readonly status: number;
+  /** By lower-case name. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+export interface RequestParts {
+  readonly method?: string;
+  readonly path: string;
+  /** Null: no `Authorization` at all. */
+  readonly key: string | null;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Buffer;
+}
+
+/** A request as bytes, so that a test can also send what no HTTP library would. */
+export function requestBytes({ method = "POST", path, key, headers = {}, body }: RequestParts): Buffer {
+  const all: Record<string, string> = { host: "localhost", "content-type": "text/plain;charset=UTF-8" };
+  if (key !== null) all.authorization = `Bearer ${key}`;
+  const isChunked = "transfer-encoding" in headers;
+  if (body !== undefined && !isChunked) all["content-length"] = String(Buffer.byteLength(body));
+  const lines = Object.entries({ ...all, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`);
+  const head = `${method} ${path} HTTP/1.1\r\n${lines.join("")}\r\n`;
+  return Buffer.concat([Buffer.from(head, "latin1"), Buffer.from(body ?? "")]);
+}
+
+/** One request on a connection of its own; null when the server closed it without an answer. */
+export async function ask(server: Target, parts: Omit<RequestParts, "key"> & { key?: string | null }) {
+  const connection = await HttpConnection.open(server);
+  try {
+    connection.write(requestBytes({ key: server.rootKey, ...parts }));
+    return await connection.answer(parts.method === "HEAD");
+  } finally {
+    connection.socket.destroy();
+  }
+}
+
+/** Body of a call of the original client's three routes. */
+export function callBody(event: string, lockName: unknown, more: object = {}): string {
+  return JSON.stringify({ serviceId: SERVICE, eventName: event, lockName, ...more });
+}
+
+/** A TCP connection that speaks HTTP as the test likes. */
+export class HttpConnection {
+  readonly socket: Socket;
+  readonly closed: Promise<void>;
+  #received = Buffer.alloc(0);
+  #isClosed = false;
+  readonly #wakers = new Set<() => void>();
+
+  private constructor(socket: Socket) {
+    this.socket = socket;
+    socket.on("data", (bytes) => {
+      this.#received = Buffer.concat([this.#received, bytes]);
+      this.#wake();
+    });
+    socket.on("error", () => {});
+    socket.on("end", () => this.#end());
+    this.closed = new Promise((resolve) => socket.once("close", () => resolve(this.#end())));
+  }
+
+  /** @param allowHalfOpen true for a caller that does not close its side when the server does */
+  static async open({ url }: { url: string }, allowHalfOpen = false): Promise<HttpConnection> {
+    const { hostname: host, port } = new URL(url);
+    const socket = connect({ host, port: Number(port), allowHalfOpen, noDelay: true });
+    await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
+    return new HttpConnection(socket);
+  }
+
+  /** Bytes that came and are no complete answer yet. */
+  get received(): Buffer {
+    return this.#received;
+  }
+
+  write(bytes: string | Buffer): this {
+    this.socket.write(bytes);
+    return this;
+  }
+
+  /** The next answer, or null when the connection ended before one came. */
+  async answer(isHead = false): Promise<HttpAnswer | null> {
+    for (;;) {
+      const parsed = parseAnswer(this.#received, this.#isClosed, isHead);
+      if (parsed !== null) {
+        this.#received = this.#received.subarray(parsed.length);
+        return parsed.answer;
+      }
+      if (this.#isClosed) return null;
+      await within(PATIENCE_MS, "an HTTP answer", new Promise<void>((resolve) => this.#wakers.add(resolve)));
+    }
+  }
+
+  #end(): void {
+    this.#isClosed = true;
+    this.#wake();
+  }
+
+  #wake(): void {
+    for (const waker of this.#wakers) waker();
+    this.#wakers.clear();
+  }
+}
+
+function parseAnswer(bytes: Buffer, isClosed: boolean, isHead: boolean): { answer: HttpAnswer; length: number } | null {
+  const headEnd = bytes.indexOf("\r\n\r\n");
+  if (headEnd === -1) return null;
+  const [statusLine, ...lines] = bytes.toString("latin1", 0, headEnd).split("\r\n");
+  const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(statusLine!)?.[1]);
+  const headers: Record<string, string> = {};
+  for (const line of lines) {
+    const colon = line.indexOf(":");
+    headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim();
+  }
+  const hasBody = !isHead && status >= 200 && status !== 204;
+  const given = headers["content-length"];
+  if (hasBody && given === undefined && !isClosed) return null;
+  const bodyLength = hasBody ? Number(given ?? bytes.length - headEnd - 4) : 0;
+  const length = headEnd + 4 + bodyLength;
+  if (bytes.length < length) return null;
+  return { answer: { status, headers, body: bytes.toString("utf8", headEnd + 4, length) }, length };
+}
+
+// --- the native protocol ---
+
+let idsMade = 0;
+
+/** A hello that is right in all fields but those that are given. */
+export function helloOf(fields: Partial<Record<keyof Hello, unknown>> = {}): ["hello", Hello] {
+  const id = String(++idsMade).padStart(8, "0");
+  const hello = { service: SERVICE, client: `c${id}`, session: `s${id}`, connection: 1, resume: false };
+  return ["hello", { ...hello, leaseMs: 60_000, owner: `tester-${id}`, ...fields } as Hello];
+}
+
+export interface Closed {
+  readonly code: number;
+  readonly reason: string;
+}
+
+/** A native connection that sends whatever it is told to, right or wrong. */
+export class NativeClient {
+  readonly socket: WebSocket;
+  readonly closed: Promise<Closed>;
+  /** All that has come and nobody has taken. */
+  readonly inbox: ServerMessage[] = [];
+  received = 0;
+  isClosed = false;
+  #idLast = 0;
+  readonly #wakers = new Set<() => void>();
+
+  private constructor(socket: WebSocket) {
+    this.socket = socket;
+    socket.on("message", (data) => {
+      const messages = JSON.parse(String(data)) as ServerMessage[];
+      this.received += messages.length;
+      this.inbox.push(...messages);
+      this.#wake();
+    });
+    socket.on("error", () => {});
+    this.closed = new Promise((resolve) => {
+      socket.once("close", (code, reason) => {
+        this.isClosed = true;
+        this.#wake();
+        resolve({ code, reason: String(reason) });
+      });
+    });
+  }
+
+  /** Connected, and nothing said yet. */
+  static async open({ url, rootKey }: Target): Promise<NativeClient> {
+    const socket = new WebSocket(`${url.replace("http", "ws")}/v1/connect`, "lockdb.v1", {
+      headers: { authorization: `Bearer ${rootKey}` },
+      perMessageDeflate: false,
+    });
+    const client = new NativeClient(socket);
+    await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
+    return client;
+  }
+
+  /** Connected, with a session of its own. */
+  static async welcome(server: Target, fields: Partial<Record<keyof Hello, unknown>> = {}): Promise<NativeClient> {
+    const client = await NativeClient.open(server);
+    client.send(helloOf(fields), ["sync"]);
+    await client.next("welcome");
+    return client;
+  }
+
+  /** One well-formed frame of messages, which need not be right. */
+  send(...messages: unknown[]): void {
+    this.sendRaw(JSON.stringify([this.received, ...messages]));
+  }
+
+  sendRaw(data: string | Buffer): void {
+    this.socket.send(data);
+  }
+
+  /** The next message of a kind, taken out of the inbox. Fails when the connection closes first. */
+  async next<K extends ServerMessage[0]>(kind: K, id?: number): Promise<Extract<ServerMessage, readonly [K, ...unknown[]]>> {
+    const message = await this.take((message) => message[0] === kind && (id === undefined || message[1] === id));
+    return message as Extract<ServerMessage, readonly [K, ...unknown[]]>;
+  }
+
+  async take(fits: (message: ServerMessage) => boolean): Promise<ServerMessage> {
+    for (;;) {
+      const at = this.inbox.findIndex(fits);
+      if (at !== -1) return this.inbox.splice(at, 1)[0]!;
+      if (this.isClosed) throw new Error("the connection closed before the message came");
+      await within(PATIENCE_MS, "a message", new Promise<void>((resolve) => this.#wakers.add(resolve)));
+    }
+  }
+
+  /** Sends one request under a new id, and gives its answer. */
+  async request(kind: string, ...fields: unknown[]): Promise<ServerMessage> {
+    const id = this.newId();
+    this.send([kind, id, ...fields]);
+    return this.take(([kind, of]) => of === id && (kind === "granted" || kind === "done" || kind === "refused"));
+  }
+
+  newId(): number {
+    return ++this.#idLast;
+  }
+
+  /** Acquires and gives the token; fails when the lock is not free within the wait. */
+  async acquire(name: string, waitMs: number | null = 0): Promise<number> {
+    const answer = await this.request("acquire", name, waitMs);
+    if (answer[0] !== "granted") throw new Error(`not granted: ${JSON.stringify(answer)}`);
+    return answer[2];
+  }
+
+  async release(token: number): Promise<void> {
+    await this.request("release", token);
+  }
+
+  async inspect(name: string): Promise<LockInfo> {
+    const answer = await this.request("inspect", name);
+    if (answer[0] !== "done") throw new Error(`not inspected: ${JSON.stringify(answer)}`);
+    return answer[2] as LockInfo;
+  }
+
+  /** Resolves when an inspection of the lock looks as wished. Asks again at once, without sleeping. */
+  async until(name: string, fits: (info: LockInfo) => boolean): Promise<LockInfo> {
+    const startedAtMs = performance.now();
+    for (;;) {
+      const info = await this.inspect(name);
+      if (fits(info)) return info;
+      if (performance.now() - startedAtMs > PATIENCE_MS) throw new Error(`never so: ${JSON.stringify(info)}`);
+    }
+  }
+
+  close(): void {
+    this.socket.terminate();
+  }
+
+  #wake(): void {
+    for (const waker of this.#wakers) waker();
+    this.#wakers.clear();
+  }
+}
+
+/** The shape of every error over HTTP that is JSON (E). */
+export function errorShape(code: keyof typeof ERRORS) {
+  const { retryable } = ERRORS[code];
+  return { error: { code, message: expect.any(String), retryable, details: {} } };
+}
+
+export async function within<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what} did not come within ${ms} ms`)), ms);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
