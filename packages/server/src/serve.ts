@@ -1,7 +1,7 @@
 import { type Logger, pino } from "pino";
 import { Access } from "./access/index.js";
 import { httpServer } from "./http/app.js";
-import { Loop } from "./loop/index.js";
+import { Loop, nodeRuntime } from "./loop/index.js";
 import { type ServeOptions, withDefaults } from "./options.js";
 import { openLmdbStore, openMemoryStore, type Store } from "./store/index.js";
 
@@ -30,7 +30,7 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
   const loop = await Loop.start({
     openStore,
     limits: options,
-    monotonicMs: () => performance.now(),
+    runtime: nodeRuntime,
     log: logger,
   });
   const http = await httpServer({ access, loop, logger: logger as Logger & typeof logger });

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { durationMs, lockNameProblem, serviceIdProblem } from "../protocol/index.js";
-import { UsageError, type Voice } from "./exit.js";
+import { durationMs, lockNameProblem, PORT_DEFAULT, serviceIdProblem } from "../protocol/index.js";
+import { UsageError } from "./exit.js";
 
 /** Flags that every command which talks to a server has. */
 export interface ServerFlags {
@@ -9,6 +9,8 @@ export interface ServerFlags {
   readonly serverUrl?: string;
   readonly json?: boolean;
 }
+
+export const SERVER_URL_DEFAULT = `http://127.0.0.1:${PORT_DEFAULT}`;
 
 /**
  * Makes `-i=reports` what commander reads as `-i reports`. Only up to the first `--`: what follows belongs to others.
@@ -26,20 +28,28 @@ export function wantsJson(argv: readonly string[]): boolean {
 
 /** Adds `-i`, `-a`, `-s` and `--json`. */
 export function addServerFlags(command: Command): Command {
+  const withEnv = (flag: string, env: string, doc: string) => new Option(flag, doc).env(env);
   return command
     .addOption(
-      new Option("-i, --service-id <id>", "service that the locks belong to").env("LOCKDB_SERVICE_ID"),
-    )
-    .addOption(
-      new Option("-a, --api-key <key>", "API key; the variable is safer: others can see command lines").env(
-        "LOCKDB_API_KEY",
+      withEnv(
+        "-i, --service-id <id>",
+        "LOCKDB_SERVICE_ID",
+        "service that the locks belong to (env: LOCKDB_SERVICE_ID)",
       ),
     )
     .addOption(
-      new Option(
+      withEnv(
+        "-a, --api-key <key>",
+        "LOCKDB_API_KEY",
+        "API key; others can see command lines, so better set the variable (env: LOCKDB_API_KEY)",
+      ),
+    )
+    .addOption(
+      withEnv(
         "-s, --server-url <url>",
-        "server, or several with commas (default: http://127.0.0.1:5625)",
-      ).env("LOCKDB_SERVER_URL"),
+        "LOCKDB_SERVER_URL",
+        `server, or several with commas (default: ${SERVER_URL_DEFAULT}, env: LOCKDB_SERVER_URL)`,
+      ),
     )
     .option("--json", "print one JSON object a line, errors too");
 }
@@ -105,10 +115,6 @@ export async function openClient(
     ...(flags.serverUrl ? { serverUrl: flags.serverUrl } : {}),
     ...(flags.lease === undefined ? {} : { lease: flags.lease }),
   });
-}
-
-export function voiceOf(command: string, { json = false }: ServerFlags): Voice {
-  return { prefix: `lockdb ${command}`, json };
 }
 
 function durationOf(value: string | number, hint: string): number {

@@ -17,12 +17,12 @@ export const EXIT = {
 /** The same for people, at the end of help texts. */
 export const EXIT_HELP = `Exit codes:
   0   done
-  1   another error; of \`lock\`: not free in time
+  1   any other error; also: \`lock\` did not get the lock in time
   64  wrong use of the command line
   69  the server could not be reached
   70  the lock was lost, or about to be, and the command was stopped
   75  \`run\` did not get the lock
-  77  refused: the API key is missing, wrong or not allowed to, or the trial has ended`;
+  77  refused: API key missing, wrong or not entitled, or the trial has ended`;
 
 /** The command line itself is wrong: exit code 64. */
 export class UsageError extends Error {}
@@ -38,15 +38,40 @@ export class ExitError extends Error {
   }
 }
 
-/** The exit code of an error of the client, unless a command has a better one. */
-export function exitCodeOf(error: unknown): number {
-  if (error instanceof ExitError) return error.exitCode;
-  if (error instanceof UsageError) return EXIT.usage;
-  return error instanceof LockDBError ? exitCodeOfRefusal(error.code) : EXIT.failed;
+/** How a command talks on standard error: for people, or one JSON object a line. */
+export interface Voice {
+  /** Such as `lock`; null before it is known. */
+  readonly command: string | null;
+  readonly json: boolean;
 }
 
-function exitCodeOfRefusal(code: ErrorCode): number {
+/** Says on standard error what went wrong, and leaves the exit code. */
+export function fail(error: unknown, voice: Voice): void {
+  process.exitCode = exitCodeOf(error, voice.command);
+  if (error instanceof ExitError && error.message === "") return;
+  write(errorText(error), errorObject(error), voice);
+}
+
+/** Says on standard error what is worth knowing though the work goes on. */
+export function warn(message: string, voice: Voice): void {
+  write(message, { warning: message }, voice);
+}
+
+function exitCodeOf(error: unknown, command: string | null): number {
+  if (error instanceof ExitError) return error.exitCode;
+  if (error instanceof UsageError) return EXIT.usage;
+  return error instanceof LockDBError ? exitCodeOfRefusal(error.code, command) : EXIT.failed;
+}
+
+function exitCodeOfRefusal(code: ErrorCode, command: string | null): number {
   switch (code) {
+    case "LOCK_TIMEOUT":
+    case "RECOVERING":
+    case "QUEUE_FULL":
+    case "RATE_LIMITED":
+    case "LIMIT_EXCEEDED":
+      // The original's `lock` exits 1 (C6).
+      return command === "run" ? EXIT.notAcquired : EXIT.failed;
     case "INVALID":
       return EXIT.usage;
     case "CONNECTION":
@@ -63,25 +88,9 @@ function exitCodeOfRefusal(code: ErrorCode): number {
   }
 }
 
-/** How a command talks on standard error: for people, or one JSON object a line. */
-export interface Voice {
-  /** Such as `lockdb lock`. */
-  readonly prefix: string;
-  readonly json: boolean;
-}
-
-/** Says on standard error what went wrong, and leaves the exit code. */
-export function fail(error: unknown, { prefix, json }: Voice): void {
-  process.exitCode = exitCodeOf(error);
-  if (error instanceof ExitError && error.message === "") return;
-  process.stderr.write(json ? `${errorJson(error)}\n` : `${printable(`${prefix}: ${errorText(error)}`)}\n`);
-}
-
-/** Says on standard error what is worth knowing though the work goes on. */
-export function warn(message: string, { prefix, json }: Voice): void {
-  process.stderr.write(
-    json ? `${JSON.stringify({ warning: message })}\n` : `${printable(`${prefix}: ${message}`)}\n`,
-  );
+function write(text: string, object: object, { command, json }: Voice): void {
+  const prefix = command === null ? "lockdb" : `lockdb ${command}`;
+  process.stderr.write(json ? `${JSON.stringify(object)}\n` : `${printable(`${prefix}: ${text}`)}\n`);
 }
 
 function errorText(error: unknown): string {
@@ -92,22 +101,26 @@ function errorText(error: unknown): string {
   return `${name}: ${error.message}${holderText(error.details.holder)}`;
 }
 
-function errorJson(error: unknown): string {
+function errorObject(error: unknown): object {
   if (error instanceof LockDBError) {
     const { code, message, retryable, details } = error;
-    return JSON.stringify({ error: { code, message, retryable, details } });
+    return { error: { code, message, retryable, details } };
   }
   const code: ErrorCode = error instanceof UsageError ? "INVALID" : "INTERNAL";
   const message = error instanceof Error ? error.message : String(error);
-  return JSON.stringify({ error: { code, message, retryable: false, details: {} } });
+  return { error: { code, message, retryable: false, details: {} } };
 }
 
 /** Who has the lock, as a sentence to add. */
 function holderText(holder: unknown): string {
   if (typeof holder !== "object" || holder === null) return "";
-  const { owner, token, heldForMs } = holder as Record<string, unknown>;
+  const { owner, token, heldForMs, detached, expiresInMs } = holder as Record<string, unknown>;
   if (typeof owner !== "string" || typeof token !== "number" || typeof heldForMs !== "number") return "";
-  return ` It is held by ${owner} for ${spanText(heldForMs)} now (token ${token}).`;
+  if (detached === true && typeof expiresInMs === "number") {
+    // Whoever locked it has probably ended since.
+    return ` ${owner} locked it ${spanText(heldForMs)} ago, for another ${spanText(expiresInMs)} (token ${token}).`;
+  }
+  return ` ${owner} has held it for ${spanText(heldForMs)} (token ${token}).`;
 }
 
 /** A time span for people, in its two largest units. */

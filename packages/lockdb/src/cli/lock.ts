@@ -15,32 +15,37 @@ const NAMES_DOC = "lock name, or several with commas between";
 export function addLockCommands(program: Command): void {
   const lock = program
     .command("lock")
+    .usage("<names> [options]")
     .summary("lock a name until it is unlocked or expires")
     .description(
-      "Locks a name and prints true. The lock outlives this command: it is held until `lockdb unlock`,\n" +
-        "by anyone in the service, or until it expires. To hold a lock while a command runs, see `lockdb run`.",
+      "Locks a name and prints true. The lock outlives this command: it is held until anyone in the service " +
+        "unlocks it, or until it expires. To hold a lock while a command runs, see `lockdb run`.",
     )
     .argument("<names>", NAMES_DOC)
     .option(
       "-w, --wait-timeout-in-ms <time>",
-      'how long to wait: ms, or such as "30s" (default: 30s)',
+      "how long to wait: in ms, or such as 30s (default: 30s)",
       waitMs,
     )
     .option(
       "-l, --lock-expiration-in-s <time>",
-      'how long to hold it: seconds, or such as "5m" (default: 300)',
+      "how long to hold it: in seconds, or such as 5m (default: 300)",
       expirationSeconds,
     )
-    .option("-u, --unlock-webhook-url <url>", "URL to call when it is unlocked; not supported yet: refused");
+    .option(
+      "-u, --unlock-webhook-url <url>",
+      "URL to call when it is unlocked (not supported yet, so refused)",
+    );
   addServerFlags(lock)
     .addHelpText(
       "after",
       `
-Not free in time: names TimeoutError and the holder on standard error, and exits 1.
+When it is not free in time, it exits 1: TimeoutError, and who holds it, are on
+standard error.
 
 Examples:
-  lockdb lock report -w 10s -l 2m && make-report; lockdb unlock report
-  lockdb lock seat/12,seat/13 --json`,
+  lockdb lock report -l 2m && { make-report; lockdb unlock report; }
+  lockdb lock seat/12,seat/13 -w 0`,
     )
     .action((names: string, flags: LockFlags) =>
       print("lock", names, flags, (client, list) =>
@@ -56,34 +61,30 @@ Examples:
 
   const unlock = program
     .command("unlock")
+    .usage("<names> [options]")
     .summary("unlock a name")
     .description(
       "Unlocks a name that `lockdb lock` locked, from anywhere. Prints true, or false if it was not locked.",
     )
     .argument("<names>", NAMES_DOC)
-    .option("-w, --wait-timeout-in-ms <time>", 'how long to try: ms, or such as "5s" (default: 5s)', waitMs);
+    .option("-w, --wait-timeout-in-ms <time>", "how long to try: in ms, or such as 5s (default: 5s)", waitMs);
   addServerFlags(withoutUse(unlock))
-    .addHelpText(
-      "after",
-      "\nOf several names: true if any was locked. Exits 0 whether it prints true or false.",
-    )
+    .addHelpText("after", "\nOf several names: true if any was locked. It exits 0 whatever it prints.")
     .action((names: string, flags: LockFlags) =>
       print("unlock", names, flags, (client, list) => client.unlock(list, waitOf(flags))),
     );
 
   const check = program
     .command("check")
+    .usage("<names> [options]")
     .summary("tell whether a name is locked")
     .description(
       "Prints true if somebody holds the lock, and else false. The answer may be old when you read it.",
     )
     .argument("<names>", NAMES_DOC)
-    .option("-w, --wait-timeout-in-ms <time>", 'how long to try: ms, or such as "5s" (default: 5s)', waitMs);
+    .option("-w, --wait-timeout-in-ms <time>", "how long to try: in ms, or such as 5s (default: 5s)", waitMs);
   addServerFlags(withoutUse(check))
-    .addHelpText(
-      "after",
-      "\nOf several names: true if any is locked. Exits 0 whether it prints true or false.",
-    )
+    .addHelpText("after", "\nOf several names: true if any is locked. It exits 0 whatever it prints.")
     .action((names: string, flags: LockFlags) =>
       print("check", names, flags, (client, list) => client.check(list, waitOf(flags))),
     );

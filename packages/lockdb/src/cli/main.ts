@@ -5,6 +5,7 @@ import { EXIT, EXIT_HELP, fail, UsageError, type Voice } from "./exit.js";
 import { addLockCommands } from "./lock.js";
 import { addPingCommand } from "./ping.js";
 import { addRunCommand } from "./run.js";
+import { addServeCommand, loadServer } from "./serve.js";
 
 /**
  * Runs the command line. Sets the exit code, and does not reject.
@@ -14,15 +15,15 @@ export async function run(given: readonly string[]): Promise<void> {
   // Whoever read our output may have gone (`| head`). That is no reason to drop a lock.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   const argv = readableArgv(given);
-  let voice: Voice = { prefix: "lockdb", json: wantsJson(argv) };
+  let voice: Voice = { command: null, json: wantsJson(argv) };
   try {
     const { program, args } = await programFor(argv);
-    const command = program.commands.find((known) => known.name() === args[0])?.name();
-    if (command !== undefined) voice = { ...voice, prefix: `lockdb ${command}` };
+    const command = program.commands.find((known) => known.name() === args[0])?.name() ?? null;
+    voice = { ...voice, command };
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === EXIT.ok) return;
-    fail(error instanceof CommanderError ? usageError(error, voice) : error, voice);
+    fail(error instanceof CommanderError ? usageError(error, voice, argv) : error, voice);
   }
 }
 
@@ -36,12 +37,14 @@ async function programFor(argv: readonly string[]): Promise<{ program: Command; 
     .version(versionText(), "-V, --version", "print the version")
     .helpOption("-h, --help", "show help; also: lockdb <command> --help")
     .helpCommand(false)
-    .configureHelp({ helpWidth: 110 })
+    .configureHelp({
+      optionDescription: (option) => option.description,
+      subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ ?\[options\]/, "")}`,
+    })
     .configureOutput({ outputError: () => {} })
     .exitOverride()
     .addHelpText("after", MAIN_HELP);
-  // Its flags are the server's own table, and the server is big: loaded for this command only.
-  const { addServeCommand, loadServer } = await import("./serve.js");
+  // The server is big: loaded for its own command only.
   addServeCommand(program, args[0] === "serve" ? await loadServer() : null);
   addRunCommand(program, end >= 0 ? argv.slice(end + 1) : []);
   addLockCommands(program);
@@ -59,18 +62,30 @@ Environment:
 ${EXIT_HELP}
 
 Examples:
-  lockdb serve                                  a server, in this terminal
-  lockdb run nightly-report -- ./make-report    one at a time, wherever it is started
-  lockdb lock report -w 10s && lockdb unlock report
+  lockdb serve
+  lockdb run nightly-report -- ./make-report --all
+  lockdb lock report -l 5m
   lockdb check report`;
 
-function usageError({ code, message }: CommanderError, { prefix }: Voice): UsageError {
-  // Without a command commander has printed the help already.
+/** Commander's message in our form, with the way on. */
+function usageError(
+  { code, message }: CommanderError,
+  { command, json }: Voice,
+  argv: readonly string[],
+): UsageError {
+  // Commander has printed the help already.
   if (code === "commander.help") return new UsageError("which command?");
-  const said = message.replace(/^error: /, "").replace(/\n/g, " ");
-  const hint =
-    prefix === "lockdb" && code === "commander.unknownOption" ? " Flags stand after the command." : "";
-  return new UsageError(`${said}.${hint}\nSee: ${prefix} --help`);
+  const said = message
+    .replace(/^error: /, "")
+    .replace(/\n/g, " ")
+    .replace(/\.?$/, ".");
+  const see = json ? "" : `\nSee: lockdb ${command === null ? "" : `${command} `}--help`;
+  const isUnknown = code === "commander.unknownOption" || code === "commander.excessArguments";
+  if (command === null && isUnknown) return new UsageError(`${said} Options stand after the command.${see}`);
+  if (command === "run" && isUnknown && !argv.includes("--")) {
+    return new UsageError(`${said} Put -- before the command to run.${see}`);
+  }
+  return new UsageError(said + see);
 }
 
 function versionText(): string {

@@ -1,7 +1,6 @@
 import type { Command } from "commander";
 import type { LockDB } from "../index.js";
-import { PORT_DEFAULT } from "../protocol/index.js";
-import { addServerFlags, openClient, type ServerFlags, serviceIdOf } from "./args.js";
+import { addServerFlags, openClient, SERVER_URL_DEFAULT, type ServerFlags, serviceIdOf } from "./args.js";
 import { unlessInterrupted } from "./signals.js";
 
 const COUNT = 5;
@@ -13,14 +12,14 @@ export function addPingCommand(program: Command): void {
     .command("ping")
     .summary("tell whether the server answers, and how fast")
     .description(
-      "Connects with the API key, asks five times, and prints the median time of an answer.\n" +
+      "Connects with the API key, asks five times, and prints the median time of an answer. " +
         'Without a service id it asks in the service "default".',
     );
   addServerFlags(ping).action(async (flags: ServerFlags) => {
     const client = await openClient(flags, serviceIdOf(flags, "default"));
     try {
       const medianMs = await unlessInterrupted(medianOf(client));
-      const url = flags.serverUrl || `http://127.0.0.1:${PORT_DEFAULT}`;
+      const url = flags.serverUrl || SERVER_URL_DEFAULT;
       process.stdout.write(
         flags.json
           ? `${JSON.stringify({ url, medianMs, count: COUNT })}\n`

@@ -2,15 +2,7 @@ import type { Command } from "commander";
 import { LockLostError } from "../client/errors.js";
 import type { Lease } from "../index.js";
 import { LEASE_MS_DEFAULT } from "../protocol/index.js";
-import {
-  addServerFlags,
-  duration,
-  namesOf,
-  openClient,
-  type ServerFlags,
-  voiceOf,
-  waitMsOrForever,
-} from "./args.js";
+import { addServerFlags, duration, namesOf, openClient, type ServerFlags, waitMsOrForever } from "./args.js";
 import { ExitError, spanText, UsageError, type Voice, warn } from "./exit.js";
 import { Job } from "./job.js";
 import { ENDING, onSignals, signalExitCode } from "./signals.js";
@@ -39,14 +31,14 @@ export function addRunCommand(program: Command, command: readonly string[]): voi
   const run = program
     .command("run")
     .summary("run a command while holding a lock")
-    .usage("<name> [options] -- <command> [arguments...]")
+    .usage("<name> [options] -- <command...>")
     .description(
       "Waits for the lock, runs the command while holding it, and releases it when the command has ended.",
     )
     .argument("<name>", "lock name")
     .option(
       "-w, --wait-timeout-in-ms <time>",
-      'how long to wait: ms, such as "30s", or "forever"; 0 asks once (default: 30s)',
+      'how long to wait: in ms, or such as 30s, or "forever"; 0 asks once (default: 30s)',
       waitMsOrForever,
     )
     .option(
@@ -64,25 +56,28 @@ export function addRunCommand(program: Command, command: readonly string[]): voi
     .addHelpText(
       "after",
       `
-The command is run as it is, without a shell, in a process group of its own. LOCKDB_TOKEN in its environment is
-the fencing token: greater than that of every earlier holder. Signals to \`lockdb run\` (Ctrl-C too) go on to
-the command. Processes it leaves behind are left alone, unless the lock was lost.
+The command is run as it is, without a shell, in a process group and session of
+its own; Ctrl-C and other signals to \`lockdb run\` are passed on to that group.
+LOCKDB_TOKEN in its environment is the fencing token, greater than that of every
+earlier holder. Processes that the command leaves behind are left alone.
 
-If the server stops answering, the command's process group gets SIGTERM shortly before the lock can no longer be
-trusted (2 s, or a quarter of the lease or --max-hold), and SIGKILL when it cannot: nobody else has it before that.
+If the server cannot be reached, the whole group gets SIGTERM shortly before the
+lock can no longer be trusted (2 s, or a quarter of --lease or --max-hold if that
+is less), and SIGKILL when it cannot: nobody else gets the lock before. A lock
+that was taken away by force means SIGKILL at once.
 
 Exit code: the command's own, or 128 + n if signal n ended it; else
   64   wrong use of the command line
   69   the server could not be reached
   70   the lock was lost, or about to be, and the command was stopped
   75   the lock was not free in time; standard error tells who holds it
-  77   refused: the API key is missing, wrong or not allowed to, or the trial has ended
+  77   refused: API key missing, wrong or not entitled, or the trial has ended
   126  the command could not be executed
   127  the command was not found
 
 Examples:
   lockdb run nightly-report -- ./make-report --all
-  lockdb run -w 0 --min-hold 30s cron/cleanup -- sh -c 'find /tmp/cache -mtime +7 -delete'`,
+  lockdb run cleanup -w 0 --min-hold 30s -- sh -c './sweep && ./report'`,
     )
     .action((name: string, flags: RunFlags) => runUnderLock(name, command, flags));
 }
@@ -93,7 +88,7 @@ async function runUnderLock(name: string, command: readonly string[], flags: Run
   }
   if (namesOf(name).length > 1)
     throw new UsageError("`run` takes one lock name. Several at once are not supported yet.");
-  const voice = voiceOf("run", flags);
+  const voice: Voice = { command: "run", json: flags.json === true };
   const client = await openClient(flags);
   let job: Job | null = null;
   const waiting = new AbortController();

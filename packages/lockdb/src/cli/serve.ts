@@ -1,13 +1,15 @@
 import { type Command, Option } from "commander";
-import { PORT_DEFAULT } from "../protocol/index.js";
+import { SERVER_URL_DEFAULT } from "./args.js";
 import { EXIT, ExitError, UsageError, type Voice, warn } from "./exit.js";
 import { ENDING, onSignals, signalExitCode } from "./signals.js";
 
-/** A stop that takes longer is cut off. */
-const STOP_MS = 5_000;
+/** A stop that takes longer is cut off, so that all is over within five seconds. */
+const STOP_MS = 4_500;
 
-const URL_DEFAULT = `http://127.0.0.1:${PORT_DEFAULT}`;
-const VOICE: Voice = { prefix: "lockdb serve", json: false };
+/** A server that could not start and still keeps the process alive is ended after this long. */
+const FAILED_START_MS = 1_000;
+
+const VOICE: Voice = { command: "serve", json: false };
 
 // A variable, so that the compiler does not look for a package that is built after this one.
 const SERVER_PACKAGE: string = "@lockdb/server";
@@ -58,8 +60,8 @@ export function addServeCommand(program: Command, server: ServerPackage | null):
     .command("serve")
     .summary("start a LockDB server")
     .description(
-      "Starts a LockDB server in this process. It runs until Ctrl-C or SIGTERM, and needs no configuration:\n" +
-        "the first start makes a data folder and an API key, which it prints once.",
+      "Starts a LockDB server in this process. It runs until Ctrl-C or SIGTERM, and needs no configuration: " +
+        "the first start makes a data folder, and an API key that it prints once.",
     );
   if (server === null) {
     command.allowUnknownOption().allowExcessArguments();
@@ -96,20 +98,24 @@ const HOW_TO_INSTALL = `The server is a package of its own. Install it beside th
   npx lockdb serve`;
 
 function serveHelp(withoutFlag: readonly OptionRow[]): string {
-  const rows = withoutFlag.map(({ env, doc }) => `  ${env}\n      ${doc}`);
+  const rows = withoutFlag.map(({ env, doc }) => `  ${env}\n    ${doc.replace(/(.{40,74}) /g, "$1\n    ")}`);
   return `
 Only in the environment:
 ${rows.join("\n")}
 
-Flags come before variables. Logs are JSON lines on standard error. SIGTERM or Ctrl-C stops in order, within
-5 s; a second one at once.
+A flag wins over its variable. Logs are JSON lines on standard error. SIGTERM or
+Ctrl-C stops in order, within 5 s; a second one stops at once.
 
-Exit codes: 0 stopped in order, 1 could not start or stop, 64 a wrong flag or value, 69 not installed.
+Exit codes:
+  0   stopped in order
+  1   could not start, or not stop in order
+  64  a wrong flag or value
+  69  @lockdb/server is not installed
 
 Examples:
   lockdb serve
   lockdb serve --port 7000 --data-dir /var/lib/lockdb
-  LOCKDB_ROOT_KEY_FILE=/run/secrets/lockdb lockdb serve --host 0.0.0.0 --allow-plain-text`;
+  LOCKDB_ROOT_KEY_FILE=/run/secrets/lockdb lockdb serve`;
 }
 
 async function start(server: ServerPackage, flags: Readonly<Record<string, string>>): Promise<void> {
@@ -119,6 +125,7 @@ async function start(server: ServerPackage, flags: Readonly<Record<string, strin
   try {
     running = await server.serve(options);
   } catch (error) {
+    setTimeout(() => process.exit(), FAILED_START_MS).unref();
     throw new ExitError(EXIT.failed, (error as Error).message);
   }
   stopOnSignals(running);
@@ -159,11 +166,11 @@ function plainLines({ url, rootKey, rootKeyIsNew }: Server): string {
 
 /** For people at a terminal. */
 function banner(server: Server, { store, dataDir }: ServeOptions): string {
-  const data = store === "memory" ? "memory: gone when the server stops" : dataDir;
-  const address = server.url === URL_DEFAULT ? "" : `  export LOCKDB_SERVER_URL=${server.url}\n`;
+  const data = store === "memory" ? "memory, gone when the server stops" : dataDir;
+  const address = server.url === SERVER_URL_DEFAULT ? "" : `  export LOCKDB_SERVER_URL=${server.url}\n`;
   return `
 LockDB listens on ${server.url}
-Data folder: ${data}
+Data: ${data}
 ${keyLines(server)}
 In another terminal:
 

@@ -20,7 +20,8 @@ import {
   UnauthorizedError,
 } from "./errors.js";
 import type { HeldLease } from "./lease.js";
-import { type AcquireTerms, ClientSession } from "./session.js";
+import type { AcquireTerms } from "./request.js";
+import { ClientSession } from "./session.js";
 import type { AcquireOptions, CallOptions, Lease, LockDBOptions, LockOptions, Name, Names } from "./types.js";
 
 const WAIT_DEFAULT = "30s";
@@ -136,7 +137,7 @@ export class LockDB {
   /** Who holds a lock and who waits for it. */
   async inspect(name: Name): Promise<LockInfo> {
     const checked = checkedName(name);
-    return (await this.#session.call("read", ANSWER_MS, (id) => ["inspect", id, checked])) as LockInfo;
+    return (await this.#session.call(ANSWER_MS, (id) => ["inspect", id, checked])) as LockInfo;
   }
 
   /** Ends the session: what it still holds is freed, and `lease.signal`s abort. Further calls reject with `CLOSED`. */
@@ -171,7 +172,7 @@ export class LockDB {
     const timeoutMs = span(waitTimeoutInMs, "waitTimeoutInMs");
     let wasLocked = false;
     for (const name of allNames(names)) {
-      const one = await this.#session.call("change", timeoutMs, (id) => ["unlock", id, name]);
+      const one = await this.#session.call(timeoutMs, (id) => ["unlock", id, name]);
       wasLocked ||= one === true;
     }
     return wasLocked;
@@ -181,8 +182,7 @@ export class LockDB {
   async check(names: Names, { waitTimeoutInMs = CALL_MS_DEFAULT }: CallOptions = {}): Promise<boolean> {
     const timeoutMs = span(waitTimeoutInMs, "waitTimeoutInMs");
     for (const name of allNames(names)) {
-      if ((await this.#session.call("read", timeoutMs, (id) => ["check", id, name, timeoutMs])) === true)
-        return true;
+      if ((await this.#session.call(timeoutMs, (id) => ["check", id, name, timeoutMs])) === true) return true;
     }
     return false;
   }

@@ -1,22 +1,196 @@
-import type { ClientMessage, ServerMessage } from "../protocol/index.js";
-import type { LockDBError } from "./errors.js";
+import type { AcquireExtra, ClientMessage, ServerMessage } from "../protocol/index.js";
+import { errorOf, LockDBError } from "./errors.js";
+import type { HeldLease, LeaseTerms } from "./lease.js";
 import type { Moment } from "./trust.js";
 
 /** An answer that settles a request. */
 export type FinalAnswer = Extract<ServerMessage, readonly ["granted" | "done" | "refused", ...unknown[]]>;
 
 /** A request on its way: sent again under the same id until its answer is known (Q6). */
-export interface Request {
+export abstract class Request {
   readonly id: number;
-  readonly kind: "acquire" | "read" | "change" | "heartbeat";
-  /** When its caller stops waiting for it; Infinity for never. */
-  readonly deadline: number;
-  /** The message as it would be sent now: waits get shorter. */
-  readonly message: (request: Request) => ClientMessage;
-  readonly settle: (answer: FinalAnswer) => void;
-  readonly fail: (error: LockDBError) => void;
+  /** When its caller stops waiting for it, on the monotonic clock; Infinity for never. */
+  readonly deadlineMs: number;
   /** A moment before it was sent, on the present connection. */
-  sentAt: Moment | null;
-  wasSent: boolean;
-  ticket: number | null;
+  sentAt: Moment | null = null;
+  wasSent = false;
+
+  constructor(id: number, deadlineMs: number) {
+    this.id = id;
+    this.deadlineMs = deadlineMs;
+  }
+
+  /** The message as it would be sent at this time: waits get shorter. */
+  abstract message(nowMs: number): ClientMessage;
+  abstract settle(answer: FinalAnswer): void;
+  abstract fail(error: LockDBError): void;
+}
+
+/** What to ask for. Times are in milliseconds. */
+export interface AcquireTerms extends LeaseTerms {
+  /** Infinity: until it is given up. */
+  readonly waitMs: number;
+}
+
+/** A request for a lock. */
+export class AcquireRequest extends Request {
+  readonly terms: AcquireTerms;
+  readonly endsAtMs: number;
+  readonly resolve: (lease: HeldLease) => void;
+  readonly reject: (reason: unknown) => void;
+  readonly #granted: (
+    request: AcquireRequest,
+    answer: Extract<FinalAnswer, readonly ["granted", ...unknown[]]>,
+  ) => void;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort: (() => void) | undefined;
+  ticket: number | null = null;
+
+  constructor(
+    id: number,
+    graceMs: number,
+    endsAtMs: number,
+    terms: AcquireTerms,
+    of: {
+      readonly resolve: (lease: HeldLease) => void;
+      readonly reject: (reason: unknown) => void;
+      readonly granted: (
+        request: AcquireRequest,
+        answer: Extract<FinalAnswer, readonly ["granted", ...unknown[]]>,
+      ) => void;
+      readonly aborted: (request: AcquireRequest) => void;
+      readonly signal: AbortSignal | undefined;
+    },
+  ) {
+    super(id, endsAtMs + graceMs);
+    this.endsAtMs = endsAtMs;
+    this.terms = terms;
+    this.resolve = of.resolve;
+    this.reject = of.reject;
+    this.#granted = of.granted;
+    this.#signal = of.signal;
+    if (of.signal === undefined) return;
+    this.#onAbort = () => {
+      of.aborted(this);
+      of.reject(of.signal!.reason);
+    };
+    of.signal.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  get signal(): AbortSignal | undefined {
+    return this.#signal;
+  }
+
+  message(nowMs: number): ClientMessage {
+    const { name, waitMs, detachedMs, minHoldMs, maxHoldMs, metadata } = this.terms;
+    const left = waitMs === Number.POSITIVE_INFINITY ? null : Math.max(0, Math.ceil(this.endsAtMs - nowMs));
+    const isPlain =
+      detachedMs === null &&
+      minHoldMs === null &&
+      maxHoldMs === null &&
+      metadata === null &&
+      this.ticket === null;
+    if (isPlain) return ["acquire", this.id, name, left];
+    const extra: AcquireExtra = {
+      ...(detachedMs === null ? {} : { detachedMs }),
+      ...(minHoldMs === null ? {} : { minHoldMs }),
+      ...(maxHoldMs === null ? {} : { maxHoldMs }),
+      ...(metadata === null ? {} : { metadata }),
+      ...(this.ticket === null ? {} : { ticket: this.ticket }),
+    };
+    return ["acquire", this.id, name, left, extra];
+  }
+
+  settle(answer: FinalAnswer): void {
+    this.#forgetSignal();
+    if (answer[0] === "granted") this.#granted(this, answer);
+    else this.reject(refusalOf(answer));
+  }
+
+  fail(error: LockDBError): void {
+    this.#forgetSignal();
+    this.reject(error);
+  }
+
+  #forgetSignal(): void {
+    if (this.#onAbort !== undefined) this.#signal?.removeEventListener("abort", this.#onAbort);
+  }
+}
+
+/** Any other request: its answer is the value of a `done`. */
+export class CallRequest extends Request {
+  readonly #message: (id: number) => ClientMessage;
+  readonly #resolve: (value: unknown) => void;
+  readonly #reject: (error: LockDBError) => void;
+
+  constructor(
+    id: number,
+    deadlineMs: number,
+    message: (id: number) => ClientMessage,
+    resolve: (value: unknown) => void,
+    reject: (error: LockDBError) => void,
+  ) {
+    super(id, deadlineMs);
+    this.#message = message;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  message(): ClientMessage {
+    return this.#message(this.id);
+  }
+
+  settle(answer: FinalAnswer): void {
+    if (answer[0] === "done") this.#resolve(answer[2]);
+    else this.#reject(refusalOf(answer));
+  }
+
+  fail(error: LockDBError): void {
+    this.#reject(error);
+  }
+}
+
+/** The end of a hold. True when this ended it, false when it was over already. */
+export class ReleaseRequest extends Request {
+  readonly #token: number;
+  readonly #name: string;
+  readonly #resolve: (released: boolean) => void;
+  readonly #reject: (error: LockDBError) => void;
+
+  constructor(
+    id: number,
+    deadlineMs: number,
+    token: number,
+    name: string,
+    resolve: (released: boolean) => void,
+    reject: (error: LockDBError) => void,
+  ) {
+    super(id, deadlineMs);
+    this.#token = token;
+    this.#name = name;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  message(): ClientMessage {
+    return ["release", this.id, this.#token, this.#name];
+  }
+
+  settle(answer: FinalAnswer): void {
+    if (answer[0] === "done") this.#resolve(answer[2] === true);
+    else if (answer[0] === "refused" && answer[2] === "NOT_HELD") this.#resolve(false);
+    else this.#reject(refusalOf(answer));
+  }
+
+  fail(error: LockDBError): void {
+    this.#reject(error);
+  }
+}
+
+function refusalOf(answer: FinalAnswer): LockDBError {
+  if (answer[0] === "refused") return errorOf(answer[2], answer[3], answer[4] ?? {});
+  return new LockDBError(
+    "INTERNAL",
+    "The server gave an answer of the wrong kind. Are client and server of one version?",
+  );
 }

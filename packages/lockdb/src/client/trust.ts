@@ -1,3 +1,5 @@
+import type { Runtime, Timer } from "../runtime/runtime.js";
+
 /** One moment on both clocks of this machine. */
 export interface Moment {
   readonly monotonicMs: number;
@@ -23,4 +25,92 @@ export function elapsedMs(since: Moment, now: Moment): number {
 /** The later of two moments, by the clock that cannot be set. */
 export function laterOf(a: Moment, b: Moment): Moment {
   return b.monotonicMs > a.monotonicMs ? b : a;
+}
+
+export function now(runtime: Runtime): Moment {
+  return { monotonicMs: runtime.monotonicMs(), wallMs: runtime.wallMs() };
+}
+
+/** What happens when renewals fail. */
+export interface TrustEvents {
+  /** Half of the lease has passed without a renewal (L6). Once, until the next renewal. */
+  atRisk(remainingMs: number): void;
+  /** The session's holds can no longer be trusted (L5). */
+  over(): void;
+}
+
+/** How long a session can be trusted, by this machine's clocks and nothing else (L2, L5). */
+export class SessionTrust {
+  readonly #runtime: Runtime;
+  readonly #leaseMs: number;
+  readonly #events: TrustEvents;
+  /** A moment before the server last renewed the session, as far as is known. */
+  #renewedAt: Moment | null = null;
+  #isOver = false;
+  #warned = false;
+  #timer: Timer | null = null;
+
+  constructor(runtime: Runtime, leaseMs: number, events: TrustEvents) {
+    this.#runtime = runtime;
+    this.#leaseMs = leaseMs;
+    this.#events = events;
+  }
+
+  get renewedAt(): Moment | null {
+    return this.#renewedAt;
+  }
+
+  /** Time since the last renewal; Infinity before the first. */
+  get ageMs(): number {
+    if (this.#renewedAt === null) return Number.POSITIVE_INFINITY;
+    return elapsedMs(this.#renewedAt, now(this.#runtime));
+  }
+
+  /** Zero or less when holds must not be used any more. */
+  get remainingMs(): number {
+    return trustedMs(this.#leaseMs) - this.ageMs;
+  }
+
+  /** The server has renewed the session at some time after this moment. */
+  renew(moment: Moment): void {
+    // Trust that has run out never comes back: what was held then is lost, even if no timer has fired yet.
+    this.check();
+    if (this.#renewedAt !== null && moment.monotonicMs <= this.#renewedAt.monotonicMs) return;
+    this.#renewedAt = moment;
+    this.#isOver = false;
+    this.#warned = false;
+    this.#timer ??= this.#setTimer();
+  }
+
+  /** Reads the clocks, and says so if trust has run out. */
+  check(): void {
+    if (this.#renewedAt === null || this.#isOver || this.remainingMs > 0) return;
+    this.#isOver = true;
+    this.#events.over();
+  }
+
+  /** A new session begins. */
+  reset(): void {
+    this.#renewedAt = null;
+    this.#timer?.cancel();
+    this.#timer = null;
+  }
+
+  #setTimer(): Timer {
+    const { ageMs } = this;
+    const halfMs = this.#leaseMs / 2;
+    const nextMs = ageMs < halfMs ? halfMs : trustedMs(this.#leaseMs);
+    return this.#runtime.setTimer(() => this.#watch(), Math.max(1, Math.ceil(nextMs - ageMs)), false);
+  }
+
+  #watch(): void {
+    this.#timer = null;
+    this.check();
+    if (this.#isOver) return;
+    if (!this.#warned && this.ageMs >= this.#leaseMs / 2) {
+      this.#warned = true;
+      this.#events.atRisk(Math.floor(this.remainingMs));
+    }
+    this.#timer = this.#setTimer();
+  }
 }

@@ -1,15 +1,25 @@
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from "fastify";
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  fastify,
+  LogController,
+} from "fastify";
 import { CONNECT_PATH, ERRORS, type ErrorCode, LIMITS, SUBPROTOCOL } from "lockdb/protocol";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Access } from "../access/index.js";
 import { Connection, type Loop } from "../loop/index.js";
-import { isOriginalPath, originalRoutes } from "./original-routes.js";
+import { mayBeOriginal, originalRoutes } from "./original-routes.js";
 
 /** A request whose headers and body have not arrived by then is cut off. Waiting for an answer has no such limit. */
 const REQUEST_MS = 30_000;
+
+/** To a call of the original routes that comes with `Upgrade`, as HTTP/2 clients send it: it is not JSON (C2). */
+const UPGRADE_REFUSED = "INVALID: Leave out the Upgrade header.";
 
 /** How long clients have to close their side when the server stops. */
 const CLOSING_MS = 1_000;
@@ -37,21 +47,17 @@ export async function httpServer({ access, loop, logger }: HttpParts): Promise<H
     // Its answer would be JSON, which the original client takes for success (C2); ours says the same in plain text.
     return503OnClosing: false,
     clientErrorHandler: refuseBroken,
+    // A path that cannot be decoded.
+    frameworkErrors: (_error, request, reply) => void refuse(request, reply, "INVALID"),
     routerOptions: { maxParamLength: 2_048, ignoreDuplicateSlashes: true, ignoreTrailingSlash: true },
   });
   app.removeContentTypeParser("text/plain");
-  app.setNotFoundHandler((request, reply) => {
-    reply.code(404);
-    // Below a wrong base address the original client must not take our refusal for a lock either (C2).
-    if (isOriginalPath(request.url))
-      return reply.type("text/plain").send("NOT_FOUND: Check the server address.");
-    return reply.send(errorBody("NOT_FOUND"));
-  });
+  app.setNotFoundHandler((request, reply) => refuse(request, reply, "NOT_FOUND"));
   app.setErrorHandler<Error & { statusCode?: number }>((error, request, reply) => {
     const status = error.statusCode ?? 500;
     const code: ErrorCode = status === 413 ? "TOO_LARGE" : status < 500 ? "INVALID" : "INTERNAL";
     if (code === "INTERNAL") request.log.error({ err: error }, "a request failed");
-    return reply.code(ERRORS[code].status!).send(errorBody(code));
+    return refuse(request, reply, code);
   });
 
   app.get("/livez", (_request, reply) => reply.type("text/plain").send("ok\n"));
@@ -77,8 +83,11 @@ function upgrades(app: FastifyInstance, access: Access, loop: Loop): ReadonlySet
     maxPayload: LIMITS.frameBytesMax,
     handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
   });
+  server.on("wsClientError", (error, socket) => refuseUpgrade(socket, "INVALID", `${error.message}.`));
   app.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on("error", () => socket.destroy());
+    if (mayBeOriginal(request.method, request.url))
+      return endWith(socket, "400 INVALID", "text/plain", UPGRADE_REFUSED);
     const account = access.accountOf(request.headers.authorization);
     const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
     if (request.url?.split("?")[0] !== CONNECT_PATH) return refuseUpgrade(socket, "NOT_FOUND");
@@ -96,20 +105,43 @@ function upgrades(app: FastifyInstance, access: Access, loop: Loop): ReadonlySet
   return sockets;
 }
 
+/**
+ * A refusal outside the original routes: in the one shape (E), unless the original client may have come here by a wrong
+ * base address. It must not take the refusal for a lock (C2).
+ */
+function refuse(request: FastifyRequest, reply: FastifyReply, code: ErrorCode): FastifyReply {
+  const { status, message } = ERRORS[code];
+  reply.code(status!);
+  if (!mayBeOriginal(request.method, request.url)) return reply.send(errorBody(code));
+  return reply.type("text/plain; charset=utf-8").send(`${code}: ${message}`);
+}
+
 /** Bytes that are no HTTP request: a short refusal, then the end of that connection. */
 function refuseBroken(error: Error & { code?: string }, socket: Socket): void {
   if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();
-  const status = error.code === "HPE_HEADER_OVERFLOW" ? "431 Too Large" : "400 Bad Request";
-  socket.end(
-    `HTTP/1.1 ${status}\r\ncontent-type: text/plain\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`,
+  const isLarge = error.code === "HPE_HEADER_OVERFLOW";
+  const isLate = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
+  endWith(
+    socket,
+    isLarge ? "431 Too Large" : isLate ? "408 Request Timeout" : "400 Bad Request",
+    "text/plain",
+    "",
   );
 }
 
 function refuseUpgrade(socket: Duplex, code: ErrorCode, message?: string): void {
-  const { status } = ERRORS[code];
   const body = JSON.stringify(errorBody(code, message));
+  endWith(socket, `${ERRORS[code].status} ${code}`, "application/json", body);
+}
+
+/**
+ * Last words, then the end of the connection, whether the other side closes too or not. A request that still waits on it
+ * is over with it: its caller has had an answer, and would not look for another (Q7).
+ */
+function endWith(socket: Duplex, status: string, type: string, body: string): void {
+  socket.once("finish", () => socket.destroy());
   socket.end(
-    `HTTP/1.1 ${status} ${code}\r\ncontent-type: application/json; charset=utf-8\r\n` +
+    `HTTP/1.1 ${status}\r\ncontent-type: ${type}; charset=utf-8\r\n` +
       `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
 }

@@ -24,8 +24,14 @@ const READ_WAIT_MS = 4_950;
 const MARGIN_MS = 50;
 /** How long after the limit a caller that has not hung up is answered (C3). */
 const GRACE_MS = 1_000;
-/** How long after an answer a reset of the connection still means that nobody read it. */
+/** How long after a grant the end of the connection may still mean that nobody read it. */
 const UNREAD_MS = 1_000;
+
+/** Emitted on a connection when another call comes on it. */
+const NEXT_REQUEST = "lockdb:next-request";
+
+/** Two ill-formed texts must not become one name (N1). */
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 const EVENTS = ["lock", "unlock", "check"] as const;
 type EventName = (typeof EVENTS)[number];
@@ -37,9 +43,12 @@ interface Body {
   readonly lockExpirationInSeconds?: number;
 }
 
-/** True for a path on which the original client may have come, also below a wrong base address. */
-export function isOriginalPath(url: string): boolean {
-  return /\/(lock|unlock|check)\/*(\?|$)/.test(url);
+/**
+ * True for a request that the original client may have sent, also with a wrong base address. It appends `/lock` to
+ * whatever it was given; after a `#`, as in a page's address, nothing of that arrives here.
+ */
+export function mayBeOriginal(method = "GET", url = "/"): boolean {
+  return /\/(lock|unlock|check)\/*(\?|$)/.test(url) || (method === "POST" && !url.startsWith("/v1/"));
 }
 
 /** Adds `POST /lock`, `/unlock` and `/check`. */
@@ -48,8 +57,8 @@ export async function originalRoutes(app: FastifyInstance, { access, loop }: { a
   // That client sends its JSON as text/plain; others send it as they like.
   app.addContentTypeParser(
     "*",
-    { parseAs: "string", bodyLimit: LIMITS.messageBytesMax },
-    (_request, text, done) => done(null, text),
+    { parseAs: "buffer", bodyLimit: LIMITS.messageBytesMax },
+    (_request, bytes, done) => done(null, bytes),
   );
   app.setErrorHandler<Error & { statusCode?: number }>((error, request, reply) => {
     const status = error.statusCode ?? 500;
@@ -65,6 +74,7 @@ export async function originalRoutes(app: FastifyInstance, { access, loop }: { a
     });
     app.post(`/${event}`, {
       onRequest: (request, reply, done) => {
+        request.raw.socket.emit(NEXT_REQUEST);
         const account = access.accountOf(request.headers.authorization);
         (request as { account?: string | null }).account = account;
         if (account === null) plain(reply, 401, "Unauthorized");
@@ -160,16 +170,23 @@ class OriginalCall implements Recipient {
   #grant(): void {
     this.#response.off("close", this.#onHungUp);
     if (this.#response.destroyed || this.#socket.destroyed) return this.#hungUp();
-    // A reset after the answer means that its bytes reached nobody: the caller had hung up before it came (Q7).
-    const settled = (hadError: boolean) => {
+    const socket = this.#socket;
+    const settle = (isUnread: boolean) => {
       clearTimeout(timer);
-      this.#socket.off("close", settled);
-      if (hadError) return this.#hungUp();
+      socket.off("close", settle).off("end", probe).off(NEXT_REQUEST, wasRead);
+      // A connection that ends with an error: the caller had hung up before it read the answer (Q7).
+      if (isUnread) return this.#hungUp();
       this.#submit({ kind: "delivered", address: this.#address });
       this.#loop.detach(this.#address);
     };
-    const timer = setTimeout(() => settled(false), UNREAD_MS);
-    this.#socket.once("close", settled);
+    // A caller that had closed before the answer came to it has refused it by now: one more write meets that error. To
+    // one that has read the answer and then closed, these two bytes are nothing.
+    const probe = () => void socket.write("\r\n");
+    // Nobody asks for more on a connection before reading what came. A reset later on says nothing about this grant.
+    const wasRead = () => settle(false);
+    const timer = setTimeout(wasRead, UNREAD_MS);
+    // Before the HTTP server's own listener, which closes our side.
+    socket.prependOnceListener("end", probe).once("close", settle).once(NEXT_REQUEST, wasRead);
     this.#write(200, { eventName: "lock", lockName: this.#body.lockName });
   }
 
@@ -212,10 +229,10 @@ class OriginalCall implements Recipient {
 }
 
 /** The body of a call, or what is wrong with it. */
-function readBody(event: EventName, text: unknown): Body | string {
+function readBody(event: EventName, bytes: unknown): Body | string {
   let body: unknown;
   try {
-    body = JSON.parse(typeof text === "string" ? text : "");
+    body = JSON.parse(UTF8.decode(bytes as Buffer | undefined));
   } catch {
     return "The body must be JSON.";
   }

@@ -24,7 +24,7 @@ export class Connection implements Recipient {
   readonly #loop: Loop;
   readonly #account: string;
   readonly #address: string;
-  readonly #helloTimer: NodeJS.Timeout;
+  readonly #cancelHelloTimer: () => void;
   #service: string | null = null;
   #session: string | null = null;
   #outgoing: ServerMessage[] = [];
@@ -38,7 +38,8 @@ export class Connection implements Recipient {
     this.#loop = loop;
     this.#account = account;
     this.#address = loop.attach(this);
-    this.#helloTimer = setTimeout(() => this.#close("INVALID", "No hello came. Say hello first."), HELLO_MS);
+    const tooLate = () => this.#close("INVALID", "No hello came. Say hello first.");
+    this.#cancelHelloTimer = loop.runtime.setTimer(tooLate, HELLO_MS);
     socket.on("message", (data, isBinary) => this.#read(data, isBinary));
     socket.on("close", () => this.#closed());
     // A broken frame or a reset: 'close' follows.
@@ -148,7 +149,7 @@ export class Connection implements Recipient {
   #hello(message: Extract<ClientMessage, readonly ["hello", unknown]>): void {
     if (this.#session !== null)
       return this.#refuse(message, "INVALID", "Hello was said before on this connection.");
-    clearTimeout(this.#helloTimer);
+    this.#cancelHelloTimer();
     const { service, ...hello } = message[1];
     this.#service = service;
     this.#session = hello.session;
@@ -192,7 +193,7 @@ export class Connection implements Recipient {
 
   #closed(): void {
     this.#over = true;
-    clearTimeout(this.#helloTimer);
+    this.#cancelHelloTimer();
     this.#loop.detach(this.#address);
     if (this.#session === null) return;
     this.#submit({ kind: "disconnect", session: this.#session, address: this.#address });

@@ -1,3 +1,4 @@
 export { Connection } from "./connection.js";
 export { LeaseClock } from "./lease-clock.js";
 export { Loop, type LoopOptions, type Recipient } from "./loop.js";
+export { type LoopRuntime, nodeRuntime } from "./runtime.js";

@@ -11,12 +11,16 @@ import {
 } from "../engine/index.js";
 import { type Change, decodeRecord, encodeRecord, type Store } from "../store/index.js";
 import { LeaseClock } from "./lease-clock.js";
+import type { LoopRuntime } from "./runtime.js";
 
 /** While anything runs on the lease clock it is read at least this often, so that only a stall meets the 250 ms step. */
 const SAMPLE_MS = 100;
 
 /** How often the lease clock is written down while something runs on it (R6). */
 const CLOCK_WRITTEN_MS = 1_000;
+
+/** When something is written anyway, the clock goes along if the written one is this old. */
+const CLOCK_AGE_MS = 100;
 
 const REOPEN_MS = 1_000;
 const CLOCK_KEY = "default/clock";
@@ -32,8 +36,7 @@ export interface Recipient {
 export interface LoopOptions {
   readonly openStore: () => Promise<Store>;
   readonly limits: EngineLimits & { readonly servicesMax: number };
-  /** Monotonic milliseconds, from any start. */
-  readonly monotonicMs: () => number;
+  readonly runtime: LoopRuntime;
   readonly log: { warn(facts: object, text: string): void; error(facts: object, text: string): void };
 }
 
@@ -53,20 +56,20 @@ export class Loop {
   #clock: LeaseClock;
   #state: "running" | "failed" | "stopped" = "failed";
   #inbox: { readonly service: Service; readonly command: Command }[] = [];
-  #turn: NodeJS.Immediate | null = null;
+  #turnIsDue = false;
   #addresses = 0;
   #batch: Change[] = [];
   #batchNumber = 1;
   #committed = 0;
   #committing: Promise<void> | null = null;
-  #timer: NodeJS.Timeout | null = null;
+  #cancelTimer: (() => void) | null = null;
   #timerDueMs = Number.POSITIVE_INFINITY;
   #clockWrittenMs = 0;
   #reopening: Promise<void> | null = null;
 
   private constructor(options: LoopOptions) {
     this.#options = options;
-    this.#clock = new LeaseClock(0, options.monotonicMs());
+    this.#clock = new LeaseClock(0, options.runtime.monotonicMs());
   }
 
   /** Opens the store and takes up what is in it. Rejects when the store is damaged (R9) or in use (R8). */
@@ -74,6 +77,10 @@ export class Loop {
     const loop = new Loop(options);
     await loop.#open();
     return loop;
+  }
+
+  get runtime(): LoopRuntime {
+    return this.#options.runtime;
   }
 
   /** False while the store does not work, and once the loop is stopped. */
@@ -98,8 +105,7 @@ export class Loop {
     const service = this.ready ? this.#service(account, serviceId) : null;
     if (service !== null) {
       this.#inbox.push({ service, command });
-      this.#turn ??= setImmediate(() => this.#runTurn());
-      return;
+      return this.#scheduleTurn();
     }
     if (!("address" in command)) return;
     const code = this.ready ? "LIMIT_EXCEEDED" : "UNAVAILABLE";
@@ -120,12 +126,12 @@ export class Loop {
     }
     const wasRunning = this.ready;
     this.#state = "stopped";
-    clearTimeout(this.#timer ?? undefined);
+    this.#cancelTimer?.();
     this.#tellAll("The server is stopping. Try again soon.");
     await this.#reopening;
     if (wasRunning) {
       for (const service of this.#services.values()) this.#addChanges(service, service.engine.stop());
-      this.#addClock();
+      this.#addClock(this.#clock.read(this.#options.runtime.monotonicMs()));
       await this.#store!.commit(this.#batch);
     }
     await this.#store?.close();
@@ -133,11 +139,19 @@ export class Loop {
 
   // --- a turn ---
 
+  #scheduleTurn(): void {
+    if (this.#turnIsDue) return;
+    this.#turnIsDue = true;
+    this.#options.runtime.defer(() => {
+      // Unless it was run already, by a stop that did not wait.
+      if (this.#turnIsDue) this.#runTurn();
+    });
+  }
+
   #runTurn(): void {
-    if (this.#turn !== null) clearImmediate(this.#turn);
-    this.#turn = null;
+    this.#turnIsDue = false;
     if (!this.ready) return;
-    const nowMs = this.#clock.read(this.#options.monotonicMs());
+    const nowMs = this.#clock.read(this.#options.runtime.monotonicMs());
     const inbox = this.#inbox;
     this.#inbox = [];
     const touched = new Set<Service>();
@@ -152,9 +166,10 @@ export class Loop {
       touched.add(due);
     }
     for (const service of touched) this.#collect(service);
-    if (this.#timed.nextMs !== Number.POSITIVE_INFINITY && nowMs >= this.#clockWrittenMs + CLOCK_WRITTEN_MS) {
-      this.#addClock();
-    }
+    const clockAgeMs = nowMs - this.#clockWrittenMs;
+    const isWriting = this.#batch.length > 0;
+    const runs = this.#timed.nextMs !== Number.POSITIVE_INFINITY;
+    if (runs && clockAgeMs >= (isWriting ? CLOCK_AGE_MS : CLOCK_WRITTEN_MS)) this.#addClock(nowMs);
     this.#flush();
     this.#commit();
     this.#arm(nowMs);
@@ -183,8 +198,7 @@ export class Loop {
     }
   }
 
-  #addClock(): void {
-    const nowMs = this.#clock.read(this.#options.monotonicMs());
+  #addClock(nowMs: number): void {
     this.#clockWrittenMs = nowMs;
     this.#batch.push({ key: CLOCK_KEY, value: encodeRecord(CLOCK_KEY, { nowMs }) });
   }
@@ -243,17 +257,15 @@ export class Loop {
     const nextMs = this.#timed.nextMs;
     if (nextMs === Number.POSITIVE_INFINITY) return;
     const dueMs = Math.min(nextMs, nowMs + SAMPLE_MS);
-    if (this.#timer !== null && this.#timerDueMs <= dueMs) return;
-    clearTimeout(this.#timer ?? undefined);
+    if (this.#cancelTimer !== null && this.#timerDueMs <= dueMs) return;
+    this.#cancelTimer?.();
     this.#timerDueMs = dueMs;
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = null;
-        // Sockets first: after a stall, the renewals that wait in them are applied before anything expires.
-        this.#turn ??= setImmediate(() => this.#runTurn());
-      },
-      Math.max(1, dueMs - nowMs),
-    );
+    // Sockets first: after a stall, the renewals that wait in them are applied before anything expires.
+    const ring = () => {
+      this.#cancelTimer = null;
+      this.#scheduleTurn();
+    };
+    this.#cancelTimer = this.#options.runtime.setTimer(ring, Math.max(1, dueMs - nowMs));
   }
 
   // --- start and failure ---
@@ -295,7 +307,7 @@ export class Loop {
       records.push({ type: type!, id: rest.join("/"), value: decodeRecord(entry) });
       recordsByService.set(prefix, records);
     }
-    this.#clock = new LeaseClock(clockMs, this.#options.monotonicMs());
+    this.#clock = new LeaseClock(clockMs, this.#options.runtime.monotonicMs());
     this.#clockWrittenMs = clockMs;
     for (const [prefix, records] of recordsByService) {
       const service = new Service(prefix, new Engine(this.#options.limits));
@@ -338,7 +350,7 @@ export class Loop {
         this.#services.clear();
         this.#batch = [];
         this.#options.log.warn({ err: error }, "the store cannot be opened yet");
-        await new Promise((resolve) => setTimeout(resolve, REOPEN_MS));
+        await new Promise<void>((resolve) => this.#options.runtime.setTimer(resolve, REOPEN_MS));
       }
     }
     this.#reopening = null;

