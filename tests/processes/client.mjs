@@ -24,6 +24,7 @@ serveCalls({
   isHeld: ({ token }) => leases.get(token).remainingMs > 0 && !leases.get(token).signal.aborted,
   check: ({ name }) => locker.check(name),
   inspect: ({ name }) => locker.inspect(name),
+  inspectAll: ({ names }) => Promise.all(names.map((name) => locker.inspect(name))),
   close: () => locker.close(),
   /** Tells of the session's next renewal, as soon as the client knows of it. */
   tellRenewal: ({ token }) => {

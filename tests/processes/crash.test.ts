@@ -7,6 +7,8 @@ import { type Child, clockMs, type Granted, median, Processes, ROOT_KEY } from "
 const ROUNDS = 10;
 const HOT_NAMES = ["hot/0", "hot/1", "hot/2", "hot/3", "hot/4", "hot/5"];
 const SERVICE = "crashes";
+/** What clients have when they ask for nothing else. */
+const LEASE_MS = 10_000;
 
 const processes = new Processes();
 afterAll(() => processes.end());
@@ -32,7 +34,7 @@ interface OneTime {
 interface LoadReport {
   readonly errors: readonly string[];
   readonly lostCount?: number;
-  readonly failedCalls?: number;
+  readonly brokenCalls?: number;
   readonly longHold?: { readonly token: number; readonly wasHeld: boolean; readonly released: boolean };
 }
 
@@ -41,7 +43,7 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
   const wrong: string[] = [];
   const recoveredMs: number[] = [];
   const killedMs: number[] = [];
-  let holds: (Hold & { readonly token: number | null })[] = [];
+  let holds: Hold[] = [];
   let native: (Hold & { readonly token: number })[] = [];
   let reports: LoadReport[] = [];
   let verified = 0;
@@ -49,14 +51,16 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
   beforeAll(async () => {
     const folder = processes.folder();
     const server = await processes.server();
-    const given = (id: string) => {
+    const load = (script: string, id: string, hotNames: readonly string[]) => {
       const historyFile = join(folder, id);
       files.push(historyFile);
-      return { id, historyFile, hotNames: HOT_NAMES, service: SERVICE, serverUrl: server.url, apiKey: ROOT_KEY };
+      const target = { service: SERVICE, serverUrl: server.url, apiKey: ROOT_KEY };
+      return processes.script(script, { id, historyFile, hotNames, ...target });
     };
     const loads = [
-      ...["n1", "n2", "n3"].map((id) => processes.script("load-native.mjs", { ...given(id), loops: 2 })),
-      ...["h1", "h2"].map((id) => processes.script("load-http.mjs", given(id))),
+      ...["n1", "n2", "n3"].map((id) => load("load-native.mjs", id, HOT_NAMES)),
+      // Each crash may leave their locks to nobody, for a time. The others should not stand still meanwhile.
+      ...["h1", "h2"].map((id) => load("load-http.mjs", id, HOT_NAMES.slice(0, 2))),
     ];
     const checker = await processes.client(server, { service: SERVICE });
     // It waits for the end of each recovery, so its session must live through each crash too.
@@ -64,17 +68,16 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
     await Promise.all(loads.map((load) => load.next("ready")));
 
     for (let round = 0; round < ROUNDS; round++) {
-      // Three notices of each are 60 holds; the rest makes the rounds differ.
-      for (const load of loads) for (let n = 0; n < 3; n++) await load.next("progress");
-      await checker.call("acquire", { name: `any/${round}`, options: { wait: "forever" } });
+      // So many holds have begun and ended since the last crash that each load has been through a few.
+      for (const load of loads) await load.next("progress");
       killedMs.push(clockMs());
       await server.child.kill("SIGKILL");
       await server.restart();
-      const readyMs = server.readyMs;
-      await checker.call("acquire", { name: `first/${round}`, options: { wait: "forever" } });
-      const first = Math.min(...read(files).holds.map(({ fromMs }) => fromMs).filter((ms) => ms > readyMs));
-      if (Number.isFinite(first)) recoveredMs.push(first - readyMs);
-      wrong.push(...(await acknowledgedWrongly(checker, read(files).oneTime)));
+      const first = checker.call<Granted>("acquire", { name: `first/${round}`, options: { wait: "forever" } });
+      recoveredMs.push((await first).atMs - server.readyMs);
+      const { oneTime } = read(files);
+      wrong.push(...(await acknowledgedWrongly(checker, oneTime.slice(verified))));
+      verified = oneTime.length;
     }
     reports = await Promise.all(loads.map((load) => load.call<LoadReport>("stop")));
     const all = read(files);
@@ -133,10 +136,10 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
       expect(lostCount).toBe(0);
     }
     const across = native.filter(({ askedMs, fromMs }) => killedMs.some((ms) => askedMs < ms && ms < fromMs));
-    const failed = reports.reduce((sum, { failedCalls = 0 }) => sum + failedCalls, 0);
+    const broken = reports.reduce((sum, { brokenCalls = 0 }) => sum + brokenCalls, 0);
     expect(across.length).toBeGreaterThanOrEqual(ROUNDS);
     console.info(
-      `[R3p] ${across.length} native waits crossed a crash and were granted, 0 errors; ${failed} HTTP calls broke off; ` +
+      `[R3p] ${across.length} native waits crossed a crash and were granted, 0 errors; ${broken} HTTP calls broke off; ` +
         `${natives.length} session leases lived through all ${ROUNDS} crashes, 0 lost`,
     );
   });
@@ -146,17 +149,23 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
       `[R4p] from ready to the first new grant: median ${median(recoveredMs).toFixed(0)} ms, ` +
         `longest ${Math.max(...recoveredMs).toFixed(0)} ms of ${recoveredMs.length}`,
     );
-    // Clients look for a server that was away for a second or so every 0.4 s at most.
-    expect(median(recoveredMs)).toBeLessThan(1_000);
+    // Clients look for the server every 2 s at most, and nothing else is waited for: no lease has to run out.
+    expect(Math.max(...recoveredMs)).toBeLessThan(LEASE_MS / 2);
   });
 });
 
-/** What the server says now against what it had acknowledged. */
+/** What the server says now against what it had acknowledged: names that were used once. */
 async function acknowledgedWrongly(checker: Child, oneTime: readonly OneTime[]): Promise<string[]> {
-  const freed = new Set(oneTime.filter(({ kind }) => kind === "freed").map(({ name }) => name));
-  const kept = oneTime.filter(({ kind, name }) => kind === "kept" && name.endsWith("0"));
-  const wrong: string[] = [];
-  return wrong;
+  const names = oneTime.map(({ name }) => name);
+  const infos = await checker.call<LockInfo[]>("inspectAll", { names });
+  return oneTime.flatMap(({ kind, name, token }, at) => {
+    const [holder] = infos[at]!.holders;
+    const isRight =
+      kind === "freed"
+        ? holder === undefined
+        : holder?.detached === true && (token === null || holder.token === token);
+    return isRight ? [] : [`${name} was ${kind} (${token}); now ${JSON.stringify(holder)}`];
+  });
 }
 
 function read(files: readonly string[]): { holds: Hold[]; oneTime: OneTime[] } {

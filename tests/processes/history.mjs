@@ -3,7 +3,7 @@ import { appendFileSync } from "node:fs";
 import { notify } from "./mailbox.mjs";
 
 /** How many holds make one notice of progress. */
-const HOLDS_A_NOTICE = 20;
+const HOLDS_A_NOTICE = 5;
 
 export class History {
   errors = [];
@@ -20,12 +20,12 @@ export class History {
     if (++this.#count % HOLDS_A_NOTICE === 0) notify("progress");
   }
 
-  /** The server has acknowledged that this name, used once only, is locked from now on. */
+  /** The server has acknowledged that this name is locked, and nobody will unlock it. */
   kept(name, token = null) {
     this.#add({ kind: "kept", name, token });
   }
 
-  /** The server has acknowledged that this name, used once only, was unlocked. */
+  /** The server has acknowledged that this name was unlocked, and nobody will lock it again. */
   freed(name) {
     this.#add({ kind: "freed", name });
   }

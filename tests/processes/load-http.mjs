@@ -9,12 +9,15 @@ import { clockMs, given, notify, serveCalls } from "./mailbox.mjs";
 const { id, historyFile, hotNames, service, serverUrl, apiKey } = given;
 const history = new History(historyFile);
 const agent = new Agent({ keepAlive: true });
-const HOT_S = 3;
+/** It hangs up when it has waited so long, as the original client does. */
+const WAIT_MS = 500;
+/** How long its locks block the others when a crash leaves them to nobody. */
+const HOT_S = 2;
 /** Later than this after it asked, it does not unlock: the lock may be the next holder's by then. */
-const UNLOCK_MS_MAX = 1_000;
+const UNLOCK_MS_MAX = 1_200;
 let isStopping = false;
 let oneTimeNames = 0;
-let failedCalls = 0;
+let brokenCalls = 0;
 
 const running = Promise.all([again(hotHold), again(oneTimeHold)]);
 
@@ -23,7 +26,7 @@ serveCalls({
     isStopping = true;
     await running;
     agent.destroy();
-    return { errors: history.errors, failedCalls };
+    return { errors: history.errors, brokenCalls };
   },
 });
 notify("ready");
@@ -35,8 +38,7 @@ async function again(work) {
     } catch (error) {
       history.error(work.name, error);
     }
-    // A caller that was refused pauses before it asks again.
-    await setTimeout(5);
+    await setTimeout(10);
   }
 }
 
@@ -56,8 +58,7 @@ async function hotHold() {
 async function oneTimeHold() {
   const name = `once/${id}/${++oneTimeNames}`;
   if (!(await lock(name, 3_600))) return;
-  history.kept(name);
-  if (oneTimeNames % 4 === 0) return;
+  if (oneTimeNames % 4 === 0) return history.kept(name);
   const { status, answer } = await post("/unlock", { lockName: name });
   if (status !== 200) return;
   if (!answer.wasLocked) throw new Error("a lock was gone before its time");
@@ -65,13 +66,13 @@ async function oneTimeHold() {
 }
 
 async function lock(lockName, lockExpirationInSeconds) {
-  const body = { lockName, eventName: "lock", waitForLockInMs: 5_000, lockExpirationInSeconds };
-  const { status } = await post("/lock", body);
+  const body = { lockName, eventName: "lock", waitForLockInMs: WAIT_MS, lockExpirationInSeconds };
+  const { status } = await post("/lock", body, AbortSignal.timeout(WAIT_MS));
   return status === 200;
 }
 
-/** One call. A connection that breaks is status 0. */
-function post(path, body) {
+/** One call. Status 0: the connection broke, or `signal` has hung up. */
+function post(path, body, signal) {
   const text = JSON.stringify({ serviceId: service, ...body });
   const headers = {
     authorization: `Bearer ${apiKey}`,
@@ -79,11 +80,11 @@ function post(path, body) {
     "content-length": Buffer.byteLength(text),
   };
   return new Promise((resolve) => {
-    const failed = () => {
-      failedCalls++;
+    const failed = ({ code }) => {
+      if (code === "ECONNRESET") brokenCalls++;
       resolve({ status: 0, answer: null });
     };
-    const call = request(`${serverUrl}${path}`, { method: "POST", agent, headers }, (response) => {
+    const call = request(`${serverUrl}${path}`, { method: "POST", agent, headers, signal }, (response) => {
       let answer = "";
       response.setEncoding("utf8");
       response.on("data", (part) => {

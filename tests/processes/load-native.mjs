@@ -5,7 +5,7 @@ import LockDB from "lockdb";
 import { History } from "./history.mjs";
 import { clockMs, given, notify, serveCalls } from "./mailbox.mjs";
 
-const { id, historyFile, hotNames, loops, service, ...options } = given;
+const { id, historyFile, hotNames, service, ...options } = given;
 const history = new History(historyFile);
 const locker = new LockDB(service, options);
 const WAIT = { wait: "forever" };
@@ -14,11 +14,8 @@ let lostCount = 0;
 let oneTimeNames = 0;
 
 const long = await acquire(`long/${id}`, WAIT);
-const running = Promise.all([
-  ...Array.from({ length: loops }, () => again(sessionHold)),
-  ...Array.from({ length: loops }, () => again(detachedHold)),
-  again(oneTimeHold),
-]);
+const works = [sessionHold, sessionHold, detachedHold, detachedHold, oneTimeHold];
+const running = Promise.all(works.map(again));
 
 serveCalls({
   /** Ends all loops, each after what it has begun. The long hold must have lived through everything. */
@@ -39,8 +36,8 @@ async function again(work) {
       await work();
     } catch (error) {
       history.error(work.name, error);
-      await setTimeout(10);
     }
+    await setTimeout(2);
   }
 }
 
@@ -64,8 +61,7 @@ async function detachedHold() {
 async function oneTimeHold() {
   const name = `once/${id}/${++oneTimeNames}`;
   const lease = await acquire(name, { ...WAIT, detached: "1h" });
-  history.kept(name, lease.token);
-  if (oneTimeNames % 4 === 0) return;
+  if (oneTimeNames % 4 === 0) return history.kept(name, lease.token);
   if (!(await locker.unlock(name))) throw new Error("a detached hold was gone at its unlock");
   history.freed(name);
 }

@@ -3,6 +3,7 @@ export { ERRORS, type ErrorCode, type ErrorRow, isErrorCode } from "./errors.js"
 export {
   ANSWER_KEPT_MS,
   CONNECT_PATH,
+  KEY_SUBPROTOCOL,
   LEASE_MS_DEFAULT,
   LIMITS,
   PORT_DEFAULT,

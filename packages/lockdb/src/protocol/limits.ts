@@ -24,6 +24,9 @@ export const ANSWER_KEPT_MS = 60_000;
 /** The subprotocol's name in the WebSocket handshake (I2). */
 export const SUBPROTOCOL = "lockdb.v1";
 
+/** A browser cannot set headers; it offers its key as a second subprotocol: this, then the key in base64url. */
+export const KEY_SUBPROTOCOL = "lockdb.key.";
+
 /** Where the native protocol is served (I2). */
 export const CONNECT_PATH = "/v1/connect";
 

@@ -3,16 +3,9 @@ import { expect, test } from "vitest";
 import { duration, expirationSeconds, readableArgv, waitMs, waitMsOrForever } from "../../src/cli/args.js";
 
 test("[C6b] a short flag takes its value after =, up to the first -- only", () => {
-  expect(readableArgv(["lock", "x", "-i=reports", "-w=10", "-a=a=b", "-u=", "-z=1", "--service-id=y"])).toEqual([
-    "lock",
-    "x",
-    "-ireports",
-    "-w10",
-    "-aa=b",
-    "-u",
-    "-z=1",
-    "--service-id=y",
-  ]);
+  expect(
+    readableArgv(["lock", "x", "-i=reports", "-w=10", "-a=a=b", "-u=", "-z=1", "--service-id=y"]),
+  ).toEqual(["lock", "x", "-ireports", "-w10", "-aa=b", "-u", "-z=1", "--service-id=y"]);
   expect(readableArgv(["run", "x", "-i=a\nb", "--", "cc", "-i=b", "--", "-w=1"])).toEqual([
     "run",
     "x",

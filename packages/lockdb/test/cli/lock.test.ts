@@ -55,10 +55,17 @@ describe("[C6b] every spelling of a flag", () => {
   });
 
   test("key and address", async () => {
-    const { LOCKDB_API_KEY: key, LOCKDB_SERVER_URL: url } = env as { LOCKDB_API_KEY: string; LOCKDB_SERVER_URL: string };
+    const { LOCKDB_API_KEY: key, LOCKDB_SERVER_URL: url } = env as {
+      LOCKDB_API_KEY: string;
+      LOCKDB_SERVER_URL: string;
+    };
     const others = { LOCKDB_API_KEY: "not the key", LOCKDB_SERVER_URL: NOWHERE };
     const long = [`--api-key=${key}`, `--server-url=${url}/`, "--service-id", "reports"];
-    for (const flags of [["-i=reports", `-a=${key}`, `-s=${url}`], [`-a${key}`, "-s", url, "-i", "reports"], long]) {
+    for (const flags of [
+      ["-i=reports", `-a=${key}`, `-s=${url}`],
+      [`-a${key}`, "-s", url, "-i", "reports"],
+      long,
+    ]) {
       expect(await inProcess(["check", "spelt", ...flags])).toEqual(printed("true"));
       expect(await inProcess(["check", ...flags, "spelt"], others)).toEqual(printed("true"));
     }
@@ -106,17 +113,23 @@ test("[C6f] lock waits until the lock is free", async () => {
 });
 
 test("[I4g] --json prints one object a line, errors too", async () => {
-  expect(await inProcess(["lock", "j1,j2", "--json"], env)).toEqual(printed('{"lock":true,"names":["j1","j2"]}'));
+  expect(await inProcess(["lock", "j1,j2", "--json"], env)).toEqual(
+    printed('{"lock":true,"names":["j1","j2"]}'),
+  );
   expect(await inProcess(["check", "--json", "j1"], env)).toEqual(printed('{"check":true,"names":["j1"]}'));
   const refused = await inProcess(["check", "j1", "--json"], { ...env, LOCKDB_API_KEY: "ldb_wrong" });
   const wrong = await inProcess(["check", "--json", "--oops"], env);
   const busy = await inProcess(["run", "j1", "-w", "0", "--json", "--", "true"], env);
-  expect(onlyLine(refused)).toEqual({ error: { code: "UNAUTHORIZED", message: "Unauthorized", retryable: false, details: {} } });
+  expect(onlyLine(refused)).toEqual({
+    error: { code: "UNAUTHORIZED", message: "Unauthorized", retryable: false, details: {} },
+  });
   expect(onlyLine(wrong)).toMatchObject({ error: { code: "INVALID", retryable: false } });
   expect(onlyLine(busy)).toMatchObject({
     error: { code: "LOCK_TIMEOUT", retryable: true, details: { holder: { token: expect.any(Number) } } },
   });
-  expect(await inProcess(["unlock", "j1,j2", "--json"], env)).toEqual(printed('{"unlock":true,"names":["j1","j2"]}'));
+  expect(await inProcess(["unlock", "j1,j2", "--json"], env)).toEqual(
+    printed('{"unlock":true,"names":["j1","j2"]}'),
+  );
 });
 
 describe("[I4f] exit code 64", () => {
@@ -156,10 +169,13 @@ describe("[I4f] exit code 64", () => {
 });
 
 describe.concurrent("[I4f] exit code", () => {
-
   test("69: nobody listens", async () => {
     const there = { ...env, LOCKDB_SERVER_URL: NOWHERE };
-    const all = await Promise.all([cli(["check", "x"], there), cli(["run", "x", "--", "true"], there), cli(["ping"], there)]);
+    const all = await Promise.all([
+      cli(["check", "x"], there),
+      cli(["run", "x", "--", "true"], there),
+      cli(["ping"], there),
+    ]);
     for (const { code, stdout, stderr } of all) {
       expect({ code, stdout }).toEqual({ code: 69, stdout: "" });
       expect(stderr).toContain("ConnectionError");
@@ -169,7 +185,11 @@ describe.concurrent("[I4f] exit code", () => {
   test("77: a wrong key, or none", async () => {
     const wrong = { ...env, LOCKDB_API_KEY: "ldb_wrong" };
     const none = { ...env, LOCKDB_API_KEY: "" };
-    const all = await Promise.all([cli(["lock", "x"], wrong), cli(["run", "x", "--", "true"], wrong), cli(["ping"], none)]);
+    const all = await Promise.all([
+      cli(["lock", "x"], wrong),
+      cli(["run", "x", "--", "true"], wrong),
+      cli(["ping"], none),
+    ]);
     expect(all.map(({ code }) => code)).toEqual([77, 77, 77]);
     expect(all[0].stderr).toBe("lockdb lock: UnauthorizedError: Unauthorized\n");
     expect(all[2].stderr).toContain("LOCKDB_API_KEY");
@@ -190,16 +210,26 @@ test("[I4i] ping tells which server answered how fast, and needs no service id",
   const text = await cli(["ping"], withoutService);
   const json = await inProcess(["ping", "--json"], env);
   expect(text).toMatchObject({ code: 0, stderr: "" });
-  expect(text.stdout).toMatch(new RegExp(`^${server.url} answered in \\d+(\\.\\d+)? ms \\(median of 5\\)\n$`));
+  expect(text.stdout).toMatch(
+    new RegExp(`^${server.url} answered in \\d+(\\.\\d+)? ms \\(median of 5\\)\n$`),
+  );
   expect(JSON.parse(json.stdout)).toEqual({ url: server.url, medianMs: expect.any(Number), count: 5 });
 });
 
 test("[I4j] help names each flag's variable, and --version the version", async () => {
   expect((await cli(["--version"])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
-  for (const args of [["--help"], ["lock", "-h"], ["help", "unlock"], ["check", "-h"], ["run", "-h"], ["ping", "-h"]]) {
+  for (const args of [
+    ["--help"],
+    ["lock", "-h"],
+    ["help", "unlock"],
+    ["check", "-h"],
+    ["run", "-h"],
+    ["ping", "-h"],
+  ]) {
     const { code, stdout, stderr } = await inProcess(args);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    for (const name of ["LOCKDB_SERVICE_ID", "LOCKDB_API_KEY", "LOCKDB_SERVER_URL"]) expect(stdout).toContain(name);
+    for (const name of ["LOCKDB_SERVICE_ID", "LOCKDB_API_KEY", "LOCKDB_SERVER_URL"])
+      expect(stdout).toContain(name);
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(81);
   }
 });
@@ -217,5 +247,7 @@ function onlyLine({ stdout, stderr }: { stdout: string; stderr: string }): unkno
 
 /** Until somebody stands in the lock's queue. */
 async function queued(locker: LockDB, name: string): Promise<void> {
-  await expect.poll(async () => (await locker.inspect(name)).queueLength, { timeout: 10_000, interval: 20 }).toBe(1);
+  await expect
+    .poll(async () => (await locker.inspect(name)).queueLength, { timeout: 10_000, interval: 20 })
+    .toBe(1);
 }

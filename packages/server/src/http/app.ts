@@ -9,7 +9,7 @@ import {
   fastify,
   LogController,
 } from "fastify";
-import { CONNECT_PATH, ERRORS, type ErrorCode, LIMITS, SUBPROTOCOL } from "lockdb/protocol";
+import { CONNECT_PATH, ERRORS, type ErrorCode, KEY_SUBPROTOCOL, LIMITS, SUBPROTOCOL } from "lockdb/protocol";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Access } from "../access/index.js";
 import { Connection, type Loop } from "../loop/index.js";
@@ -88,8 +88,8 @@ function upgrades(app: FastifyInstance, access: Access, loop: Loop): ReadonlySet
     socket.on("error", () => socket.destroy());
     if (mayBeOriginal(request.method, request.url))
       return endWith(socket, "400 INVALID", "text/plain", UPGRADE_REFUSED);
-    const account = access.accountOf(request.headers.authorization);
     const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
+    const account = access.accountOf(request.headers.authorization ?? authorizationIn(offered));
     if (request.url?.split("?")[0] !== CONNECT_PATH) return refuseUpgrade(socket, "NOT_FOUND");
     if (account === null) return refuseUpgrade(socket, "UNAUTHORIZED");
     if (!offered.includes(SUBPROTOCOL)) {
@@ -103,6 +103,12 @@ function upgrades(app: FastifyInstance, access: Access, loop: Loop): ReadonlySet
     });
   });
   return sockets;
+}
+
+/** The key that a browser offers as a subprotocol, since it cannot set headers, as the header it would have set. */
+function authorizationIn(offered: readonly string[]): string | undefined {
+  const key = offered.find((name) => name.startsWith(KEY_SUBPROTOCOL))?.slice(KEY_SUBPROTOCOL.length);
+  return key === undefined ? undefined : `Bearer ${Buffer.from(key, "base64url").toString("latin1")}`;
 }
 
 /**

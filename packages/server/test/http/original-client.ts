@@ -55,7 +55,12 @@ export class OriginalClient {
     return isLocked;
   }
 
-  async #call(eventName: string, lockName: string, callTimeoutInMs: number, more: object = {}): Promise<Answer> {
+  async #call(
+    eventName: string,
+    lockName: string,
+    callTimeoutInMs: number,
+    more: object = {},
+  ): Promise<Answer> {
     const { serverUrl, apiKey } = this.#options;
     // A string as body: `fetch` sends it as text/plain;charset=UTF-8.
     const response = await fetch(`${serverUrl}/${eventName}`, {

@@ -1,7 +1,7 @@
 import { gzipSync } from "node:zlib";
-import { encodeRecord, openMemoryStore } from "../../src/store/index.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Server } from "../../src/index.js";
+import { encodeRecord, openMemoryStore } from "../../src/store/index.js";
 import {
   ask,
   callBody,
@@ -69,7 +69,8 @@ async function refused(call: () => Promise<HttpAnswer | null>, status?: number):
 
 /** The same on all three routes. */
 async function refusedEverywhere(body: (event: string) => string | Buffer, status?: number): Promise<void> {
-  for (const event of EVENTS) await refused(() => ask(server, { path: `/${event}`, body: body(event) }), status);
+  for (const event of EVENTS)
+    await refused(() => ask(server, { path: `/${event}`, body: body(event) }), status);
 }
 
 const whole = (event: string, more: object) =>
@@ -99,12 +100,29 @@ describe("bodies", () => {
     `{"a":${"[".repeat(30_000)}${"]".repeat(30_000)}}`,
   ];
   for (const text of texts) {
-    test(`[C2a] a body that is no call is refused: ${text.slice(0, 50)}`, () => refusedEverywhere(() => text, 400));
+    test(`[C2a] a body that is no call is refused: ${text.slice(0, 50)}`, () =>
+      refusedEverywhere(() => text, 400));
   }
 
   const values = {
-    serviceId: [null, 5, true, {}, [], "", "-a", ".a", "_a", "a b", "a/b", "a\u0000", "ä", "a\n", "x".repeat(65)],
-    lockName: [null, 5, true, {}, ["victim"], "", "x".repeat(513), "€".repeat(171), "😀".repeat(128) + "x"],
+    serviceId: [
+      null,
+      5,
+      true,
+      {},
+      [],
+      "",
+      "-a",
+      ".a",
+      "_a",
+      "a b",
+      "a/b",
+      "a\u0000",
+      "ä",
+      "a\n",
+      "x".repeat(65),
+    ],
+    lockName: [null, 5, true, {}, ["victim"], "", "x".repeat(513), "€".repeat(171), `${"😀".repeat(128)}x`],
     eventName: [5, true, {}, ["lock"], "", "Lock", "LOCK", "lock ", "release", "__proto__", "constructor"],
     waitForLockInMs: [null, "20", "", true, [], [20], {}, -1, -0.001, -1e308, 315_360_000_001, 1e21, 1e308],
     lockExpirationInSeconds: [null, "300", true, [], {}, 0, -1, 0.0009, 315_360_001, 1e308],
@@ -118,14 +136,14 @@ describe("bodies", () => {
     }
   }
   for (const field of ["serviceId", "lockName"]) {
-    test(`[C2c] a missing field is refused: ${field}`, () =>
+    test(`[C2b] a missing field is refused: ${field}`, () =>
       refusedEverywhere((event) => whole(event, { [field]: undefined }), 400));
   }
   for (const field of ["waitForLockInMs", "lockExpirationInSeconds"]) {
-    test(`[C2d] a number beyond all numbers is refused: ${field}`, () =>
+    test(`[C2b] a number beyond all numbers is refused: ${field}`, () =>
       refusedEverywhere((event) => whole(event, {}).replace("}", `,"${field}":1e999}`), 400));
   }
-  test("[C2e] the event of another route is refused", async () => {
+  test("[C2c] the event of another route is refused", async () => {
     for (const event of EVENTS) {
       for (const other of EVENTS.filter((one) => one !== event)) {
         await refused(() => ask(server, { path: `/${event}`, body: whole(other, {}) }), 400);
@@ -133,7 +151,16 @@ describe("bodies", () => {
     }
   });
 
-  const escapes = ["\\ud800", "\\udc00", "a\\udfff", "\\ud83d\\u0041", "\\ude00\\ud83d", "\\u0000", "\\n", "\\u001f"];
+  const escapes = [
+    "\\ud800",
+    "\\udc00",
+    "a\\udfff",
+    "\\ud83d\\u0041",
+    "\\ude00\\ud83d",
+    "\\u0000",
+    "\\n",
+    "\\u001f",
+  ];
   for (const escaped of [...escapes, "\\u007f"]) {
     test(`[N1a] a name that is no text, or has control characters, is refused over HTTP: ${escaped}`, () =>
       refusedEverywhere((event) => whole(event, { lockName: "@" }).replace("@", escaped), 400));
@@ -154,14 +181,26 @@ describe("bodies", () => {
 });
 
 describe("names that look like trouble and are not", () => {
-  const names = ["__proto__", "constructor", "toString", "hasOwnProperty", "💥", "a,b", "../etc", "<b>", "x".repeat(512)];
+  const names = [
+    "__proto__",
+    "constructor",
+    "toString",
+    "hasOwnProperty",
+    "💥",
+    "a,b",
+    "../etc",
+    "<b>",
+    "x".repeat(512),
+  ];
   for (const name of [...names, "€".repeat(170), "😀".repeat(128), "\u0085", "\ufffd", " "]) {
     test(`[N1c] an ordinary name over HTTP: ${JSON.stringify(name).slice(0, 30)}`, async () => {
       expect(await ask(server, { path: "/check", body: callBody("check", name) })).toMatchObject({
         status: 200,
         body: JSON.stringify({ eventName: "check", lockName: name, isLocked: false }),
       });
-      expect(await ask(server, { path: "/lock", body: callBody("lock", name) })).toMatchObject({ status: 200 });
+      expect(await ask(server, { path: "/lock", body: callBody("lock", name) })).toMatchObject({
+        status: 200,
+      });
       expect(await native.inspect(name)).toMatchObject({ held: true });
       expect(await ask(server, { path: "/unlock", body: callBody("unlock", name) })).toMatchObject({
         body: JSON.stringify({ eventName: "unlock", lockName: name, wasLocked: true }),
@@ -180,26 +219,30 @@ describe("sizes", () => {
     const body = whole("lock", { lockName: name, x: "" });
     return body.replace('"x":""', `"x":"${"y".repeat(bytes - body.length)}"`);
   };
-  test("[C2f] a body of more than 64 KiB is refused, one of 64 KiB is not", async () => {
+  test("[C2d] a body of more than 64 KiB is refused, one of 64 KiB is not", async () => {
     await refusedEverywhere((event) => padded(65_537).replace('"lock"', `"${event}"`).padEnd(65_537), 413);
     const fits = await ask(server, { path: "/lock", body: padded(65_536, "large") });
     expect(fits!.status).toBe(200);
   });
-  test("[C2g] a chunked body of more than 64 KiB is refused", () =>
+  test("[C2e] a chunked body of more than 64 KiB is refused", () =>
     refused(async () => {
       const connection = await HttpConnection.open(server);
       const chunked = { "transfer-encoding": "chunked" };
       connection.write(requestBytes({ path: "/lock", key: server.rootKey, headers: chunked }));
       const body = padded(70_000);
-      for (let at = 0; at < body.length; at += 7_000) connection.write(`1b58\r\n${body.slice(at, at + 7_000)}\r\n`);
+      for (let at = 0; at < body.length; at += 7_000)
+        connection.write(`1b58\r\n${body.slice(at, at + 7_000)}\r\n`);
       connection.write("0\r\n\r\n");
       return connection.answer();
     }, 413));
-  test("[C2h] a compressed body is refused", () =>
+  test("[C2f] a compressed body is refused", () =>
     refusedEverywhere((event) => gzipSync(whole(event, {})), 400));
-  test("[C2i] headers of more than 16 KiB are refused", () =>
-    refused(() => ask(server, { path: "/lock", headers: { x: "y".repeat(17_000) }, body: whole("lock", {}) }), 431));
-  test("[C2j] a body that is cut off is no call", async () => {
+  test("[C2g] headers of more than 16 KiB are refused", () =>
+    refused(
+      () => ask(server, { path: "/lock", headers: { x: "y".repeat(17_000) }, body: whole("lock", {}) }),
+      431,
+    ));
+  test("[C2h] a body that is cut off is no call", async () => {
     const before = await probe();
     const bytes = requestBytes({ path: "/lock", key: server.rootKey, body: callBody("lock", "cut") });
     for (const hangUp of ["end", "destroy", "resetAndDestroy"] as const) {
@@ -234,7 +277,7 @@ describe("keys", () => {
     "Bearer undefined",
     `Bearer ${key},Bearer ${key}`,
   ];
-  test("[C2k] a missing, malformed or wrong key is refused on each route, with 401", async () => {
+  test("[C2i] a missing, malformed or wrong key is refused on each route, with 401", async () => {
     for (const event of EVENTS) {
       for (const authorization of authorizations(server.rootKey)) {
         const headers = authorization === null ? {} : { authorization };
@@ -243,19 +286,35 @@ describe("keys", () => {
       }
     }
   });
-  test("[C2l] a key anywhere but in its header is no key", async () => {
+  test("[C2j] a key anywhere but in its header is no key", async () => {
     const { rootKey } = server;
-    for (const path of [`/lock?key=${rootKey}`, `/lock?access_token=${rootKey}`, `/lock?authorization=Bearer+${rootKey}`]) {
+    for (const path of [
+      `/lock?key=${rootKey}`,
+      `/lock?access_token=${rootKey}`,
+      `/lock?authorization=Bearer+${rootKey}`,
+    ]) {
       await refused(() => ask(server, { path, key: null, body: whole("lock", { apiKey: rootKey }) }), 401);
     }
   });
-  test("[C2m] without a key the body is not even looked at", () =>
+  test("[C2k] without a key the body is not even looked at", () =>
     refused(() => ask(server, { path: "/lock", key: null, body: "{" }), 401));
 });
 
 describe("methods and addresses", () => {
-  test("[C2n] every method but POST is refused", async () => {
-    const methods = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "LOCK", "UNLOCK", "M-SEARCH"];
+  test("[C2l] every method but POST is refused", async () => {
+    const methods = [
+      "GET",
+      "HEAD",
+      "PUT",
+      "PATCH",
+      "DELETE",
+      "OPTIONS",
+      "TRACE",
+      "PROPFIND",
+      "LOCK",
+      "UNLOCK",
+      "M-SEARCH",
+    ];
     for (const event of EVENTS) {
       for (const method of methods) {
         await refused(() => ask(server, { method, path: `/${event}`, body: whole(event, {}) }));
@@ -263,18 +322,32 @@ describe("methods and addresses", () => {
       }
     }
   });
-  test("[C2o] a wrong base address is refused, whatever is asked of it", async () => {
-    const bases = ["/api", "/v1", "/v1/connect", "/livez", "/readyz", "/lock", "/a/b/c/d", "/a/..", "/%zz", "/100%", "/?"];
+  test("[C2m] a wrong base address is refused, whatever is asked of it", async () => {
+    const bases = [
+      "/api",
+      "/v1",
+      "/v1/connect",
+      "/livez",
+      "/readyz",
+      "/lock",
+      "/a/b/c/d",
+      "/a/..",
+      "/%zz",
+      "/100%",
+      "/?",
+    ];
     for (const event of EVENTS) {
       for (const base of [...bases, "/%2e%2e", "/\u00e4", "/a;b", "/__proto__", `/${"x".repeat(4_000)}`]) {
         await refused(() => ask(server, { path: `${base}/${event}`, body: whole(event, {}) }));
         const json = { "content-type": "application/json" };
         await refused(() => ask(server, { path: `${base}/${event}`, headers: json, body: "{" }));
-        await refused(() => ask(server, { path: `${base}/${event}`, headers: json, body: "x".repeat(65_537) }));
+        await refused(() =>
+          ask(server, { path: `${base}/${event}`, headers: json, body: "x".repeat(65_537) }),
+        );
       }
     }
   });
-  test("[C2p] a base address with a # in it is refused: fetch leaves out all that follows", async () => {
+  test("[C2n] a base address with a # in it is refused: fetch leaves out all that follows", async () => {
     for (const path of ["/", "/index.html", "//", "*", "/locks"]) {
       await refused(() => ask(server, { path, body: whole("lock", {}) }));
       await refused(() => ask(server, { path, headers: { "content-type": "application/json" }, body: "{" }));
@@ -282,24 +355,48 @@ describe("methods and addresses", () => {
     const call = fetch(`${server.url}/#/locks/lock`, { method: "POST", body: whole("lock", {}) });
     await expect(call.then((answer) => answer.json())).rejects.toThrow(SyntaxError);
   });
-  test("[C2q] a path that is nearly one of the three is refused", async () => {
-    for (const path of ["/Lock", "/LOCK", "/lock%00", "/lock%2f", "/lock;x", "/lock.json", "/locks", "/loc", "/lock%20"]) {
+  test("[C2o] a path that is nearly one of the three is refused", async () => {
+    for (const path of [
+      "/Lock",
+      "/LOCK",
+      "/lock%00",
+      "/lock%2f",
+      "/lock;x",
+      "/lock.json",
+      "/locks",
+      "/loc",
+      "/lock%20",
+    ]) {
       await refused(() => ask(server, { path, body: whole("lock", {}) }));
     }
   });
-  test("[C2r] a call with slashes too many, or in another spelling of its path, is a call", async () => {
-    for (const path of ["//lock", "/lock/", "///lock//", "/lock?", "/lock?x=1", "/l%6fck", `${server.url}/lock`]) {
+  test("[C2p] a call with slashes too many, or in another spelling of its path, is a call", async () => {
+    for (const path of [
+      "//lock",
+      "/lock/",
+      "///lock//",
+      "/lock?",
+      "/lock?x=1",
+      "/l%6fck",
+      `${server.url}/lock`,
+    ]) {
       const name = `spelled ${path}`;
       expect(await ask(server, { path, body: callBody("lock", name) })).toMatchObject({ status: 200 });
       expect(await native.inspect(name)).toMatchObject({ held: true });
     }
   });
-  test("[C2s] a call that asks for another protocol is refused", async () => {
+  test("[C2q] a call that asks for another protocol is refused", async () => {
     for (const upgrade of ["h2c", "websocket", "TLS/1.0"]) {
-      const headers = { connection: "Upgrade, HTTP2-Settings", upgrade, "http2-settings": "AAMAAABkAAQAAP__" };
+      const headers = {
+        connection: "Upgrade, HTTP2-Settings",
+        upgrade,
+        "http2-settings": "AAMAAABkAAQAAP__",
+      };
       for (const event of EVENTS) {
         await refused(() => ask(server, { path: `/${event}`, headers, body: whole(event, {}) }));
-        await refused(() => ask(server, { path: `/api/${event}`, key: null, headers, body: whole(event, {}) }));
+        await refused(() =>
+          ask(server, { path: `/api/${event}`, key: null, headers, body: whole(event, {}) }),
+        );
       }
     }
   });
@@ -323,32 +420,38 @@ describe("HTTP that is none", () => {
     "a length and chunks": call("POST /lock HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n@"),
     "a length that is no number": call("POST /lock HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n@"),
     "a negative length": call("POST /lock HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n@"),
-    "chunks that are none": () => "POST /lock HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "chunks that are none": () =>
+      "POST /lock HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     "a header without a colon": call("POST /lock HTTP/1.1\r\nHost: x\r\nlock\r\n@"),
     "a zero byte in a header": call("POST /lock HTTP/1.1\r\nHost: x\r\nX: a\u0000b\r\n@"),
   };
   for (const [what, bytes] of Object.entries(broken)) {
-    test(`[C2t] broken HTTP is refused: ${what}`, () =>
+    test(`[C2r] broken HTTP is refused: ${what}`, () =>
       refused(async () => {
         const connection = await HttpConnection.open(server);
         return connection.write(Buffer.from(bytes(server.rootKey), "latin1")).answer();
       }));
   }
-  test("[C2u] an expectation that nobody knows is refused, and 100-continue is met", async () => {
+  test("[C2s] an expectation that nobody knows is refused, and 100-continue is met", async () => {
     const headers = { expect: "a miracle" };
     await refused(() => ask(server, { path: "/lock", headers, body: whole("lock", {}) }), 417);
     const connection = await HttpConnection.open(server);
     const body = callBody("lock", "continued");
-    const all = requestBytes({ path: "/lock", key: server.rootKey, headers: { expect: "100-continue" }, body });
+    const all = requestBytes({
+      path: "/lock",
+      key: server.rootKey,
+      headers: { expect: "100-continue" },
+      body,
+    });
     connection.write(all.subarray(0, -body.length));
     expect(await connection.answer()).toMatchObject({ status: 100 });
     connection.write(body);
     expect(await connection.answer()).toMatchObject({ status: 200 });
   });
-  test("[C2v] who sends rubbish behind a call that waits has had its answer: it is never granted", async () => {
+  test("[C2t] who sends rubbish behind a call that waits has had its answer: it is never granted", async () => {
     const token = await native.acquire("rubbish");
     // This caller does not close its side when it is told off.
-    const connection = await HttpConnection.open(server, true);
+    const connection = await HttpConnection.open(server, { allowHalfOpen: true });
     connection.write(requestBytes({ path: "/lock", key: server.rootKey, body: callBody("lock", "rubbish") }));
     await native.until("rubbish", (info) => info.queueLength === 1);
     connection.write("RUBBISH\r\n\r\n");
@@ -358,11 +461,18 @@ describe("HTTP that is none", () => {
     expect(await native.inspect("rubbish")).toMatchObject({ held: false });
     connection.socket.destroy();
   });
-  test("[C2w] a content type that is none is refused, none at all is not needed", async () => {
+  test("[C2u] a content type that is none is refused, none at all is not needed", async () => {
     for (const type of ["", "x", "a/b/c", ";;;", "text"]) {
-      await refused(() => ask(server, { path: "/lock", headers: { "content-type": type }, body: whole("lock", {}) }));
+      await refused(() =>
+        ask(server, { path: "/lock", headers: { "content-type": type }, body: whole("lock", {}) }),
+      );
     }
-    for (const type of ["application/json", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]) {
+    for (const type of [
+      "application/json",
+      "text/plain",
+      "application/x-www-form-urlencoded",
+      "multipart/form-data",
+    ]) {
       const body = callBody("lock", `typed ${type}`);
       const answer = await ask(server, { path: "/lock", headers: { "content-type": type }, body });
       expect(answer!.status).toBe(200);
@@ -371,7 +481,11 @@ describe("HTTP that is none", () => {
 });
 
 describe("a server that cannot", () => {
-  async function isRefusedBy(target: Target, status: number, body: (event: string) => string = (event) => whole(event, {})) {
+  async function isRefusedBy(
+    target: Target,
+    status: number,
+    body: (event: string) => string = (event) => whole(event, {}),
+  ) {
     for (const event of EVENTS) {
       const answer = await ask(target, { path: `/${event}`, body: body(event) });
       expect(answer).toSatisfy(isRefusal);
@@ -379,7 +493,7 @@ describe("a server that cannot", () => {
     }
   }
 
-  test("[C2x] a full queue refuses with 429 in plain text, and at once", async () => {
+  test("[C2v] a full queue refuses with 429 in plain text, and at once", async () => {
     const small = await startServer({ waitersMax: 1 });
     const holder = await NativeClient.welcome(small);
     await holder.acquire("disk");
@@ -395,7 +509,7 @@ describe("a server that cannot", () => {
     await small.close();
   });
 
-  test("[C2y] a limit of holds or of services refuses with 429 in plain text", async () => {
+  test("[C2w] a limit of holds or of services refuses with 429 in plain text", async () => {
     const small = await startServer({ servicesMax: 1, holdsMax: 1 });
     expect(await ask(small, { path: "/lock", body: callBody("lock", "a") })).toMatchObject({ status: 200 });
     const overHolds = await ask(small, { path: "/lock", body: callBody("lock", "b") });
@@ -405,23 +519,23 @@ describe("a server that cannot", () => {
     await small.close();
   });
 
-  test("[C2z] a recovering service that may not be asked refuses with 503 in plain text", async () => {
+  test("[C2x] a recovering service that may not be asked refuses with 503 in plain text", async () => {
     const store = openMemoryStore();
     const key = `default/service/${SERVICE}/session/s-before-the-crash`;
     const session = { client: "c-before-the-crash", leaseMs: 60_000, owner: "somebody" };
     await store.commit([{ key, value: encodeRecord(key, session) }]);
-    const recovering = await startParts({ store });
-    const startedAtMs = performance.now();
-    const calls = EVENTS.map((event) => ask(recovering, { path: `/${event}`, body: whole(event, { waitForLockInMs: 0 }) }));
+    const recovering = await startParts({ store, speed: 10 });
+    const calls = EVENTS.map((event) =>
+      ask(recovering, { path: `/${event}`, body: whole(event, { waitForLockInMs: 0 }) }),
+    );
     expect(await calls[0]).toMatchObject({ status: 503, body: expect.stringMatching(/^RECOVERING: /) });
     expect(await calls[0]).toSatisfy(isRefusal);
-    // Its `unlock` and `check` give up after five seconds: whoever still listens just before is told, and not in JSON.
+    // The client gives up after 5 s: just before, whoever asked to unlock or check is told, and not in JSON.
     for (const call of calls.slice(1)) expect(await call).toSatisfy(isRefusal);
-    expect(performance.now() - startedAtMs).toBeLessThan(5_000 + 500);
     await recovering.close();
   });
 
-  test("[C2A] a store that fails refuses with 503 in plain text, and nothing is granted (R7)", async () => {
+  test("[C2y] a store that fails refuses with 503 in plain text, and nothing is granted (R7)", async () => {
     const memory = openMemoryStore();
     let isBroken = false;
     const store = {
@@ -445,7 +559,7 @@ describe("a server that cannot", () => {
     await failing.close();
   });
 
-  test("[C2B] a server that stops refuses with 503 in plain text: who waits, and who comes on an open connection", async () => {
+  test("[C2z] a server that stops refuses with 503 in plain text: who waits, and who comes on an open connection", async () => {
     const stopping = await startServer();
     const holder = await NativeClient.welcome(stopping);
     await holder.acquire("disk");

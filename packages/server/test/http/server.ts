@@ -5,8 +5,8 @@ import { expect } from "vitest";
 import { WebSocket } from "ws";
 import { Access } from "../../src/access/index.js";
 import { httpServer } from "../../src/http/app.js";
+import { type ServeOptions, type Server, serve } from "../../src/index.js";
 import { Loop, nodeRuntime } from "../../src/loop/index.js";
-import { type Server, type ServeOptions, serve } from "../../src/index.js";
 import { openMemoryStore, type Store } from "../../src/store/index.js";
 
 /** Longest wait for something that has to happen: a test that meets it has failed. */
@@ -27,16 +27,27 @@ export interface PartsOptions {
   /** For a store that is another one after a failure. */
   readonly openStore?: () => Promise<Store>;
   readonly limits?: Partial<ServeOptions>;
+  /** How many times faster than real the server's clock and timers run. */
+  readonly speed?: number;
 }
 
 /** The same server, put together by hand on a store of the test's own. */
-export async function startParts({ store, openStore = async () => store, limits = {} }: PartsOptions) {
+export async function startParts({
+  store,
+  openStore = async () => store,
+  limits = {},
+  speed = 1,
+}: PartsOptions) {
   const logger = pino({ level: "silent" });
   const access = await Access.open(openMemoryStore(), null);
   const loop = await Loop.start({
     openStore,
     limits: { waitersMax: 1_000, holdsMax: 1_000, sessionsMax: 1_000, servicesMax: 1_000, ...limits },
-    runtime: nodeRuntime,
+    runtime: {
+      monotonicMs: () => nodeRuntime.monotonicMs() * speed,
+      defer: nodeRuntime.defer,
+      setTimer: (callback, ms) => nodeRuntime.setTimer(callback, ms / speed),
+    },
     log: logger,
   });
   const http = await httpServer({ access, loop, logger });
@@ -93,6 +104,13 @@ export function callBody(event: string, lockName: unknown, more: object = {}): s
   return JSON.stringify({ serviceId: SERVICE, eventName: event, lockName, ...more });
 }
 
+export interface ConnectionOptions {
+  /** A caller that does not close its side when the server does. */
+  readonly allowHalfOpen?: boolean;
+  /** A caller that does not read: what comes stays with its operating system until `socket.resume()`. */
+  readonly isPaused?: boolean;
+}
+
 /** A TCP connection that speaks HTTP as the test likes. */
 export class HttpConnection {
   readonly socket: Socket;
@@ -112,10 +130,13 @@ export class HttpConnection {
     this.closed = new Promise((resolve) => socket.once("close", () => resolve(this.#end())));
   }
 
-  /** @param allowHalfOpen true for a caller that does not close its side when the server does */
-  static async open({ url }: { url: string }, allowHalfOpen = false): Promise<HttpConnection> {
+  static async open(
+    { url }: { url: string },
+    { allowHalfOpen = false, isPaused = false }: ConnectionOptions = {},
+  ): Promise<HttpConnection> {
     const { hostname: host, port } = new URL(url);
     const socket = connect({ host, port: Number(port), allowHalfOpen, noDelay: true });
+    if (isPaused) socket.pause();
     await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
     return new HttpConnection(socket);
   }
@@ -154,7 +175,11 @@ export class HttpConnection {
   }
 }
 
-function parseAnswer(bytes: Buffer, isClosed: boolean, isHead: boolean): { answer: HttpAnswer; length: number } | null {
+function parseAnswer(
+  bytes: Buffer,
+  isClosed: boolean,
+  isHead: boolean,
+): { answer: HttpAnswer; length: number } | null {
   const headEnd = bytes.indexOf("\r\n\r\n");
   if (headEnd === -1) return null;
   const [statusLine, ...lines] = bytes.toString("latin1", 0, headEnd).split("\r\n");
@@ -165,7 +190,10 @@ function parseAnswer(bytes: Buffer, isClosed: boolean, isHead: boolean): { answe
     headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim();
   }
   const start = headEnd + 4;
-  const answer = (end: number, body: Buffer) => ({ answer: { status, headers, body: body.toString() }, length: end });
+  const answer = (end: number, body: Buffer) => ({
+    answer: { status, headers, body: body.toString() },
+    length: end,
+  });
   if (isHead || status < 200 || status === 204) return answer(start, Buffer.alloc(0));
   if (headers["transfer-encoding"] === "chunked") {
     const chunks = parseChunks(bytes, start);
@@ -248,7 +276,10 @@ export class NativeClient {
   }
 
   /** Connected, with a session of its own. */
-  static async welcome(server: Target, fields: Partial<Record<keyof Hello, unknown>> = {}): Promise<NativeClient> {
+  static async welcome(
+    server: Target,
+    fields: Partial<Record<keyof Hello, unknown>> = {},
+  ): Promise<NativeClient> {
     const client = await NativeClient.open(server);
     client.send(helloOf(fields), ["sync"]);
     await client.next("welcome");
@@ -265,8 +296,13 @@ export class NativeClient {
   }
 
   /** The next message of a kind, taken out of the inbox. Fails when the connection closes first. */
-  async next<K extends ServerMessage[0]>(kind: K, id?: number): Promise<Extract<ServerMessage, readonly [K, ...unknown[]]>> {
-    const message = await this.take((message) => message[0] === kind && (id === undefined || message[1] === id));
+  async next<K extends ServerMessage[0]>(
+    kind: K,
+    id?: number,
+  ): Promise<Extract<ServerMessage, readonly [K, ...unknown[]]>> {
+    const message = await this.take(
+      (message) => message[0] === kind && (id === undefined || message[1] === id),
+    );
     return message as Extract<ServerMessage, readonly [K, ...unknown[]]>;
   }
 
@@ -283,7 +319,9 @@ export class NativeClient {
   async request(kind: string, ...fields: unknown[]): Promise<ServerMessage> {
     const id = this.newId();
     this.send([kind, id, ...fields]);
-    return this.take(([kind, of]) => of === id && (kind === "granted" || kind === "done" || kind === "refused"));
+    return this.take(
+      ([kind, of]) => of === id && (kind === "granted" || kind === "done" || kind === "refused"),
+    );
   }
 
   newId(): number {

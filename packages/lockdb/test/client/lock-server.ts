@@ -1,0 +1,105 @@
+import { EventEmitter } from "node:events";
+import type { WebSocket } from "ws";
+import { Connection, Loop, type LoopRuntime } from "../../../server/src/loop/index.js";
+import { type Change, openMemoryStore, type Store } from "../../../server/src/store/index.js";
+import type { SocketClosed } from "../../src/runtime/runtime.js";
+import { type Endpoint, type Line, Machine, type ServerEnd, type World } from "./virtual.js";
+
+const LIMITS = { waitersMax: 1_000, holdsMax: 1_000, sessionsMax: 1_000, servicesMax: 10 };
+
+/** The server's own loop, engine and connections on a machine of the world. Its store outlives its crashes. */
+export class LockServer implements Endpoint {
+  readonly machine: Machine;
+  /** How long a commit takes to be flushed. */
+  commitMs: () => number = () => 0;
+  readonly #store = openMemoryStore();
+  readonly #ends = new Map<Line, EventEmitter>();
+  #process: { isAlive: boolean; readonly loop: Loop } | null = null;
+
+  constructor(world: World, name = "server", rate = 1) {
+    this.machine = new Machine(world, name, rate);
+  }
+
+  get isUp(): boolean {
+    return this.#process !== null;
+  }
+
+  async start(): Promise<void> {
+    const process = { isAlive: true };
+    const loop = await Loop.start({
+      openStore: async () => this.#storeOf(process),
+      limits: LIMITS,
+      runtime: this.#runtimeOf(process),
+      log: { warn: () => {}, error: (facts) => console.error(facts) },
+    });
+    this.#process = Object.assign(process, { loop });
+  }
+
+  /** The process is gone at once, with all that was not flushed. */
+  crash(): void {
+    if (this.#process !== null) this.#process.isAlive = false;
+    this.#process = null;
+    for (const line of [...this.#ends.keys()]) line.cut();
+    this.#ends.clear();
+  }
+
+  /** A clean stop, as on SIGTERM. */
+  async stop(): Promise<void> {
+    const process = this.#process;
+    this.#process = null;
+    await process?.loop.stop();
+    if (process !== null) process.isAlive = false;
+  }
+
+  accept(line: Line): ServerEnd | { readonly refusal: SocketClosed } | null {
+    if (!this.machine.isRunning) return null;
+    const loop = this.#process?.loop;
+    if (loop === undefined) return { refusal: { message: "connect ECONNREFUSED" } };
+    if (!loop.ready) return { refusal: { message: "not ready", code: "UNAVAILABLE" } };
+    const socket = new EventEmitter();
+    this.#ends.set(line, socket);
+    const close = () => {
+      this.#ends.delete(line);
+      line.hangUp();
+      this.machine.run(() => socket.emit("close"));
+    };
+    const send = (text: string) => line.say(text);
+    Object.assign(socket, { send, close, terminate: close, bufferedAmount: 0 });
+    new Connection(socket as unknown as WebSocket, loop, "default");
+    return {
+      message: (text) => this.machine.run(() => socket.emit("message", Buffer.from(text), false)),
+      close: () => {
+        this.#ends.delete(line);
+        this.machine.run(() => socket.emit("close"));
+      },
+    };
+  }
+
+  #runtimeOf(process: { isAlive: boolean }): LoopRuntime {
+    const { machine } = this;
+    const ifAlive = (callback: () => void) => () => {
+      if (process.isAlive) callback();
+    };
+    return {
+      monotonicMs: () => machine.monotonicMs,
+      defer: (callback) => machine.world.after(0, () => machine.run(ifAlive(callback))),
+      setTimer: (callback, ms) => {
+        const timer = machine.setTimer(ifAlive(callback), ms, true);
+        return () => timer.cancel();
+      },
+    };
+  }
+
+  #storeOf(process: { readonly isAlive: boolean }): Store {
+    const flushed = (batch: readonly Change[]) =>
+      new Promise<void>((resolve, reject) => {
+        const flush = () => {
+          if (process.isAlive) this.#store.commit(batch).then(resolve, reject);
+        };
+        const ms = this.commitMs();
+        if (ms === 0) flush();
+        else this.machine.setTimer(flush, ms, true);
+      });
+    return { load: (prefix) => this.#store.load(prefix), commit: flushed, close: async () => {} };
+  }
+}

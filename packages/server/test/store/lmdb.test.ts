@@ -1,0 +1,476 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import fc from "fast-check";
+import { afterAll, describe, expect, test, vi } from "vitest";
+import { StoreFailedError, StoreInUseError, StoreUnusableError } from "../../src/store/errors.js";
+import { openLmdbStore } from "../../src/store/lmdb.js";
+import { DamagedRecordError, decodeRecord, encodeRecord } from "../../src/store/records.js";
+import type { Store } from "../../src/store/store.js";
+import { entriesOf, put, remove, storeContract, text, textByKey } from "./contract.js";
+
+const root = mkdtempSync(join(tmpdir(), "lockdb-store-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+let folders = 0;
+
+storeContract("lmdb", () => openLmdbStore(newFolder()));
+
+describe("what outlives the process", () => {
+  test("[R1m] what was committed is there when the store is opened again", async () => {
+    const folder = newFolder();
+    for (let round = 0; round < 4; round++) {
+      const store = await openLmdbStore(folder);
+      expect((await entriesOf(store, "")).length).toBe(round);
+      await store.commit([put(`k${round}`, "x"), put("gone", "x")]);
+      await store.commit([remove("gone")]);
+      await store.close();
+    }
+  });
+
+  test("[R1n] kill -9 loses nothing acknowledged and tears no batch", async () => {
+    const folder = newFolder();
+    let committed = -1;
+    for (let kill = 0; kill < 10; kill++) {
+      const child = start("write.mjs", folder, String(committed + 1), "300");
+      // The first acknowledgement shows that it is writing; from then on any moment is as good as another.
+      await firstLine(child);
+      await new Promise((resolve) => setTimeout(resolve, (kill * 37) % 60));
+      const output = await ended(child, "SIGKILL");
+      const acknowledged = Number(output.trimEnd().split("\n").at(-1));
+
+      const store = await openLmdbStore(folder);
+      const [first, ...others] = await textByKey(store, "slot/");
+      const last = Number(first![1]);
+      expect(last).toBeGreaterThanOrEqual(acknowledged);
+      // One more may be there: it was flushed when the process died before it could say so.
+      expect(last).toBeLessThanOrEqual(acknowledged + 1);
+      expect(others.length).toBe(19);
+      expect(others.every(([, number]) => Number(number) === last)).toBe(true);
+      expect((await entriesOf(store, "log/")).length).toBe(last + 1);
+      await store.close();
+      committed = last;
+    }
+  });
+
+  test("[R1o] the folder and its files are for the server's user alone", async () => {
+    const folder = join(newFolder(), "made", "on the way");
+    const store = await openLmdbStore(folder);
+    await store.commit([put("a", "x")]);
+    expect([folder, join(folder, "..")].map(modeOf)).toEqual([0o700, 0o700]);
+    const files = ["owner.lock", "store.mdb", "store.mdb-lock"].map((file) => join(folder, file));
+    expect(files.map(modeOf)).toEqual([0o600, 0o600, 0o600]);
+    await store.close();
+  });
+
+  test("[N3c] loading many records leaves turns of the event loop to others", async () => {
+    const store = await openLmdbStore(newFolder());
+    await store.commit(Array.from({ length: 5_000 }, (_, index) => put(`k${index}`, "x")));
+    let turns = 0;
+    let isLoading = true;
+    setImmediate(function turn() {
+      turns++;
+      if (isLoading) setImmediate(turn);
+    });
+    expect((await entriesOf(store, "")).length).toBe(5_000);
+    isLoading = false;
+    expect(turns).toBeGreaterThanOrEqual(4);
+    await store.close();
+  });
+});
+
+describe("a commit that fails", () => {
+  test("[R7a] when no room is left the commit rejects, every later call too, and opening anew gives what was acknowledged", async () => {
+    const folder = newFolder();
+    // A limit on the size of files is what a test can have without a disk to fill.
+    const script = childPath("write.mjs");
+    const limited = `ulimit -f 8192; exec "$0" "$@"`;
+    const child = spawn("sh", ["-c", limited, process.execPath, script, folder, "0", "30000"]);
+    const lines = (await ended(child)).trimEnd().split("\n");
+    expect(child.exitCode).toBe(0);
+    const [failure, outcomes, again] = lines.splice(-3);
+    expect(failure).toMatch(/^StoreFailedError: A commit to ".*store\.mdb" failed \(EFBIG.*opened anew/);
+    expect(outcomes).toBe("StoreFailedError,StoreFailedError,StoreFailedError");
+    expect(again).toBe("opened again");
+    expect(lines.length).toBeGreaterThan(10);
+    const store = await openLmdbStore(folder);
+    expect(await textByKey(store, "slot/0")).toEqual([["slot/0", lines.at(-1)]]);
+    expect((await entriesOf(store, "log/")).length).toBe(lines.length);
+    await store.close();
+  });
+
+  test("[R7b] a failed flush is told with its reason and is never followed by another", async () => {
+    let batches = 0;
+    await withLmdb(
+      (database) => {
+        database.batch = async () => {
+          batches++;
+          throw Object.assign(new Error("Commit failed"), {
+            commitError: Promise.reject(new Error("Input/output error")),
+          });
+        };
+      },
+      async (store) => {
+        const calls = [store.commit([put("a", "1")]), store.commit([put("b", "1")])];
+        const [first, second] = await Promise.allSettled(calls);
+        for (const outcome of [first, second] as PromiseRejectedResult[]) {
+          expect(outcome.reason).toBeInstanceOf(StoreFailedError);
+          expect(outcome.reason.message).toContain("Input/output error");
+          expect(outcome.reason.message).toContain("store.mdb");
+        }
+        await expect(store.commit([put("c", "1")])).rejects.toThrow(StoreFailedError);
+        await expect(entriesOf(store, "")).rejects.toThrow(StoreFailedError);
+        expect(batches).toBe(1);
+      },
+    );
+  });
+
+  test("[R7c] a load under way when a commit fails does not go on", async () => {
+    let isBroken = false;
+    await withLmdb(
+      (database) => {
+        const batch = database.batch.bind(database);
+        database.batch = (write) => (isBroken ? Promise.reject(new Error("broken")) : batch(write));
+      },
+      async (store) => {
+        await store.commit([put("a", "1"), put("b", "1")]);
+        const load = store.load("")[Symbol.asyncIterator]();
+        await load.next();
+        isBroken = true;
+        await expect(store.commit([put("c", "1")])).rejects.toThrow("broken");
+        await expect(load.next()).rejects.toThrow(StoreFailedError);
+      },
+    );
+  });
+});
+
+describe("one owner", () => {
+  test("[R8a] a second server on the same folder refuses and names the first", async () => {
+    const folder = newFolder();
+    const store = await openLmdbStore(folder);
+    await store.commit([put("a", "1")]);
+    const refusal = await ended(start("hold.mjs", folder));
+    expect(refusal).toContain("StoreInUseError");
+    expect(refusal).toContain(folder);
+    expect(refusal).toContain(`process ${process.pid}`);
+    expect(refusal).toContain("Stop that server, or give this one");
+    // The refused one has touched nothing, nor taken the lock with it when it ended.
+    await store.commit([put("b", "1")]);
+    expect(await ended(start("hold.mjs", folder))).toContain(`process ${process.pid}`);
+    await store.close();
+  });
+
+  test("[R8b] after kill -9 of the owner the folder opens at once", async () => {
+    const folder = newFolder();
+    const child = start("hold.mjs", folder);
+    expect(await firstLine(child)).toBe("opened");
+    const refused = openLmdbStore(folder);
+    await expect(refused).rejects.toThrow(StoreInUseError);
+    await expect(refused).rejects.toThrow(`process ${child.pid}`);
+    await ended(child, "SIGKILL");
+    const store = await openLmdbStore(folder);
+    await store.commit([put("a", "1")]);
+    await store.close();
+  });
+
+  test("[R8c] one process cannot open it twice, and can after a close", async () => {
+    const folder = newFolder();
+    const store = await openLmdbStore(folder);
+    await expect(openLmdbStore(folder)).rejects.toThrow(StoreInUseError);
+    await expect(openLmdbStore(join(folder, "..", folder.split("/").at(-1)!))).rejects.toThrow(
+      StoreInUseError,
+    );
+    await store.commit([put("a", "1")]);
+    await store.close();
+    const again = await openLmdbStore(folder);
+    expect(await textByKey(again, "")).toEqual([["a", "1"]]);
+    await again.close();
+  });
+
+  test("[R8d] the text in the lock file decides nothing", async () => {
+    const folder = newFolder();
+    writeFileSync(
+      join(folder, "owner.lock"),
+      `${process.ppid} ${hostname()}\n and a long line of something else\n`,
+    );
+    const store = await openLmdbStore(folder);
+    expect(readFileSync(join(folder, "owner.lock"), "utf8")).toBe(`${process.pid} ${hostname()}\n`);
+    writeFileSync(join(folder, "owner.lock"), "7 elsewhere\n");
+    await expect(openLmdbStore(folder)).rejects.toThrow("process 7 on host elsewhere");
+    writeFileSync(join(folder, "owner.lock"), "");
+    await expect(openLmdbStore(folder)).rejects.toThrow("another process");
+    await store.close();
+  });
+});
+
+describe("a folder that cannot be used", () => {
+  test("[I6a] a file in the place of the folder, or of a part of its path, is named", async () => {
+    const file = join(newFolder(), "file");
+    writeFileSync(file, "");
+    for (const folder of [file, join(file, "below")]) {
+      const refused = openLmdbStore(folder);
+      await expect(refused).rejects.toThrow(StoreUnusableError);
+      await expect(refused).rejects.toThrow(`"${folder}"`);
+      await expect(refused).rejects.toThrow("or name another data directory");
+    }
+  });
+
+  test.each(["owner.lock", "store.mdb", "store.mdb-lock"])(
+    "[I6b] a folder in the place of %s is named",
+    async (file) => {
+      const folder = newFolder();
+      mkdirSync(join(folder, file));
+      const refused = openLmdbStore(folder);
+      await expect(refused).rejects.toThrow(StoreUnusableError);
+      await expect(refused).rejects.toThrow(file);
+      // Nothing is kept from the attempt.
+      rmSync(join(folder, file), { recursive: true });
+      await (await openLmdbStore(folder)).close();
+    },
+  );
+
+  test("[I6c] a folder without the right to write is named", async () => {
+    const folder = newFolder();
+    await asNobody(folder, async () => {
+      for (const refused of [openLmdbStore(folder), openLmdbStore(join(folder, "below"))]) {
+        await expect(refused).rejects.toThrow(StoreUnusableError);
+        await expect(refused).rejects.toThrow(folder);
+        await expect(refused).rejects.toThrow("the right to write");
+      }
+    });
+  });
+});
+
+describe("a damaged file", () => {
+  test("[R9i] a file that is no store is refused and stays as it is", async () => {
+    const garbage = Buffer.alloc(20_000, "\u0007no store at all\u00ff");
+    for (const content of [garbage, Buffer.from("text"), Buffer.alloc(8_192), Buffer.alloc(1)]) {
+      const folder = newFolder();
+      const file = join(folder, "store.mdb");
+      writeFileSync(file, content);
+      const refused = openLmdbStore(folder);
+      await expect(refused).rejects.toThrow(StoreUnusableError);
+      await expect(refused).rejects.toThrow(
+        `"${file}" is not a LockDB store. Name another data directory, or move`,
+      );
+      expect(readFileSync(file)).toEqual(content);
+    }
+  });
+
+  test("[R9j] a file that was cut off is refused, wherever it was cut", async () => {
+    const { file, length, expected } = await storeOfRecords();
+    for (let cut = 0; cut <= 40; cut++) {
+      const folder = newFolder();
+      const copy = join(folder, "store.mdb");
+      copyFileSync(file, copy);
+      truncateSync(copy, Math.max(1, Math.floor((length * cut) / 40) - (cut % 3)));
+      const outcome = await outcomeOf(folder);
+      if (outcome instanceof Error) {
+        expect(outcome).toBeInstanceOf(StoreUnusableError);
+        expect(outcome.message).toContain(`"${copy}"`);
+        expect(outcome.message).toMatch(/Restore a backup|Name another data directory/);
+      } else {
+        // The last page may be one that is free.
+        expect(cut).toBeGreaterThan(35);
+        expect(outcome).toEqual(expected);
+      }
+    }
+  });
+
+  test("[R9k] a bit that flips in the file is found before a record is lost, and never crashes the server", async () => {
+    const { file, length, expected } = await storeOfRecords();
+    const sound = readFileSync(file).subarray(0, length);
+    const folder = newFolder();
+    const found = { inFile: 0, inRecord: 0, harmless: 0 };
+    const position = fc.integer({ min: 0, max: length / PAGE_BYTES - 1 }).chain((page) =>
+      // Most of the flips go where the structure is.
+      fc
+        .oneof(fc.integer({ min: 0, max: 200 }), fc.integer({ min: 0, max: PAGE_BYTES - 1 }))
+        .map((at) => page * PAGE_BYTES + at),
+    );
+    await fc.assert(
+      fc.asyncProperty(position, fc.integer({ min: 0, max: 7 }), async (at, bit) => {
+        // One bit in the number of a commit looks like a commit that failed.
+        fc.pre(at % PAGE_BYTES !== 152 || at > 2 * PAGE_BYTES);
+        const content = Buffer.from(sound);
+        content[at]! ^= 1 << bit;
+        writeFileSync(join(folder, "store.mdb"), content);
+        const outcome = await outcomeOf(folder);
+        if (outcome instanceof StoreUnusableError) {
+          found.inFile++;
+        } else if (outcome instanceof DamagedRecordError) {
+          found.inRecord++;
+        } else {
+          found.harmless++;
+          expect(outcome).toEqual(expected);
+        }
+      }),
+      { numRuns: 200 },
+    );
+    expect(found.inFile).toBeGreaterThan(20);
+    expect(found.inRecord).toBeGreaterThan(5);
+  });
+
+  test("[R9l] a page that went missing, or came back from another place, is found", async () => {
+    const { file, length } = await storeOfRecords();
+    const sound = readFileSync(file).subarray(0, length);
+    const folder = newFolder();
+    let found = 0;
+    for (let page = 2; page < length / PAGE_BYTES; page++) {
+      for (const source of [null, page - 1, page + 1]) {
+        const content = Buffer.from(sound);
+        if (source === null) content.fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+        else sound.copy(content, page * PAGE_BYTES, source * PAGE_BYTES, (source + 1) * PAGE_BYTES);
+        writeFileSync(join(folder, "store.mdb"), content);
+        const outcome = await outcomeOf(folder);
+        if (outcome instanceof StoreUnusableError || outcome instanceof DamagedRecordError) found++;
+        else expect(outcome).toBeTypeOf("string");
+      }
+    }
+    expect(found).toBeGreaterThan(10);
+  });
+
+  test("[R9m] a remnant of a lock file does not stand in the way", async () => {
+    const folder = newFolder();
+    const store = await openLmdbStore(folder);
+    await store.commit([put("a", "1")]);
+    await store.close();
+    for (const remnant of [Buffer.alloc(0), Buffer.from("x"), Buffer.alloc(50_000, "remnant")]) {
+      writeFileSync(join(folder, "store.mdb-lock"), remnant);
+      const again = await openLmdbStore(folder);
+      expect(await textByKey(again, "")).toEqual([["a", "1"]]);
+      await again.commit([put("a", "1")]);
+      await again.close();
+    }
+  });
+});
+
+const PAGE_BYTES = 4_096;
+
+function newFolder(): string {
+  const folder = join(root, String(folders++));
+  mkdirSync(folder);
+  return folder;
+}
+
+function modeOf(path: string): number {
+  return statSync(path).mode & 0o777;
+}
+
+/** A store with all that a file can have: branches, large values, free pages; cut behind its last page in use. */
+async function storeOfRecords(): Promise<{ file: string; length: number; expected: string }> {
+  const folder = newFolder();
+  const store = await openLmdbStore(folder);
+  for (let round = 0; round < 4; round++) {
+    const numbers = Array.from({ length: 60 }, (_, index) => (index * 7 + round) % 90);
+    await store.commit(
+      numbers.map((number) => {
+        const key = `default/sessions/${number}`;
+        const bytes = number % 25 === 0 ? 9_000 : 50 + number * 3;
+        return number % 9 === round
+          ? remove(key)
+          : { key, value: encodeRecord(key, { round, text: "x".repeat(bytes) }) };
+      }),
+    );
+  }
+  await store.close();
+  const file = join(folder, "store.mdb");
+  const bytes = readFileSync(file);
+  const lastPage = Math.max(bytes.readUInt32LE(144), bytes.readUInt32LE(PAGE_BYTES + 144));
+  return { file, length: (lastPage + 1) * PAGE_BYTES, expected: (await outcomeOf(folder)) as string };
+}
+
+/** All that the store holds, as one string, or the error that opening or reading it gives. */
+async function outcomeOf(folder: string): Promise<string | Error> {
+  let store: Store | null = null;
+  try {
+    store = await openLmdbStore(folder);
+    return (await entriesOf(store, ""))
+      .map((entry) => entry.key + JSON.stringify(decodeRecord(entry)))
+      .join();
+  } catch (error) {
+    return error as Error;
+  } finally {
+    await store?.close();
+  }
+}
+
+interface Breakable {
+  batch(write: () => void): Promise<boolean>;
+}
+
+/** Runs the test with a store whose database was tampered with. */
+async function withLmdb(
+  tamper: (database: Breakable) => void,
+  run: (store: Store) => Promise<void>,
+): Promise<void> {
+  const lmdb = await import("lmdb");
+  vi.doMock("lmdb", () => ({
+    open: (options: object) => {
+      const database = lmdb.open(options as never);
+      tamper(database);
+      return database;
+    },
+  }));
+  try {
+    const store = await openLmdbStore(newFolder());
+    await run(store);
+    await store.close();
+  } finally {
+    vi.doUnmock("lmdb");
+  }
+}
+
+/** Root may write anywhere, so for the test it is somebody else. */
+async function asNobody(folder: string, run: () => Promise<void>): Promise<void> {
+  chmodSync(folder, 0o500);
+  const isRoot = process.geteuid?.() === 0;
+  if (isRoot) process.seteuid!(65_534);
+  try {
+    await run();
+  } finally {
+    if (isRoot) process.seteuid!(0);
+    chmodSync(folder, 0o700);
+  }
+}
+
+function childPath(script: string): string {
+  return fileURLToPath(new URL(`./children/${script}`, import.meta.url));
+}
+
+function start(script: string, ...args: string[]): ChildProcess {
+  if (!existsSync(fileURLToPath(new URL("../../dist/store/index.js", import.meta.url)))) {
+    throw new Error("Child processes run the build. Run `npm test`, or `npm run build` first.");
+  }
+  return spawn(process.execPath, [childPath(script), ...args], { stdio: ["pipe", "pipe", "inherit"] });
+}
+
+async function firstLine(child: ChildProcess): Promise<string> {
+  const chunk = (await once(child.stdout!, "readable"), child.stdout!.read() as Buffer | null);
+  child.stdout!.unshift(chunk ?? Buffer.alloc(0));
+  return text(chunk ?? Buffer.alloc(0)).split("\n")[0]!;
+}
+
+/** All that the child has printed when it ends by itself, or by the signal: whole lines only. */
+async function ended(child: ChildProcess, signal?: NodeJS.Signals): Promise<string> {
+  const chunks: Buffer[] = [];
+  child.stdout!.on("data", (chunk: Buffer) => chunks.push(chunk));
+  const closed = once(child, "close");
+  if (signal !== undefined) child.kill(signal);
+  await closed;
+  const output = Buffer.concat(chunks).toString();
+  return output.slice(0, output.lastIndexOf("\n") + 1);
+}
