@@ -9,6 +9,8 @@ const HOT_NAMES = ["hot/0", "hot/1", "hot/2", "hot/3", "hot/4", "hot/5"];
 const SERVICE = "crashes";
 /** What clients have when they ask for nothing else. */
 const LEASE_MS = 10_000;
+/** How many of the last acknowledged changes are looked at after each crash; at the end all are. */
+const RECENT = 300;
 
 const processes = new Processes();
 afterAll(() => processes.end());
@@ -31,6 +33,17 @@ interface OneTime {
   readonly token: number | null;
 }
 
+/** A session hold that was over when its release was answered. */
+interface NotReleased {
+  readonly kind: "notReleased";
+  readonly name: string;
+  readonly token: number;
+  readonly fromMs: number;
+  readonly untilMs: number;
+}
+
+type Entry = Hold | OneTime | NotReleased;
+
 interface LoadReport {
   readonly errors: readonly string[];
   readonly lostCount?: number;
@@ -43,9 +56,11 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
   const wrong: string[] = [];
   const recoveredMs: number[] = [];
   const killedMs: number[] = [];
+  const downMs: number[] = [];
   let holds: Hold[] = [];
   let native: (Hold & { readonly token: number })[] = [];
   let reports: LoadReport[] = [];
+  let notReleased: NotReleased[] = [];
   let verified = 0;
 
   beforeAll(async () => {
@@ -68,23 +83,25 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
     await Promise.all(loads.map((load) => load.next("ready")));
 
     for (let round = 0; round < ROUNDS; round++) {
-      // So many holds have begun and ended since the last crash that each load has been through a few.
+      // Each load has had some holds since the last crash.
       for (const load of loads) await load.next("progress");
       killedMs.push(clockMs());
       await server.child.kill("SIGKILL");
       await server.restart();
+      downMs.push(server.readyMs - killedMs.at(-1)!);
       const first = checker.call<Granted>("acquire", { name: `first/${round}`, options: { wait: "forever" } });
       recoveredMs.push((await first).atMs - server.readyMs);
-      const { oneTime } = read(files);
-      wrong.push(...(await acknowledgedWrongly(checker, oneTime.slice(verified))));
-      verified = oneTime.length;
+      const oneTime = oneTimeOf(read(files));
+      wrong.push(...(await acknowledgedWrongly(checker, oneTime.slice(-RECENT))));
     }
     reports = await Promise.all(loads.map((load) => load.call<LoadReport>("stop")));
     const all = read(files);
-    wrong.push(...(await acknowledgedWrongly(checker, all.oneTime)));
-    verified = all.oneTime.length;
-    holds = all.holds;
+    const oneTime = oneTimeOf(all);
+    wrong.push(...(await acknowledgedWrongly(checker, oneTime)));
+    verified = oneTime.length;
+    holds = all.filter((entry) => entry.kind === "hold");
     native = holds.filter((hold): hold is Hold & { token: number } => hold.token !== null);
+    notReleased = all.filter((entry) => entry.kind === "notReleased");
   }, 80_000);
 
   test("[R1p] detached holds and unlocks that were acknowledged are still so after each crash", () => {
@@ -121,7 +138,7 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
     }
     expect(overlaps).toEqual([]);
     const count = (type: Hold["type"]) => holds.filter((hold) => hold.type === type).length;
-    expect(Math.min(count("session"), count("detached"), count("http"))).toBeGreaterThan(100);
+    expect(Math.min(count("session"), count("detached"), count("http"))).toBeGreaterThan(2 * ROUNDS);
     console.info(
       `[Q1q] ${holds.length} holds of ${HOT_NAMES.length} locks (${count("session")} session, ` +
         `${count("detached")} detached, ${count("http")} HTTP): 0 overlaps`,
@@ -135,7 +152,11 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
       expect(longHold).toMatchObject({ wasHeld: true, released: true });
       expect(lostCount).toBe(0);
     }
-    const across = native.filter(({ askedMs, fromMs }) => killedMs.some((ms) => askedMs < ms && ms < fromMs));
+    // A release may find its hold over if a crash came between: it had been carried out, and nothing durable tells of
+    // that. No other release may.
+    const crossed = (fromMs: number, untilMs: number) => killedMs.some((ms) => fromMs < ms && ms < untilMs);
+    expect(notReleased.filter(({ fromMs, untilMs }) => !crossed(fromMs, untilMs))).toEqual([]);
+    const across = native.filter(({ askedMs, fromMs }) => crossed(askedMs, fromMs));
     const broken = reports.reduce((sum, { brokenCalls = 0 }) => sum + brokenCalls, 0);
     expect(across.length).toBeGreaterThanOrEqual(ROUNDS);
     console.info(
@@ -147,7 +168,7 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
   test("[R4p] recovery ends as soon as the clients are back", () => {
     console.info(
       `[R4p] from ready to the first new grant: median ${median(recoveredMs).toFixed(0)} ms, ` +
-        `longest ${Math.max(...recoveredMs).toFixed(0)} ms of ${recoveredMs.length}`,
+        `longest ${Math.max(...recoveredMs).toFixed(0)} ms of ${ROUNDS} (the server was away for ${median(downMs).toFixed(0)} ms)`,
     );
     // Clients look for the server every 2 s at most, and nothing else is waited for: no lease has to run out.
     expect(Math.max(...recoveredMs)).toBeLessThan(LEASE_MS / 2);
@@ -168,11 +189,11 @@ async function acknowledgedWrongly(checker: Child, oneTime: readonly OneTime[]):
   });
 }
 
-function read(files: readonly string[]): { holds: Hold[]; oneTime: OneTime[] } {
-  const entries = files.flatMap((file) => (existsSync(file) ? readFileSync(file, "utf8") : "").trimEnd().split("\n"))
-    .filter((line) => line !== "").map((line) => JSON.parse(line) as Hold | OneTime);
-  return {
-    holds: entries.filter((entry) => entry.kind === "hold"),
-    oneTime: entries.filter((entry) => entry.kind !== "hold"),
-  };
+function read(files: readonly string[]): readonly Entry[] {
+  const lines = files.filter(existsSync).flatMap((file) => readFileSync(file, "utf8").trimEnd().split("\n"));
+  return lines.map((line) => JSON.parse(line) as Entry);
+}
+
+function oneTimeOf(entries: readonly Entry[]): readonly OneTime[] {
+  return entries.filter((entry): entry is OneTime => entry.kind === "kept" || entry.kind === "freed");
 }

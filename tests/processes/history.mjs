@@ -2,22 +2,27 @@
 import { appendFileSync } from "node:fs";
 import { notify } from "./mailbox.mjs";
 
-/** How many holds make one notice of progress. */
-const HOLDS_A_NOTICE = 5;
-
 export class History {
   errors = [];
   #file;
   #count = 0;
+  #holdsANotice;
 
-  constructor(file) {
+  /** @param holdsANotice how many holds make one notice of progress */
+  constructor(file, holdsANotice) {
     this.#file = file;
+    this.#holdsANotice = holdsANotice;
   }
 
   /** A hold, from when its holder knew of it until its holder began to give it back, or could not trust it any more. */
   hold(hold) {
     this.#add({ kind: "hold", ...hold });
-    if (++this.#count % HOLDS_A_NOTICE === 0) notify("progress");
+    if (++this.#count % this.#holdsANotice === 0) notify("progress");
+  }
+
+  /** A session hold was over at its release, which was called and answered at these times. */
+  notReleased(release) {
+    this.#add({ kind: "notReleased", ...release });
   }
 
   /** The server has acknowledged that this name is locked, and nobody will unlock it. */

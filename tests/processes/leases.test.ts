@@ -113,7 +113,7 @@ test.concurrent("[Q3q] a waiter killed in the moment of its grant holds the lock
   const waiter = await processes.client(server);
   const name = "killed at the grant";
   const held = await holder.call<Granted>("acquire", { name });
-  doomed.call<Granted>("acquire", { name, options: { wait: "forever" } }).catch(() => {});
+  void doomed.call<Granted>("acquire", { name, options: { wait: "forever" } });
   await queueOf(name, ({ queueLength }) => queueLength === 1);
   const granted = waiter.call<Granted>("acquire", { name, options: { wait: "forever" } });
   await queueOf(name, ({ queueLength }) => queueLength === 2);

@@ -7,7 +7,7 @@ import { History } from "./history.mjs";
 import { clockMs, given, notify, serveCalls } from "./mailbox.mjs";
 
 const { id, historyFile, hotNames, service, serverUrl, apiKey } = given;
-const history = new History(historyFile);
+const history = new History(historyFile, 2);
 const agent = new Agent({ keepAlive: true });
 /** It hangs up when it has waited so long, as the original client does. */
 const WAIT_MS = 500;

@@ -6,7 +6,7 @@ import { History } from "./history.mjs";
 import { clockMs, given, notify, serveCalls } from "./mailbox.mjs";
 
 const { id, historyFile, hotNames, service, ...options } = given;
-const history = new History(historyFile);
+const history = new History(historyFile, 10);
 const locker = new LockDB(service, options);
 const WAIT = { wait: "forever" };
 let isStopping = false;
@@ -45,7 +45,8 @@ async function sessionHold() {
   const [name, askedMs] = [hotName(), clockMs()];
   const lease = await acquire(name, WAIT);
   await hold(lease, { type: "session", name, askedMs });
-  if (!(await lease.release())) throw new Error("a hold that was never lost was over at its release");
+  const fromMs = clockMs();
+  if (!(await lease.release())) history.notReleased({ name, token: lease.token, fromMs, untilMs: clockMs() });
 }
 
 async function detachedHold() {

@@ -15,6 +15,7 @@ export function notify(kind, fields = {}) {
 
 /** Does what the test asks, by name of the operation. Several may be under way. */
 export function serveCalls(operations) {
+  process.channel.ref();
   process.on("message", async ({ id, op, ...fields }) => {
     try {
       process.send({ id, value: await operations[op](fields) });

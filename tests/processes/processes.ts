@@ -76,10 +76,13 @@ export class Child {
   call<T>(op: string, given: object = {}): Promise<T> {
     if (this.#exit !== null) return Promise.reject(this.#gone());
     const id = ++this.#callCount;
-    return new Promise<T>((resolve, reject) => {
+    const result = new Promise<T>((resolve, reject) => {
       this.#calls.set(id, { resolve, reject });
       this.#process.send({ id, op, ...given }, () => {});
     });
+    // Whoever awaits it later gets the error then; until that it is nobody's.
+    result.catch(() => {});
+    return result;
   }
 
   /** The first notice of a kind that was not taken yet. */

@@ -16,17 +16,20 @@ const LEASE_MS = 10_000;
 const processes = new Processes();
 afterAll(() => processes.end());
 
-describe.concurrent("restarts", () => {
+describe.concurrent("restarts", { timeout: 60_000 }, () => {
   // The lease clock runs while the server does (R6). Seen from outside: it ran at most from before a start to after an
   // end, and at least from ready to the signal; and a crash may cost what it had not written down, a second.
   test("[L9p] a detached hold outlives its client and the server's restarts, and ends at its time", async () => {
     const heldMs = 4_000;
     const server = await processes.server();
-    const [maker, waiter] = [await processes.client(server), await processes.client(server)];
+    // A short lease: after the crash the server waits for its dead session no longer than that (R4).
+    const maker = await processes.client(server, { lease: 1_000 });
+    const waiter = await processes.client(server);
     const name = "nightly";
     const held = await maker.call<Granted>("acquire", { name, options: { detached: heldMs } });
     await maker.kill("SIGKILL");
     const granted = waiter.call<Granted>("acquire", { name, options: { wait: "forever" } });
+    await until("the waiter is in the queue", async () => (await queueLength(waiter, name)) === 1);
 
     let [downMs, surelyDownMs] = [0, 0];
     for (const signal of ["SIGTERM", "SIGKILL"] as const) {
@@ -95,7 +98,8 @@ describe.concurrent("restarts", () => {
   // The holder's process stands still meanwhile: the server has only its own records to know of the hold.
   test("[R5p] after a clean stop session holds are still held, and nothing is waited for", async () => {
     const server = await processes.server();
-    const [holder, other] = [await processes.client(server), await processes.client(server)];
+    const holder = await processes.client(server, { lease: 60_000 });
+    const other = await processes.client(server);
     const held = await holder.call<Granted>("acquire", { name: "kept" });
     holder.signal("SIGSTOP");
     await server.child.kill("SIGTERM");

@@ -134,11 +134,12 @@ export function readOptions(flags: Readonly<Record<string, string>>, env: NodeJS
   const warnings: string[] = [];
   const given: Record<string, unknown> = {};
   for (const [name, row] of Object.entries(OPTIONS) as [string, OptionRow<unknown>][]) {
-    const fromEnv = environmentText(row.env, env, warnings);
-    const text = flags[name] ?? fromEnv;
-    if (text === undefined) continue;
-    const source = flags[name] === undefined ? row.env : row.flag!.split(" ")[0]!;
+    const variable = name === "rootKey" && env[row.env] === undefined ? ENV_FILE : row.env;
+    const source = flags[name] === undefined ? variable : row.flag!.split(" ")[0]!;
     try {
+      const fromEnv = environmentText(variable, env, warnings);
+      const text = flags[name] ?? fromEnv;
+      if (text === undefined) continue;
       given[name] = row.parse(text);
     } catch (error) {
       throw new Error(`${source}: ${(error as Error).message}`);
@@ -162,7 +163,7 @@ export function withDefaults(given: Partial<Record<string, unknown>>): ServeOpti
   for (const [name, value] of Object.entries(given)) {
     if (!Object.hasOwn(OPTIONS, name)) throw new Error(`"${name}" is no option of the server.`);
     if (value === undefined) continue;
-    if (value !== null) checked(name as keyof ServeOptions, value);
+    checked(name as keyof ServeOptions, value);
     options[name] = value;
   }
   const { host, allowPlainText } = options as unknown as ServeOptions;
@@ -176,6 +177,7 @@ export function withDefaults(given: Partial<Record<string, unknown>>): ServeOpti
 
 function checked(name: keyof ServeOptions, value: unknown): void {
   const row = OPTIONS[name];
+  if (value === null && row.default === null) return;
   const sample = row.default ?? "";
   if (typeof value !== typeof sample) throw new Error(`"${name}" must be a ${typeof sample}.`);
   try {
@@ -186,9 +188,7 @@ function checked(name: keyof ServeOptions, value: unknown): void {
 }
 
 function environmentText(name: string, env: NodeJS.ProcessEnv, warnings: string[]): string | undefined {
-  if (name === "LOCKDB_ROOT_KEY" && env[name] === undefined && env[ENV_FILE] !== undefined) {
-    return readFileSync(env[ENV_FILE], "utf8").trimEnd();
-  }
+  if (name === ENV_FILE && env[name] !== undefined) return readFileSync(env[name], "utf8").trimEnd();
   if (name === "LOCKDB_PORT" && /^[a-z]+:\/\//.test(env[name] ?? "")) {
     warnings.push(
       `LOCKDB_PORT=${env[name]} is what Kubernetes sets for a service called lockdb; it is ignored.`,

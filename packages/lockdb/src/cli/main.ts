@@ -7,13 +7,22 @@ import { addPingCommand } from "./ping.js";
 import { addRunCommand } from "./run.js";
 import { addServeCommand, loadServer } from "./serve.js";
 
+/** What may still keep the process alive when all is done, such as a connection that the other side does not close. */
+const LINGER_MS = 100;
+
 /**
- * Runs the command line. Sets the exit code, and does not reject.
- * @param given the arguments after `lockdb`
+ * Runs the command line, and ends the process when it is done.
+ * @param argv the arguments after `lockdb`
  */
-export async function run(given: readonly string[]): Promise<void> {
+export async function run(argv: readonly string[]): Promise<void> {
   // Whoever read our output may have gone (`| head`). That is no reason to drop a lock.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+  await execute(argv);
+  setTimeout(() => process.exit(), LINGER_MS).unref();
+}
+
+/** Runs the command line. Sets the exit code, and does not reject. */
+export async function execute(given: readonly string[]): Promise<void> {
   const argv = readableArgv(given);
   let voice: Voice = { command: null, json: wantsJson(argv) };
   try {

@@ -97,6 +97,7 @@ async function runUnderLock(name: string, command: readonly string[], flags: Run
       if (job.isRunning) job.signal(signal);
     } else if (signal !== "SIGWINCH") waiting.abort(new ExitError(signalExitCode(signal)));
   });
+  let offSuspend = () => {};
   try {
     const lease = await client.acquire(name, {
       signal: waiting.signal,
@@ -105,11 +106,14 @@ async function runUnderLock(name: string, command: readonly string[], flags: Run
       ...(flags.maxHold === undefined ? {} : { maxHold: flags.maxHold }),
     });
     waiting.signal.throwIfAborted();
+    // A process that is suspended renews nothing, and the command would run on without its lock.
+    offSuspend = onSignals(["SIGTSTP"], () => warn("not suspended: the lock would be lost meanwhile", voice));
     job = new Job(command, { LOCKDB_TOKEN: String(lease.token) });
     process.exitCode = await guarded(job, lease, noticeMsOf(flags), voice);
   } finally {
     await client.close();
     offSignals();
+    offSuspend();
   }
 }
 
@@ -160,12 +164,7 @@ class Guard {
     });
     // If this process dies of a mistake of its own, nobody would stop the job when the lock is lost.
     process.on("exit", kill);
-    this.#ends = [
-      () => lease.signal.removeEventListener("abort", kill),
-      () => process.off("exit", kill),
-      // A process that is stopped renews nothing, and the job would run on without its lock.
-      onSignals(["SIGTSTP"], () => warn("not suspended: the lock would be lost meanwhile", voice)),
-    ];
+    this.#ends = [() => lease.signal.removeEventListener("abort", kill), () => process.off("exit", kill)];
     if (lease.signal.aborted) kill();
     else this.#watch();
   }

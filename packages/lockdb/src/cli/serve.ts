@@ -6,9 +6,6 @@ import { ENDING, onSignals, signalExitCode } from "./signals.js";
 /** A stop that takes longer is cut off, so that all is over within five seconds. */
 const STOP_MS = 4_500;
 
-/** A server that could not start and still keeps the process alive is ended after this long. */
-const FAILED_START_MS = 1_000;
-
 const VOICE: Voice = { command: "serve", json: false };
 
 // A variable, so that the compiler does not look for a package that is built after this one.
@@ -125,11 +122,12 @@ async function start(server: ServerPackage, flags: Readonly<Record<string, strin
   try {
     running = await server.serve(options);
   } catch (error) {
-    setTimeout(() => process.exit(), FAILED_START_MS).unref();
     throw new ExitError(EXIT.failed, (error as Error).message);
   }
-  stopOnSignals(running);
+  const stopped = untilStopped(running);
+  // Not before a signal would stop it in order: whoever reads this may send one.
   process.stdout.write(process.stdout.isTTY ? banner(running, options) : plainLines(running));
+  await stopped;
 }
 
 function readOptions(server: ServerPackage, flags: Readonly<Record<string, string>>) {
@@ -140,7 +138,8 @@ function readOptions(server: ServerPackage, flags: Readonly<Record<string, strin
   }
 }
 
-function stopOnSignals(server: Server): void {
+/** Ends the process by itself. */
+function untilStopped(server: Server): Promise<never> {
   let isStopping = false;
   onSignals(ENDING, (signal) => {
     if (isStopping) process.exit(signalExitCode(signal));
@@ -157,6 +156,7 @@ function stopOnSignals(server: Server): void {
       },
     );
   });
+  return new Promise(() => {});
 }
 
 /** For logs and scripts. */

@@ -29,6 +29,7 @@ export class Connector {
   /** Attempts in a row that came to nothing. */
   #failures = 0;
   #retry: Timer | null = null;
+  #retryAtMs = 0;
   #keepsAlive = false;
   #outgoing: string[] = [];
   #outgoingLength = 0;
@@ -67,9 +68,9 @@ export class Connector {
     this.#keepsAlive = on;
     this.#socket?.keepAlive(on);
     if (this.#retry === null) return;
+    // Only who waits changes, not how long: else a client that is called often would never try again.
     this.#retry.cancel();
-    this.#retry = null;
-    this.#pause();
+    this.#setRetry();
   }
 
   /**
@@ -131,9 +132,11 @@ export class Connector {
     } catch {
       messages = null;
     }
-    if (!Array.isArray(messages)) return this.drop("the server sent a frame that is no JSON array");
+    if (!Array.isArray(messages) || !messages.every(Array.isArray)) {
+      return this.drop("the server sent a frame that is no list of messages");
+    }
     this.#received += messages.length;
-    this.#events.received(messages as ServerMessage[]);
+    this.#events.received(messages as unknown as ServerMessage[]);
   }
 
   #gone(reason: string, code: ErrorCode | null): void {
@@ -161,14 +164,17 @@ export class Connector {
     const capMs = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(rounds, 10));
     // Jitter over the whole span: a thousand clients of a server that was restarted must not return in step.
     const pauseMs = isNewRound ? capMs * (0.25 + 0.75 * this.#runtime.random()) : 0;
-    this.#retry = this.#runtime.setTimer(
-      () => {
-        this.#retry = null;
-        if (this.#events.isWanted()) this.#connect();
-      },
-      pauseMs,
-      this.#keepsAlive,
-    );
+    this.#retryAtMs = this.#runtime.monotonicMs() + pauseMs;
+    this.#setRetry();
+  }
+
+  #setRetry(): void {
+    const retry = () => {
+      this.#retry = null;
+      if (this.#events.isWanted()) this.#connect();
+    };
+    const restMs = Math.max(0, this.#retryAtMs - this.#runtime.monotonicMs());
+    this.#retry = this.#runtime.setTimer(retry, restMs, this.#keepsAlive);
   }
 
   #flush(): void {

@@ -1,7 +1,7 @@
 import type { ClaimExtra, Metadata, Previous } from "../protocol/index.js";
 import type { Runtime, Timer } from "../runtime/runtime.js";
 import { LockLostError } from "./errors.js";
-import { elapsedMs, type Moment, trustedMs } from "./trust.js";
+import { elapsedMs, type Moment, trustedMs, watchMs } from "./trust.js";
 import type { Lease } from "./types.js";
 
 /** What a lease needs from the session it lives in. */
@@ -12,6 +12,8 @@ export interface LeaseKeeper {
   sessionRemainingMs(): number;
   release(lease: HeldLease): Promise<boolean>;
   forget(lease: HeldLease): void;
+  /** A look at the clocks has shown that it is over. The server may still have it. */
+  ranOut(lease: HeldLease): void;
 }
 
 /** What was asked for, as far as the hold's own end depends on it. */
@@ -32,7 +34,7 @@ export class HeldLease implements Lease {
   readonly #keeper: LeaseKeeper;
   /** A moment before the server granted it. */
   readonly #since: Moment;
-  readonly #ownEndTimer: Timer | null;
+  #ownEndTimer: Timer | null = null;
   #controller: AbortController | null = null;
   #lost: LockLostError | null = null;
   #releasing: Promise<boolean> | null = null;
@@ -51,11 +53,7 @@ export class HeldLease implements Lease {
     if (extra.previous !== undefined) this.previous = extra.previous;
     this.terms = terms;
     this.#since = since;
-    const ownEndMs = this.#ownRemainingMs();
-    this.#ownEndTimer =
-      ownEndMs === Number.POSITIVE_INFINITY
-        ? null
-        : keeper.runtime.setTimer(() => this.#endByItself(), ownEndMs, false);
+    this.#watchOwnEnd();
   }
 
   get signal(): AbortSignal {
@@ -97,10 +95,9 @@ export class HeldLease implements Lease {
     if (this.#lost !== null) throw this.#lost;
     if (this.#releasing !== null) return;
     // The timer that aborts the signal may be late: a blocked event loop fires none.
-    if (this.remainingMs <= 0) {
-      this.lose("its lease ran out");
-      throw this.#lost!;
-    }
+    if (this.remainingMs > 0) return;
+    this.#keeper.ranOut(this);
+    throw this.#lost!;
   }
 
   release(): Promise<boolean> {
@@ -129,7 +126,16 @@ export class HeldLease implements Lease {
   }
 
   warn(remainingMs: number): void {
-    for (const callback of this.#atRisk) callback(remainingMs);
+    for (const callback of this.#atRisk) {
+      try {
+        callback(remainingMs);
+      } catch (error) {
+        // The other listeners, and the loss that may follow, must not wait for the mistake of this one.
+        this.#keeper.runtime.defer(() => {
+          throw error;
+        });
+      }
+    }
   }
 
   /** What a resume says of it (R3). */
@@ -150,7 +156,13 @@ export class HeldLease implements Lease {
     return trustedMs(spanMs) - elapsedMs(this.#since, this.#keeper.now());
   }
 
-  #endByItself(): void {
-    this.lose(this.terms.detachedMs === null ? "its longest hold time is over" : "its time is over");
+  #watchOwnEnd(): void {
+    const restMs = this.#ownRemainingMs();
+    if (restMs === Number.POSITIVE_INFINITY) return;
+    const watch = () => {
+      if (this.#ownRemainingMs() > 0) return this.#watchOwnEnd();
+      this.lose(this.terms.detachedMs === null ? "its longest hold time is over" : "its time is over");
+    };
+    this.#ownEndTimer = this.#keeper.runtime.setTimer(watch, watchMs(restMs), false);
   }
 }

@@ -55,12 +55,16 @@ export class LockDB {
    * @throws LockDBError `INVALID` for a bad option, `UNAUTHORIZED` without an API key
    */
   constructor(serviceId?: string, options: LockDBOptions = {}) {
+    known(options, CLIENT_OPTIONS);
     const service = serviceId ?? runtime.env("LOCKDB_SERVICE_ID");
     if (service === undefined) throw invalid("No service id: pass one, or set LOCKDB_SERVICE_ID.");
     const apiKey = options.apiKey ?? runtime.env("LOCKDB_API_KEY");
     if (apiKey === undefined || apiKey === "") {
       throw new UnauthorizedError("No API key: pass { apiKey }, or set LOCKDB_API_KEY.");
     }
+    // Such as the line end of a file: as a header it would fail at each connection, and say less.
+    if (!/^[\x21-\x7e]+$/.test(apiKey))
+      throw invalid("An API key has no spaces, line ends or letters beyond ASCII.");
     const owner = options.owner ?? runtime.ownerDefault();
     const leaseMs = span(options.lease ?? LEASE_MS_DEFAULT, "lease");
     if (leaseMs < LIMITS.leaseMsMin || leaseMs > LIMITS.leaseMsMax)
@@ -80,7 +84,7 @@ export class LockDB {
   withLock<T>(names: Names, options: AcquireOptions, fn: (lease: Lease) => T | Promise<T>): Promise<T>;
   async withLock<T>(
     names: Names,
-    optionsOrFn: AcquireOptions | ((lease: Lease) => T | Promise<T>),
+    optionsOrFn: AcquireOptions | undefined | ((lease: Lease) => T | Promise<T>),
     maybeFn?: (lease: Lease) => T | Promise<T>,
   ): Promise<T> {
     const [options, fn] = typeof optionsOrFn === "function" ? [{}, optionsOrFn] : [optionsOrFn, maybeFn];
@@ -105,10 +109,14 @@ export class LockDB {
     return this.#acquire(names, options);
   }
 
-  async #acquire(names: Names, options: AcquireOptions): Promise<HeldLease> {
-    const wait = options.wait ?? WAIT_DEFAULT;
+  async #acquire(names: Names, options: AcquireOptions = {}): Promise<HeldLease> {
+    const terms = acquireTerms(oneName(names), options);
+    const { wait = WAIT_DEFAULT, signal } = options;
     const waitMs = wait === "forever" ? Number.POSITIVE_INFINITY : span(wait, "wait");
-    return this.#session.acquire({ ...acquireTerms(oneName(names), options), waitMs }, options.signal);
+    if (signal !== undefined && typeof signal?.throwIfAborted !== "function") {
+      throw invalid("signal must be an AbortSignal.");
+    }
+    return this.#session.acquire({ ...terms, waitMs }, signal);
   }
 
   /**
@@ -118,7 +126,7 @@ export class LockDB {
    */
   async tryAcquire(names: Names, options: AcquireOptions = {}): Promise<Lease | null> {
     try {
-      return await this.acquire(names, { ...options, wait: 0 });
+      return await this.#acquire(names, { ...known(options, ACQUIRE_OPTIONS), wait: 0 });
     } catch (error) {
       if (error instanceof LockTimeoutError) return null;
       throw error;
@@ -131,7 +139,7 @@ export class LockDB {
    */
   async release(name: Name, token: number): Promise<boolean> {
     if (!Number.isSafeInteger(token) || token < 1) throw invalid("A token is an integer from 1.");
-    return this.#session.releaseToken(token, checkedName(name));
+    return this.#session.releaseAny(token, checkedName(name));
   }
 
   /** Who holds a lock and who waits for it. */
@@ -150,12 +158,19 @@ export class LockDB {
    * Several names are locked one after the other, in the order given; if one fails, those before it are given back.
    */
   async lock(names: Names, options: LockOptions = {}): Promise<true> {
-    const { waitTimeoutInMs = 30_000, lockExpirationInSeconds = 300, unlockWebhookUrl } = options;
+    const {
+      waitTimeoutInMs = 30_000,
+      lockExpirationInSeconds = 300,
+      unlockWebhookUrl,
+    } = known(options, LOCK_OPTIONS);
     if (unlockWebhookUrl !== undefined) throw invalid("unlockWebhookUrl is not supported yet. Leave it out.");
-    if (typeof lockExpirationInSeconds !== "number" || !(lockExpirationInSeconds > 0)) {
-      throw invalid("lockExpirationInSeconds must be more than 0.");
+    const detached =
+      typeof lockExpirationInSeconds === "number" ? lockExpirationInSeconds * 1_000 : Number.NaN;
+    if (!(detached >= END_MS_MIN && detached <= LIMITS.durationMsMax)) {
+      throw invalid(
+        `lockExpirationInSeconds is a number of seconds from ${END_MS_MIN / 1_000} to ten years.`,
+      );
     }
-    const detached = lockExpirationInSeconds * 1_000;
     const leases: Lease[] = [];
     try {
       for (const name of allNames(names))
@@ -168,7 +183,8 @@ export class LockDB {
   }
 
   /** The original call: frees detached locks by name. True when any of them was locked. */
-  async unlock(names: Names, { waitTimeoutInMs = CALL_MS_DEFAULT }: CallOptions = {}): Promise<boolean> {
+  async unlock(names: Names, options: CallOptions = {}): Promise<boolean> {
+    const { waitTimeoutInMs = CALL_MS_DEFAULT } = known(options, CALL_OPTIONS);
     const timeoutMs = span(waitTimeoutInMs, "waitTimeoutInMs");
     let wasLocked = false;
     for (const name of allNames(names)) {
@@ -179,7 +195,8 @@ export class LockDB {
   }
 
   /** The original call: whether anyone holds any of the locks. */
-  async check(names: Names, { waitTimeoutInMs = CALL_MS_DEFAULT }: CallOptions = {}): Promise<boolean> {
+  async check(names: Names, options: CallOptions = {}): Promise<boolean> {
+    const { waitTimeoutInMs = CALL_MS_DEFAULT } = known(options, CALL_OPTIONS);
     const timeoutMs = span(waitTimeoutInMs, "waitTimeoutInMs");
     for (const name of allNames(names)) {
       if ((await this.#session.call(timeoutMs, (id) => ["check", id, name, timeoutMs])) === true) return true;
@@ -188,12 +205,16 @@ export class LockDB {
   }
 }
 
+const CLIENT_OPTIONS = new Set(["apiKey", "serverUrl", "lease", "owner"]);
+const LOCK_OPTIONS = new Set(["waitTimeoutInMs", "lockExpirationInSeconds", "unlockWebhookUrl"]);
+const CALL_OPTIONS = new Set(["waitTimeoutInMs"]);
 const ACQUIRE_OPTIONS = new Set(["wait", "signal", "minHold", "maxHold", "detached", "metadata", "mode"]);
 
+/** An end that comes sooner leaves next to nothing: the margin of L2 takes 200 ms of it. */
+const END_MS_MIN = 250;
+
 function acquireTerms(name: string, options: AcquireOptions): Omit<AcquireTerms, "waitMs"> {
-  // An option that is quietly ignored, such as a mode, would be a lock of another kind than the caller believes.
-  const unknown = Object.keys(options).find((option) => !ACQUIRE_OPTIONS.has(option));
-  if (unknown !== undefined) throw invalid(`The option "${unknown}" is not supported.`);
+  known(options, ACQUIRE_OPTIONS);
   if (((options as { mode?: unknown }).mode ?? "exclusive") !== "exclusive") {
     throw invalid("Only the mode exclusive is supported yet.");
   }
@@ -205,16 +226,29 @@ function acquireTerms(name: string, options: AcquireOptions): Omit<AcquireTerms,
     detachedMs: optional(detached, "detached"),
     minHoldMs: optional(minHold, "minHold"),
     maxHoldMs: optional(maxHold, "maxHold"),
-    metadata: metadata ?? null,
+    // A copy: what a resume says of the hold must be what the server was told, and valid.
+    metadata: metadata === undefined ? null : { ...metadata },
   };
-  if (terms.detachedMs === 0) throw invalid("detached must be more than 0.");
-  if (terms.maxHoldMs === 0) throw invalid("maxHold must be more than 0.");
+  checkEnd(terms.detachedMs, "detached");
+  checkEnd(terms.maxHoldMs, "maxHold");
   if (terms.detachedMs !== null && terms.maxHoldMs !== null) {
     throw invalid("A detached hold has its own end. Leave maxHold out.");
   }
   const problem = metadata === undefined ? null : metadataProblem(metadata);
   if (problem !== null) throw invalid(problem);
   return terms;
+}
+
+function checkEnd(ms: number | null, what: string): void {
+  if (ms !== null && ms < END_MS_MIN) throw invalid(`${what} must be at least ${END_MS_MIN}ms.`);
+}
+
+/** An option that is quietly ignored, such as a mode, would be a lock of another kind than the caller believes. */
+function known<T>(options: T, names: ReadonlySet<string>): T {
+  if (typeof options !== "object" || options === null) throw invalid("Options must be an object.");
+  const unknown = Object.keys(options).find((option) => !names.has(option));
+  if (unknown !== undefined) throw invalid(`The option "${unknown}" is not supported.`);
+  return options;
 }
 
 function oneName(names: Names): string {
@@ -245,12 +279,15 @@ function span(value: unknown, what: string): number {
 }
 
 function serverUrls(given: string | readonly string[] | undefined): readonly string[] {
-  const list = typeof given === "string" ? given.split(",") : [...(given ?? [])];
+  const list = typeof given === "string" ? given.split(",") : (given ?? []);
+  if (!Array.isArray(list)) throw invalid("serverUrl must be an address or a list of addresses.");
   const urls = list.map((url) => String(url).trim()).filter((url) => url !== "");
   if (urls.length === 0) return [`http://127.0.0.1:${PORT_DEFAULT}`];
   for (const url of urls) {
-    if (!URL.canParse(url) || !/^https?:\/\//.test(url)) {
-      throw invalid(`A server address begins with http:// or https://, unlike ${JSON.stringify(url)}.`);
+    if (!URL.canParse(url) || !/^https?:\/\/[^?#]+$/.test(url)) {
+      throw invalid(
+        `A server address begins with http:// or https:// and has no ? or #, unlike ${JSON.stringify(url)}.`,
+      );
     }
   }
   return urls;

@@ -1,7 +1,7 @@
 import type { AcquireExtra, ClientMessage, ServerMessage } from "../protocol/index.js";
 import { errorOf, LockDBError } from "./errors.js";
 import type { HeldLease, LeaseTerms } from "./lease.js";
-import type { Moment } from "./trust.js";
+import { laterOf, type Moment } from "./trust.js";
 
 /** An answer that settles a request. */
 export type FinalAnswer = Extract<ServerMessage, readonly ["granted" | "done" | "refused", ...unknown[]]>;
@@ -18,6 +18,11 @@ export abstract class Request {
   constructor(id: number, deadlineMs: number) {
     this.id = id;
     this.deadlineMs = deadlineMs;
+  }
+
+  sent(moment: Moment): void {
+    this.sentAt = moment;
+    this.wasSent = true;
   }
 
   /** The message as it would be sent at this time: waits get shorter. */
@@ -45,6 +50,10 @@ export class AcquireRequest extends Request {
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort: (() => void) | undefined;
   ticket: number | null = null;
+  /** The latest moment at which the server is known not to have granted it yet. */
+  #ungrantedAt: Moment | null = null;
+  /** It stands in the queue, and a grant would be told on the present connection. */
+  #isQueued = false;
 
   constructor(
     id: number,
@@ -99,6 +108,38 @@ export class AcquireRequest extends Request {
       ...(this.ticket === null ? {} : { ticket: this.ticket }),
     };
     return ["acquire", this.id, name, left, extra];
+  }
+
+  override sent(moment: Moment): void {
+    super.sent(moment);
+    this.#ungrantedAt ??= moment;
+  }
+
+  /** The server has said that it waits. */
+  queued(ticket: number): void {
+    this.ticket = ticket;
+    this.#ungrantedAt = laterOf(this.#ungrantedAt!, this.sentAt!);
+    this.#isQueued = true;
+  }
+
+  /**
+   * A moment before its grant: when it was first sent, or anything that was answered while it waited. When it was sent
+   * again it may have been granted long before that: the answer was lost, and the hold's own time runs since then.
+   */
+  grantedAfter(renewedAt: Moment | null): Moment {
+    const since = this.#ungrantedAt!;
+    return this.#isQueued && renewedAt !== null ? laterOf(since, renewedAt) : since;
+  }
+
+  /** Another session asks: what the one before it was granted is over, unless it was detached. */
+  sessionEnded(): void {
+    if (this.terms.detachedMs === null) this.#ungrantedAt = null;
+  }
+
+  /** The connection is gone, and with it perhaps the grant. */
+  disconnected(renewedAt: Moment | null): void {
+    if (this.#ungrantedAt !== null) this.#ungrantedAt = this.grantedAfter(renewedAt);
+    this.#isQueued = false;
   }
 
   settle(answer: FinalAnswer): void {

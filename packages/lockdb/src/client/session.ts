@@ -11,7 +11,7 @@ import {
   ReleaseRequest,
   type Request,
 } from "./request.js";
-import { laterOf, type Moment, now, SessionTrust } from "./trust.js";
+import { type Moment, now, SessionTrust } from "./trust.js";
 
 /** A client that never reached a server gives up after this long: the address is probably wrong. */
 const FIRST_CONNECT_MS = 5_000;
@@ -49,11 +49,11 @@ export class ClientSession implements LeaseKeeper {
   #session: string;
   #sessionCount = 0;
   #connection = 0;
+  /** On the present connection everything has been said that a resume must say first. */
+  #isResumed = false;
   #welcomed = false;
   #everWelcomed = false;
   #helloAt: Moment | null = null;
-  /** A moment before the grant that is being settled: its request's, or that of anything answered before it. */
-  #grantBasis: Moment | null = null;
   #idNext = 1;
   #heartbeat: Request | null = null;
   #beatTimer: Timer | null = null;
@@ -74,7 +74,7 @@ export class ClientSession implements LeaseKeeper {
       over: () => this.#loseAll("the server could not be reached in time"),
     });
     this.#connector = new Connector(runtime, options.urls, options.apiKey, {
-      isWanted: () => this.#requests.size > 0 || this.#leases.size > 0,
+      isWanted: () => this.#isWanted,
       opened: () => this.#opened(),
       received: (messages) => this.#received(messages),
       closed: (reason, code) => this.#disconnected(reason, code),
@@ -127,6 +127,17 @@ export class ClientSession implements LeaseKeeper {
     });
   }
 
+  /** Ends any hold by its token. One that this client has itself is not believed in from now on. */
+  releaseAny(token: number, name: string): Promise<boolean> {
+    const lease = this.#leases.get(token);
+    return lease?.terms.name === name ? lease.release() : this.releaseToken(token, name);
+  }
+
+  ranOut(lease: HeldLease): void {
+    this.#trust.check();
+    this.#lose(lease, "its lease ran out");
+  }
+
   forget(lease: HeldLease): void {
     if (this.#leases.get(lease.token) === lease) this.#leases.delete(lease.token);
     this.#keepAliveAsNeeded();
@@ -159,14 +170,13 @@ export class ClientSession implements LeaseKeeper {
 
   #post(request: Request): void {
     this.#requests.set(request.id, request);
-    if (this.#connector.isOpen) this.#send(request);
-    else this.#want();
+    if (this.#isResumed) this.#send(request);
+    else if (!this.#connector.isOpen) this.#want();
     this.#keepAliveAsNeeded();
   }
 
   #send(request: Request): void {
-    request.sentAt = this.#connector.send(request.message(this.runtime.monotonicMs()));
-    request.wasSent = true;
+    request.sent(this.#connector.send(request.message(this.runtime.monotonicMs())));
   }
 
   /** The caller has given up. The server is told until it confirms: a grant on its way is taken back (Q7). */
@@ -174,12 +184,17 @@ export class ClientSession implements LeaseKeeper {
     if (!this.#requests.delete(request.id)) return;
     if (request.wasSent) {
       this.#cancelled.add(request.id);
-      if (this.#connector.isOpen) this.#connector.send(["cancel", request.id]);
+      if (this.#isResumed) this.#connector.send(["cancel", request.id]);
     }
     this.#keepAliveAsNeeded();
   }
 
   // --- connection ---
+
+  /** A request that was given up is one that the server must hear of, but nobody waits for it. */
+  get #isWanted(): boolean {
+    return this.#requests.size > 0 || this.#leases.size > 0 || this.#cancelled.size > 0;
+  }
 
   #want(): void {
     this.#wantedSince ??= this.runtime.monotonicMs();
@@ -189,6 +204,7 @@ export class ClientSession implements LeaseKeeper {
 
   #opened(): void {
     const { service, leaseMs, owner } = this.#options;
+    // Whoever hears of a loss may ask for something at once: that goes out below, in the order of the ids.
     this.#trust.check();
     const [client, session, connection, resume] = [
       this.#client,
@@ -204,6 +220,8 @@ export class ClientSession implements LeaseKeeper {
     for (const id of this.#cancelled) this.#connector.send(["cancel", id]);
     for (const request of this.#requests.values()) this.#send(request);
     this.#connector.send(["sync"]);
+    this.#isResumed = true;
+    this.#beatTimer = this.runtime.setTimer(() => this.#noAnswer(), ANSWER_MS, false);
   }
 
   #received(messages: readonly ServerMessage[]): void {
@@ -223,7 +241,7 @@ export class ClientSession implements LeaseKeeper {
       case "queued": {
         const request = this.#requests.get(message[1]);
         if (!(request instanceof AcquireRequest)) return;
-        request.ticket = message[2];
+        request.queued(message[2]);
         return this.#trust.renew(request.sentAt!);
       }
       case "welcome":
@@ -232,7 +250,8 @@ export class ClientSession implements LeaseKeeper {
         this.#wantedSince = null;
         this.#connector.settled();
         this.#trust.renew(this.#helloAt!);
-        this.#beatTimer ??= this.#setBeatTimer();
+        this.#beatTimer?.cancel();
+        this.#beatTimer = this.#setBeatTimer();
         return;
       case "lost": {
         const why = message[2] === "force" ? "it was freed by force" : "the server ended it";
@@ -253,23 +272,24 @@ export class ClientSession implements LeaseKeeper {
     // Server or session will be gone in a moment, and says so: the request stays, and goes out again.
     if (answer[0] === "refused" && (answer[2] === "UNAVAILABLE" || answer[2] === "SESSION_ENDED")) return;
     this.#requests.delete(request.id);
-    const sentAt = request.sentAt!;
-    this.#grantBasis = laterOf(sentAt, this.#trust.renewedAt ?? sentAt);
-    this.#trust.renew(sentAt);
+    // A refusal need not come from the session: a message that cannot be read renews nothing.
+    if (answer[0] !== "refused") this.#trust.renew(request.sentAt!);
     request.settle(answer);
   }
 
-  /** Whoever asked has given up. */
+  /** Whoever asked has given up, or has this answer already: a grant may be told twice after a resume. */
   #answeredLate(answer: FinalAnswer): void {
     const [kind, id] = answer;
-    if (kind !== "granted") this.#cancelled.delete(id);
-    // While a cancel is on its way the server takes the grant back by itself.
-    else if (!this.#cancelled.has(id)) this.#giveBack(answer[2]);
+    if (!this.#cancelled.has(id)) return;
+    // The cancel alone may find nothing: a frame that carries it acknowledges the grant that has just come.
+    if (kind === "granted") return this.#giveBack(answer[2]);
+    if (kind === "refused" && (answer[2] === "UNAVAILABLE" || answer[2] === "SESSION_ENDED")) return;
+    this.#cancelled.delete(id);
   }
 
   #granted(request: AcquireRequest, [, , token, extra]: Granted): void {
     const { terms, resolve, reject, endsAtMs, signal } = request;
-    const lease = new HeldLease(this, token, terms, this.#grantBasis!, extra);
+    const lease = new HeldLease(this, token, terms, request.grantedAfter(this.#trust.renewedAt), extra);
     if (lease.remainingMs > 0) {
       if (terms.detachedMs === null) this.#leases.set(token, lease);
       return resolve(lease);
@@ -277,7 +297,10 @@ export class ClientSession implements LeaseKeeper {
     // Too late to be trusted: it is given back, and asked for again in what is left of the time (L5).
     lease.lose("its grant came too late");
     this.#giveBack(token);
-    this.#startAcquire(terms, endsAtMs, resolve, reject, signal);
+    if (endsAtMs > this.runtime.monotonicMs()) {
+      return this.#startAcquire(terms, endsAtMs, resolve, reject, signal);
+    }
+    reject(new LockTimeoutError("The lock was granted too late to be used. Try again, or wait longer."));
   }
 
   #giveBack(token: number): void {
@@ -293,7 +316,9 @@ export class ClientSession implements LeaseKeeper {
       this.#connection = 0;
       this.#welcomed = false;
       this.#trust.reset();
-      this.#cancelled.clear();
+      for (const request of this.#requests.values()) {
+        if (request instanceof AcquireRequest) request.sessionEnded();
+      }
     } else if (code !== "UNAVAILABLE") {
       this.#failAll(errorOf(code, text));
     }
@@ -302,6 +327,10 @@ export class ClientSession implements LeaseKeeper {
 
   #disconnected(reason: string, code: ErrorCode | null): void {
     this.#lastFailure = reason;
+    this.#isResumed = false;
+    for (const request of this.#requests.values()) {
+      if (request instanceof AcquireRequest) request.disconnected(this.#trust.renewedAt);
+    }
     this.#beatTimer?.cancel();
     this.#beatTimer = null;
     if (this.#heartbeat !== null) this.#requests.delete(this.#heartbeat.id);
@@ -309,8 +338,9 @@ export class ClientSession implements LeaseKeeper {
     // A refusal with a reason, other than "try again", will not change by itself.
     if (code !== null && code !== "UNAVAILABLE") {
       this.#failAll(errorOf(code, code === "UNAUTHORIZED" ? undefined : reason));
+      this.#cancelled.clear();
     }
-    if (this.#requests.size > 0 || this.#leases.size > 0) this.#want();
+    if (this.#isWanted) this.#want();
     this.#keepAliveAsNeeded();
   }
 
@@ -322,13 +352,15 @@ export class ClientSession implements LeaseKeeper {
   }
 
   #loseAll(why: string): void {
-    for (const lease of [...this.#leases.values()]) {
-      const wasReleasing = lease.isReleasing;
-      lease.lose(why);
-      this.#leases.delete(lease.token);
-      // The server may still have it, and nobody will use it any more.
-      if (!wasReleasing && this.#connector.isOpen) this.#giveBack(lease.token);
-    }
+    for (const lease of [...this.#leases.values()]) this.#lose(lease, why);
+  }
+
+  #lose(lease: HeldLease, why: string): void {
+    const isOurs = lease.isHeld && lease.terms.detachedMs === null;
+    lease.lose(why);
+    this.#leases.delete(lease.token);
+    // The server may still have it, and nobody will use it any more. After a resume it is not named, which frees it.
+    if (isOurs && this.#isResumed) this.#giveBack(lease.token);
   }
 
   // --- heartbeats ---
@@ -347,7 +379,7 @@ export class ClientSession implements LeaseKeeper {
       return;
     }
     // The last one was not answered in a third of the lease: the connection is half open, or the server stands still.
-    if (this.#heartbeat !== null) return this.#connector.drop("the server does not answer");
+    if (this.#heartbeat !== null) return this.#noAnswer();
     const settled = () => {
       this.#heartbeat = null;
     };
@@ -355,6 +387,10 @@ export class ClientSession implements LeaseKeeper {
     this.#heartbeat = new CallRequest(this.#idNext++, never, (id) => ["heartbeat", id], settled, settled);
     this.#post(this.#heartbeat);
     this.#beatTimer = this.runtime.setTimer(() => this.#beat(), leaseMs / 3, false);
+  }
+
+  #noAnswer(): void {
+    this.#connector.drop("the server does not answer");
   }
 
   // --- housekeeping ---
@@ -396,10 +432,15 @@ export class ClientSession implements LeaseKeeper {
   }
 
   async #close(): Promise<void> {
-    this.#failAll(errorOf("CLOSED"));
+    // Whoever hears of it below may call us at once: by then we are closed.
+    await null;
+    for (const request of [...this.#requests.values()]) {
+      this.#abandon(request);
+      request.fail(errorOf("CLOSED"));
+    }
     for (const lease of [...this.#leases.values()]) lease.lose("the client was closed");
     this.#leases.clear();
-    if (this.#connector.isOpen) await this.#sayBye();
+    if (this.#isResumed) await this.#sayBye();
     this.#trust.reset();
     this.#beatTimer?.cancel();
     this.#sweepTimer?.cancel();

@@ -1,5 +1,8 @@
 import type { Runtime, Timer } from "../runtime/runtime.js";
 
+const WATCH_MS_MIN = 1_000;
+const WATCH_MS_MAX = 60_000;
+
 /** One moment on both clocks of this machine. */
 export interface Moment {
   readonly monotonicMs: number;
@@ -29,6 +32,14 @@ export function laterOf(a: Moment, b: Moment): Moment {
 
 export function now(runtime: Runtime): Moment {
   return { monotonicMs: runtime.monotonicMs(), wallMs: runtime.wallMs() };
+}
+
+/**
+ * How long to sleep when something ends in `restMs`. Timers run on the monotonic clock, which stands still in a suspend:
+ * the clocks are read now and then, so that what ended meanwhile is noticed soon afterwards (L2, L5).
+ */
+export function watchMs(restMs: number): number {
+  return Math.max(1, Math.min(Math.ceil(restMs), WATCH_MS_MAX, Math.max(WATCH_MS_MIN, restMs / 100)));
 }
 
 /** What happens when renewals fail. */
@@ -100,17 +111,16 @@ export class SessionTrust {
     const { ageMs } = this;
     const halfMs = this.#leaseMs / 2;
     const nextMs = ageMs < halfMs ? halfMs : trustedMs(this.#leaseMs);
-    return this.#runtime.setTimer(() => this.#watch(), Math.max(1, Math.ceil(nextMs - ageMs)), false);
+    return this.#runtime.setTimer(() => this.#watch(), watchMs(nextMs - ageMs), false);
   }
 
   #watch(): void {
     this.#timer = null;
     this.check();
     if (this.#isOver) return;
-    if (!this.#warned && this.ageMs >= this.#leaseMs / 2) {
-      this.#warned = true;
-      this.#events.atRisk(Math.floor(this.remainingMs));
-    }
     this.#timer = this.#setTimer();
+    if (this.#warned || this.ageMs < this.#leaseMs / 2) return;
+    this.#warned = true;
+    this.#events.atRisk(Math.floor(this.remainingMs));
   }
 }

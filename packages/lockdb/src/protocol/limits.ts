@@ -7,6 +7,8 @@ export const LIMITS = {
   messageBytesMax: 64 * 1_024,
   /** One WebSocket frame, which holds many messages. */
   frameBytesMax: 1_024 * 1_024,
+  /** Nesting of arrays and objects in a message. */
+  depthMax: 32,
   /** Answers kept for a session that does not acknowledge them (Q6). */
   answersMax: 1_000_000,
   leaseMsMin: 1_000,

@@ -7,6 +7,8 @@ import type { Runtime, Socket, SocketClosed, SocketHandlers } from "./runtime.js
 import { longTimer } from "./timer.js";
 
 const HANDSHAKE_MS = 5_000;
+/** How long a server has to answer a close. Its time keeps the process alive. */
+const CLOSING_MS = 1_000;
 /** Answers such as a long list may be larger than what a client may send. */
 const FRAME_BYTES_MAX = 16 * LIMITS.frameBytesMax;
 const REFUSAL_BYTES_MAX = 64 * 1_024;
@@ -25,12 +27,15 @@ export const runtime: Runtime = {
 };
 
 function connect(url: string, apiKey: string, handlers: SocketHandlers): Socket {
-  const socket = new WebSocket(url, SUBPROTOCOL, {
+  // The types of ws do not know closeTimeout yet.
+  const options: WebSocket.ClientOptions & { closeTimeout: number } = {
     headers: { authorization: `Bearer ${apiKey}` },
     perMessageDeflate: false,
     handshakeTimeout: HANDSHAKE_MS,
+    closeTimeout: CLOSING_MS,
     maxPayload: FRAME_BYTES_MAX,
-  });
+  };
+  const socket = new WebSocket(url, SUBPROTOCOL, options);
   let raw: IncomingMessage["socket"] | null = null;
   let keepsAlive = true;
   let failure: SocketClosed | null = null;

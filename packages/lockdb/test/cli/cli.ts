@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { vi } from "vitest";
-import { run } from "../../src/cli/main.js";
+import { execute } from "../../src/cli/main.js";
 
 /** The command line as it is installed. */
 export const BIN = fileURLToPath(new URL("../../bin/lockdb.js", import.meta.url));
@@ -73,7 +73,6 @@ export async function inProcess(args: readonly string[], env: Env = {}): Promise
   for (const name of Object.keys(process.env)) if (name.startsWith("LOCKDB_")) vi.stubEnv(name, undefined);
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
   const spies = (["stdout", "stderr"] as const).map((stream) => {
-    process[stream].setMaxListeners(100);
     return vi.spyOn(process[stream], "write").mockImplementation((text) => {
       written[stream] += text;
       return true;
@@ -82,7 +81,7 @@ export async function inProcess(args: readonly string[], env: Env = {}): Promise
   const exitCode = process.exitCode;
   process.exitCode = undefined;
   try {
-    await run(args);
+    await execute(args);
     return { code: Number(process.exitCode ?? 0), ...written };
   } finally {
     process.exitCode = exitCode;

@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import LockDB from "lockdb";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { BIN, cli, type Env, envOf, Running } from "./cli.js";
+import { BIN, type Env, envOf, inProcess, Running } from "./cli.js";
 
 const GIVEN_KEY = "a root key/of:the=operator's".replaceAll(" ", "_");
 const IN_MEMORY = ["serve", "--port", "0", "--store=memory", "--log-level", "fatal"];
@@ -99,7 +99,7 @@ test.each([
   [["--host", "0.0.0.0"], {}, "--allow-plain-text"],
   [[], { LOCKDB_ROOT_KEY: "short" }, "LOCKDB_ROOT_KEY"],
 ])("[I6g] a wrong option stops the start with 64 and says how to mend it: %j %j", async (args, env, says) => {
-  const { code, stdout, stderr } = await start(["serve", ...args], env, folder).ended;
+  const { code, stdout, stderr } = await inProcess(["serve", ...args], env);
   expect({ code, stdout }).toEqual({ code: 64, stdout: "" });
   expect(stderr).toContain(says);
 });
@@ -130,7 +130,7 @@ test("[I6i] a port or data folder in use: 1, and why", async () => {
 });
 
 test("[I6j] its help has every option with variable and default", async () => {
-  const { code, stdout } = await cli(["serve", "--help"]);
+  const { code, stdout } = await inProcess(["serve", "--help"]);
   expect(code).toBe(0);
   const text = stdout.replace(/\s+/g, " ");
   expect(text).toMatch(/--port <number> [^(]*\(default: 5625, env: LOCKDB_PORT\)/);
@@ -139,16 +139,14 @@ test("[I6j] its help has every option with variable and default", async () => {
 });
 
 test("[I4o] without the server's package it says how to add it, and exits 69", async () => {
-  const require = createRequire(import.meta.url);
   const modules = join(await realpath(folder), "node_modules");
   const source = fileURLToPath(new URL("../../", import.meta.url));
   await mkdir(join(modules, "lockdb"), { recursive: true });
   for (const part of ["bin", "dist", "package.json"]) {
     await cp(join(source, part), join(modules, "lockdb", part), { recursive: true });
   }
-  for (const name of ["commander", "ws"]) {
-    await symlink(dirname(require.resolve(`${name}/package.json`)), join(modules, name), "dir");
-  }
+  const { resolve } = createRequire(import.meta.url);
+  for (const name of ["commander", "ws"]) await symlink(dirname(resolve(name)), join(modules, name), "dir");
   const bin = join(modules, "lockdb/bin/lockdb.js");
   const outcomes = [];
   for (const args of [

@@ -4,7 +4,14 @@ import { WebSocket } from "ws";
 import { ClientSession } from "../../src/client/session.js";
 import type { Runtime } from "../../src/runtime/runtime.js";
 
-const TERMS = { name: "disk", waitMs: 1_000, detachedMs: null, minHoldMs: null, maxHoldMs: null, metadata: null };
+const TERMS = {
+  name: "disk",
+  waitMs: 1_000,
+  detachedMs: null,
+  minHoldMs: null,
+  maxHoldMs: null,
+  metadata: null,
+};
 
 // Node.js 20 has all the globals that the browser's runtime uses but this one, whose interface ws has too.
 beforeAll(() => {
@@ -17,7 +24,13 @@ async function browserRuntime(): Promise<Runtime> {
 
 test("[I1br] a browser locks and releases, its key offered as a subprotocol", async () => {
   const server = await serve({ port: 0, store: "memory", logLevel: "silent" });
-  const options = { service: "page", apiKey: server.rootKey, urls: [server.url], leaseMs: 10_000, owner: "page" };
+  const options = {
+    service: "page",
+    apiKey: server.rootKey,
+    urls: [server.url],
+    leaseMs: 10_000,
+    owner: "page",
+  };
   const session = new ClientSession(await browserRuntime(), options);
   const lease = await session.acquire(TERMS);
   expect(lease.token).toBe(1);

@@ -4,6 +4,9 @@ import type { Runtime, Socket, SocketClosed, SocketHandlers, Timer } from "../..
 /** Timers whose clock is this close to their time are due: clocks of other rates do not divide evenly. */
 const CLOSE_ENOUGH_MS = 1e-6;
 
+/** A connection that is not open after this time is given up, as by the real runtime. */
+const HANDSHAKE_MS = 5_000;
+
 interface Happening {
   readonly atMs: number;
   readonly order: number;
@@ -108,6 +111,7 @@ export class Machine {
   readonly name: string;
   /** How fast its clocks run. */
   readonly rate: number;
+  #isCutOff = false;
   #state: "running" | "blocked" | "suspended" = "running";
   #monotonicMs = 5_000;
   #wallMs = Date.UTC(2026, 0, 1);
@@ -139,6 +143,21 @@ export class Machine {
   /** True while a timer is set that keeps the process alive. */
   get isKeptAliveByTimers(): boolean {
     return [...this.#timers].some((timer) => timer.keepsAlive);
+  }
+
+  get isCutOff(): boolean {
+    return this.#isCutOff;
+  }
+
+  /** Its network is gone, and nobody is told. What was under way is lost for ever, what is tried now gets no answer. */
+  cutOff(): void {
+    this.#isCutOff = true;
+    for (const line of this.world.lines) if (line.machine === this) line.lose();
+  }
+
+  /** The network is back, for new connections. */
+  reachable(): void {
+    this.#isCutOff = false;
   }
 
   jumpWall(ms: number): void {
@@ -277,9 +296,9 @@ export class Line implements Socket {
   losesToServer = false;
   losesToClient = false;
   keepsAlive = true;
-  #handlers: SocketHandlers | null;
+  readonly #handlers: SocketHandlers;
   #end: ServerEnd | null = null;
-  #isOpen = false;
+  #state: "opening" | "open" | "closing" | "closed" = "opening";
   readonly #lastAtMs = { client: 0, server: 0 };
 
   constructor(machine: Machine, url: string, apiKey: string, handlers: SocketHandlers) {
@@ -288,26 +307,32 @@ export class Line implements Socket {
     this.apiKey = apiKey;
     this.#handlers = handlers;
     machine.world.lines.push(this);
+    if (machine.isCutOff) this.lose();
+    machine.setTimer(() => this.#tooLate(), HANDSHAKE_MS, false);
     this.#toServer(() => this.#arrive());
   }
 
-  /** Neither side has closed it, as far as the client knows. */
+  /** Open or opening, as far as the client knows. */
   get isUp(): boolean {
-    return this.#handlers !== null;
+    return this.#state === "opening" || this.#state === "open";
   }
 
   // --- the client's side ---
 
   send(text: string): void {
-    if (!this.#isOpen) return;
+    if (this.#state !== "open") return;
     this.sent.push(text);
     this.#toServer(() => this.#end?.message(text));
   }
 
+  /** What is still under way to the client arrives, as with a real WebSocket that is closing. */
   close(): void {
-    this.#handlers = null;
-    this.#isOpen = false;
-    this.#toServer(() => this.#closeEnd());
+    if (!this.isUp) return;
+    this.#state = "closing";
+    this.#toServer(() => {
+      this.#closeEnd();
+      this.#toClient(() => this.#closed({ message: "closed with 1005" }));
+    });
   }
 
   keepAlive(on: boolean): void {
@@ -317,7 +342,9 @@ export class Line implements Socket {
   // --- the server's side ---
 
   say(text: string): void {
-    this.#toClient(() => this.#handlers?.message(text));
+    this.#toClient(() => {
+      if (this.#state !== "closed") this.#handlers.message(text);
+    });
   }
 
   hangUp(reason: SocketClosed = { message: "closed with 1001" }): void {
@@ -350,17 +377,20 @@ export class Line implements Socket {
     if ("refusal" in end) return this.hangUp(end.refusal);
     this.#end = end;
     this.#toClient(() => {
-      if (this.#handlers === null) return;
-      this.#isOpen = true;
+      if (this.#state !== "opening") return;
+      this.#state = "open";
       this.#handlers.open();
     });
   }
 
+  #tooLate(): void {
+    if (this.#state === "opening") this.#closed({ message: `Opening handshake has timed out (${this.url})` });
+  }
+
   #closed(reason: SocketClosed): void {
-    const handlers = this.#handlers;
-    this.#handlers = null;
-    this.#isOpen = false;
-    handlers?.close(reason);
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#handlers.close(reason);
   }
 
   #closeEnd(): void {

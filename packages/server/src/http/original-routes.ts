@@ -170,12 +170,14 @@ class OriginalCall implements Recipient {
   #grant(): void {
     this.#response.off("close", this.#onHungUp);
     if (this.#response.destroyed || this.#socket.destroyed) return this.#hungUp();
-    const socket = this.#socket;
-    const settle = (isUnread: boolean) => {
+    const [socket, response] = [this.#socket, this.#response];
+    let timer: NodeJS.Timeout | undefined;
+    const settle = (hadError: boolean) => {
       clearTimeout(timer);
+      response.off("finish", startTimer);
       socket.off("close", settle).off("end", probe).off(NEXT_REQUEST, wasRead);
-      // A connection that ends with an error: the caller had hung up before it read the answer (Q7).
-      if (isUnread) return this.#hungUp();
+      // The end came with an error, or before the answer was out: nobody has read it (Q7).
+      if (hadError || !response.writableFinished) return this.#hungUp();
       this.#submit({ kind: "delivered", address: this.#address });
       this.#loop.detach(this.#address);
     };
@@ -183,10 +185,16 @@ class OriginalCall implements Recipient {
     // one that has read the answer and then closed, these two bytes are nothing.
     const probe = () => void socket.write("\r\n");
     // Nobody asks for more on a connection before reading what came. A reset later on says nothing about this grant.
-    const wasRead = () => settle(false);
-    const timer = setTimeout(wasRead, UNREAD_MS);
+    // But behind an answer for which an earlier call on it still waits, this one is not out yet.
+    const wasRead = () => {
+      if (response.writableFinished) settle(false);
+    };
+    const startTimer = () => {
+      timer = setTimeout(wasRead, UNREAD_MS);
+    };
+    response.once("finish", startTimer);
     // Before the HTTP server's own listener, which closes our side.
-    socket.prependOnceListener("end", probe).once("close", settle).once(NEXT_REQUEST, wasRead);
+    socket.prependOnceListener("end", probe).once("close", settle).on(NEXT_REQUEST, wasRead);
     this.#write(200, { eventName: "lock", lockName: this.#body.lockName });
   }
 

@@ -15,6 +15,12 @@ const BACKLOG_BYTES_MAX = 8 * 1_024 * 1_024;
 /** A connection that does not say hello in this time is closed. */
 const HELLO_MS = 10_000;
 
+/** Inspections on their way at once: their answers are long. */
+const INSPECTIONS_MAX = 64;
+
+/** Messages whose second field is no request id. */
+const WITHOUT_ID: ReadonlySet<unknown> = new Set(["hello", "hold", "sync"]);
+
 const GOING_AWAY = 1001;
 const POLICY = 1008;
 
@@ -31,6 +37,7 @@ export class Connection implements Recipient {
   /** Request ids of the messages sent and not acknowledged, in order; 0 for a message that answers none. */
   #unacknowledged: number[] = [];
   #acknowledged = 0;
+  readonly #inspections = new Set<number>();
   #over = false;
 
   constructor(socket: WebSocket, loop: Loop, account: string) {
@@ -50,6 +57,7 @@ export class Connection implements Recipient {
     this.#outgoing.push(message);
     const answers = message[0] === "granted" || message[0] === "refused" || message[0] === "done";
     this.#unacknowledged.push(answers ? message[1] : 0);
+    if (answers && this.#inspections.size > 0) this.#inspections.delete(message[1]);
   }
 
   flush(): void {
@@ -82,12 +90,19 @@ export class Connection implements Recipient {
       return this.#error("INVALID", "A frame must begin with the number of messages received so far.");
     }
     const isLarge = (data as Buffer).byteLength > LIMITS.messageBytesMax;
-    for (const message of messages) this.#take(message, isLarge);
+    for (const message of messages) {
+      if (this.#over) return;
+      this.#take(message, isLarge);
+    }
   }
 
-  #take(message: unknown, checkSize: boolean): void {
-    if (checkSize && JSON.stringify(message).length > LIMITS.messageBytesMax)
-      return this.#refuse(message, "TOO_LARGE");
+  #take(message: unknown, isInLargeFrame: boolean): void {
+    if (isInLargeFrame) {
+      // Depth first: measuring, too, would follow it down until the stack ends.
+      if (isDeeperThan(message, LIMITS.depthMax))
+        return this.#refuse(message, "INVALID", "This nests too deep.");
+      if (JSON.stringify(message).length > LIMITS.messageBytesMax) return this.#refuse(message, "TOO_LARGE");
+    }
     const problem = clientMessageProblem(message);
     if (problem !== null && isHello(message)) return this.#close("INVALID", problem);
     if (problem !== null) return this.#refuse(message, "INVALID", problem);
@@ -131,6 +146,8 @@ export class Connection implements Recipient {
       }
       case "inspect": {
         const [kind, id, name] = message;
+        if (this.#inspections.size >= INSPECTIONS_MAX) return this.#refuse(message, "RATE_LIMITED");
+        this.#inspections.add(id);
         return this.#submit({ kind, session, address, id, name });
       }
       case "hold": {
@@ -175,8 +192,9 @@ export class Connection implements Recipient {
 
   /** A typed refusal of one message: under its id when it has one. The connection stays. */
   #refuse(message: unknown, code: ErrorCode, text: string = ERRORS[code].message): void {
-    const id: unknown = Array.isArray(message) ? message[1] : undefined;
-    if (!Number.isSafeInteger(id) || (id as number) < 1) return this.#error(code, text);
+    const [kind, id]: unknown[] = Array.isArray(message) ? message : [];
+    const hasId = Number.isSafeInteger(id) && (id as number) > 0 && !WITHOUT_ID.has(kind);
+    if (!hasId) return this.#error(code, text);
     this.receive(["refused", id as number, code, text]);
     this.flush();
   }
@@ -202,6 +220,12 @@ export class Connection implements Recipient {
 
 function isHello(message: unknown): boolean {
   return Array.isArray(message) && message[0] === "hello";
+}
+
+/** Follows a value no deeper than it has to. */
+function isDeeperThan(value: unknown, depth: number): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return depth === 0 || Object.values(value).some((inner) => isDeeperThan(inner, depth - 1));
 }
 
 function parsed(data: RawData): unknown {

@@ -22,6 +22,9 @@ const CLOCK_WRITTEN_MS = 1_000;
 /** When something is written anyway, the clock goes along if the written one is this old. */
 const CLOCK_AGE_MS = 100;
 
+/** Answers of one service that wait for a flush; beyond it the disk hangs, and more is refused (N3). */
+const HELD_MAX = 1_000_000;
+
 const REOPEN_MS = 1_000;
 const CLOCK_KEY = "default/clock";
 
@@ -103,12 +106,14 @@ export class Loop {
   /** Puts a command into this turn's inbox. While the store does not work it is refused at once. */
   submit(account: string, serviceId: string, command: Command): void {
     const service = this.ready ? this.#service(account, serviceId) : null;
-    if (service !== null) {
+    const isRequest = "id" in command && command.kind !== "cancel";
+    const isStuck = isRequest && service !== null && service.heldCount > HELD_MAX;
+    if (service !== null && !isStuck) {
       this.#inbox.push({ service, command });
       return this.#scheduleTurn();
     }
     if (!("address" in command)) return;
-    const code = this.ready ? "LIMIT_EXCEEDED" : "UNAVAILABLE";
+    const code = this.ready && !isStuck ? "LIMIT_EXCEEDED" : "UNAVAILABLE";
     const message: ServerMessage =
       "id" in command
         ? ["refused", command.id, code, ERRORS[code].message]
@@ -132,9 +137,12 @@ export class Loop {
     if (wasRunning) {
       for (const service of this.#services.values()) this.#addChanges(service, service.engine.stop());
       this.#addClock(this.#clock.read(this.#options.runtime.monotonicMs()));
-      await this.#store!.commit(this.#batch);
     }
-    await this.#store?.close();
+    try {
+      if (wasRunning) await this.#store!.commit(this.#batch);
+    } finally {
+      await this.#store?.close();
+    }
   }
 
   // --- a turn ---
@@ -187,6 +195,7 @@ export class Loop {
     if (service.waitsFor <= this.#committed) this.#deliver(answers);
     else if (answers.length > 0) {
       service.held.push({ batch: service.waitsFor, answers });
+      service.heldCount += answers.length;
       this.#holding.add(service);
     }
   }
@@ -219,7 +228,9 @@ export class Loop {
     this.#committed = number;
     for (const service of this.#holding) {
       while (service.held.length > 0 && service.held[0]!.batch <= number) {
-        this.#deliver(service.held.shift()!.answers);
+        const { answers } = service.held.shift()!;
+        service.heldCount -= answers.length;
+        this.#deliver(answers);
       }
       if (service.held.length === 0) this.#holding.delete(service);
     }
@@ -366,6 +377,7 @@ class Service implements Timed {
   /** Number of the last batch with changes of this service. */
   waitsFor = 0;
   /** Answers behind a batch that is not flushed, in order. */
+  heldCount = 0;
   readonly held: { readonly batch: number; readonly answers: readonly Answer[] }[] = [];
 
   constructor(prefix: string, engine: Engine) {

@@ -305,7 +305,7 @@ const META = 0x08;
 const FREE_TREE_FLAGS = 0x4008;
 const BIG_VALUE = 0x01;
 const NO_PAGE = Number(0xffff_ffff_ffff_ffffn);
-const UNWRITTEN_BYTES_MAX = 2 ** 40;
+const UNWRITTEN_BYTES_MAX = 2 ** 24;
 const PAGES_A_TURN = 1_000;
 
 function ensure(isSound: boolean, otherwise: string): asserts isSound {

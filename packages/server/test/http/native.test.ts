@@ -2,16 +2,7 @@ import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Server } from "../../src/index.js";
 import { openMemoryStore } from "../../src/store/index.js";
-import {
-  ask,
-  errorShape,
-  HttpConnection,
-  helloOf,
-  NativeClient,
-  type RequestParts,
-  startParts,
-  startServer,
-} from "./server.js";
+import { HttpConnection, helloOf, NativeClient, startParts, startServer } from "./server.js";
 
 let server: Server;
 /** Somebody else, whose lock none of this may disturb. */
@@ -45,84 +36,6 @@ async function withoutEffect(happening: () => Promise<void>): Promise<void> {
     queueLength: 0,
   });
 }
-
-describe("the handshake", () => {
-  const handshake = {
-    connection: "Upgrade",
-    upgrade: "websocket",
-    "sec-websocket-version": "13",
-    "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
-    "sec-websocket-protocol": "lockdb.v1",
-  };
-  const upgrade = (parts: Partial<RequestParts> = {}) =>
-    ask(server, {
-      method: "GET",
-      path: "/v1/connect",
-      ...parts,
-      headers: { ...handshake, ...parts.headers },
-    });
-
-  test("[I2a] speaks lockdb.v1, also when more is offered", async () => {
-    for (const offer of ["lockdb.v1", "lockdb.v9, lockdb.v1", "a,lockdb.v1,b"]) {
-      const answer = await upgrade({ headers: { "sec-websocket-protocol": offer } });
-      expect(answer).toMatchObject({ status: 101, headers: { "sec-websocket-protocol": "lockdb.v1" } });
-    }
-  });
-
-  test("[I2b] without the right key is refused with 401, whatever else is wrong with it", async () => {
-    const { rootKey } = server;
-    const wrong = `${rootKey.slice(0, -1)}${rootKey.endsWith("0") ? "1" : "0"}`;
-    for (const key of [null, "", wrong, `${rootKey}x`, rootKey.slice(1)]) {
-      for (const headers of [
-        {},
-        { "sec-websocket-protocol": "lockdb.v9" },
-        { "sec-websocket-version": "7" },
-      ]) {
-        const answer = await upgrade({ key, headers } as RequestParts);
-        expect(answer!.status).toBe(401);
-        expect(JSON.parse(answer!.body)).toEqual(errorShape("UNAUTHORIZED"));
-      }
-    }
-    expect((await upgrade({ key: null, path: `/v1/connect?key=${rootKey}` }))!.status).toBe(401);
-  });
-
-  test("[I2c] at another address is refused with 404", async () => {
-    for (const path of ["/", "/v1", "/v1/connect/x", "/V1/CONNECT", "/livez", "/v1//connect"]) {
-      const answer = await upgrade({ path });
-      expect(answer!.status).toBe(404);
-      expect(JSON.parse(answer!.body)).toEqual(errorShape("NOT_FOUND"));
-    }
-  });
-
-  test("[I2d] for another protocol, or one that is none, is refused with 400", async () => {
-    const wrong = [
-      { "sec-websocket-protocol": "" },
-      { "sec-websocket-protocol": "lockdb.v2" },
-      { "sec-websocket-protocol": "LOCKDB.V1" },
-      { "sec-websocket-protocol": "lockdb.v1,,lockdb.v1" },
-      { "sec-websocket-key": "short" },
-      { "sec-websocket-version": "99" },
-      { upgrade: "h2c" },
-    ];
-    for (const headers of wrong) {
-      const answer = await upgrade({ headers } as Partial<RequestParts>);
-      expect(answer!.status).toBe(400);
-      expect(JSON.parse(answer!.body)).toEqual(errorShape("INVALID"));
-    }
-  });
-
-  test("[I2e] that is refused ends the connection, also for a client that never closes its side", async () => {
-    const connection = await HttpConnection.open(server, { allowHalfOpen: true });
-    connection.write(
-      "GET /v1/connect HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
-    );
-    expect(await connection.answer()).toMatchObject({ status: 401 });
-    // Somebody who is not there any more answers with a reset.
-    const poke = setInterval(() => connection.write("x"), 10);
-    await connection.closed;
-    clearInterval(poke);
-  });
-});
 
 describe("frames", () => {
   test("[I2f] the answers of one turn come in one frame", async () => {
@@ -196,7 +109,7 @@ describe("frames", () => {
       }));
   }
 
-  test("[N3a] a frame of more than 1 MiB closes the connection with 1009, one of 1 MiB is read", () =>
+  test("[N3k] a frame of more than 1 MiB closes the connection with 1009, one of 1 MiB is read", () =>
     withoutEffect(async () => {
       const client = await NativeClient.welcome(server);
       const frame = JSON.stringify([client.received, ["inspect", 1, "x"]]);
@@ -322,7 +235,7 @@ describe("messages", () => {
       client.close();
     }));
 
-  test("[N3b] a message of more than 64 KiB is refused as too large, and the others of its frame are not", () =>
+  test("[N3l] a message of more than 64 KiB is refused as too large, and the others of its frame are not", () =>
     withoutEffect(async () => {
       const client = await NativeClient.welcome(server);
       client.send(["inspect", 1, "x"], ["acquire", 2, "x".repeat(65_536), 0], ["inspect", 3, "x"]);
@@ -475,7 +388,7 @@ describe("messages", () => {
 });
 
 describe("who says nothing, and who does not listen", () => {
-  test("[N3c] a connection that does not say hello within 10 s is closed, one that does is not", async () => {
+  test("[N3m] a connection that does not say hello within 10 s is closed, one that does is not", async () => {
     const fast = await startParts({ store: openMemoryStore(), speed: 50 });
     const polite = await NativeClient.welcome(fast);
     const silent = await NativeClient.open(fast);
@@ -488,7 +401,7 @@ describe("who says nothing, and who does not listen", () => {
     await fast.close();
   });
 
-  test("[N3d] a reader that never reads is cut off, its memory is bounded, and nobody else notices", async () => {
+  test("[N3n] a reader that never reads is cut off, its memory is bounded, and nobody else notices", async () => {
     const crowd = await NativeClient.welcome(server, { owner: "o".repeat(256) });
     const token = await crowd.acquire("crowded");
     for (let at = 0; at < 100; at++) crowd.send(["acquire", crowd.newId(), "crowded", null]);

@@ -7,7 +7,7 @@ import { Access } from "../../src/access/index.js";
 import { httpServer } from "../../src/http/app.js";
 import { type ServeOptions, type Server, serve } from "../../src/index.js";
 import { Loop, nodeRuntime } from "../../src/loop/index.js";
-import { openMemoryStore, type Store } from "../../src/store/index.js";
+import { type Change, type Entry, openMemoryStore, type Store } from "../../src/store/index.js";
 
 /** Longest wait for something that has to happen: a test that meets it has failed. */
 const PATIENCE_MS = 8_000;
@@ -59,6 +59,61 @@ export async function startParts({
   return { url, rootKey: access.rootKey!, loop, close };
 }
 
+/** A commit that waits for the test to say what becomes of it. */
+export interface Commit {
+  readonly batch: readonly Change[];
+  /** Writes it, and tells so. */
+  succeed(): void;
+  /** Tells that it failed; it may have been written all the same (R7). */
+  fail(isWritten?: boolean): void;
+}
+
+/** A store in memory whose commits the test ends by hand, when it wants to. */
+export class ManualStore implements Store {
+  isManual = false;
+  closeCount = 0;
+  commitCount = 0;
+  readonly #memory = openMemoryStore();
+  readonly #commits: Commit[] = [];
+  readonly #wakers = new Set<() => void>();
+
+  load(prefix: string): AsyncIterable<Entry> {
+    return this.#memory.load(prefix);
+  }
+
+  commit(batch: readonly Change[]): Promise<void> {
+    this.commitCount++;
+    if (!this.isManual) return this.#memory.commit(batch);
+    return new Promise((resolve, reject) => {
+      this.#commits.push({
+        batch,
+        succeed: () => void this.#memory.commit(batch).then(resolve),
+        fail: (isWritten = false) => {
+          const written = isWritten ? this.#memory.commit(batch) : Promise.resolve();
+          void written.then(() => reject(new Error("the disk is full")));
+        },
+      });
+      for (const waker of this.#wakers) waker();
+    });
+  }
+
+  async close(): Promise<void> {
+    this.closeCount++;
+  }
+
+  /** The first commit that nobody has taken. */
+  async nextCommit(): Promise<Commit> {
+    while (this.#commits.length === 0) {
+      await within(PATIENCE_MS, "a commit", new Promise<void>((resolve) => this.#wakers.add(resolve)));
+    }
+    return this.#commits.shift()!;
+  }
+
+  get commitsWaiting(): number {
+    return this.#commits.length;
+  }
+}
+
 // --- HTTP ---
 
 export interface HttpAnswer {
@@ -75,6 +130,17 @@ export interface RequestParts {
   readonly key: string | null;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Buffer;
+}
+
+/** False for an answer that the original client would take for what it asked for (C2). */
+export function isRefusal(answer: HttpAnswer): boolean {
+  if (answer.status === 401) return true;
+  try {
+    JSON.parse(answer.body);
+    return false;
+  } catch {
+    return answer.status >= 400;
+  }
 }
 
 /** A request as bytes, so that a test can also send what no HTTP library would. */

@@ -1,0 +1,209 @@
+import { describe, expect, test } from "vitest";
+import { LockLostError } from "../../src/client/errors.js";
+import { HeldLease, type LeaseKeeper, type LeaseTerms } from "../../src/client/lease.js";
+import { now } from "../../src/client/trust.js";
+import { terms } from "./script.js";
+import { Machine, VirtualRuntime, World } from "./virtual.js";
+
+const DAY_MS = 86_400_000;
+
+/** A lease without a session: how long that is trusted, and what a release says, is set by hand. */
+function held(other: Partial<LeaseTerms> = {}) {
+  const world = new World();
+  const machine = new Machine(world, "ann");
+  const runtime = new VirtualRuntime(machine);
+  const keeper = {
+    runtime,
+    sessionMs: Number.POSITIVE_INFINITY,
+    answer: Promise.resolve(true),
+    calls: [] as string[],
+    now: () => now(runtime),
+    sessionRemainingMs: () => keeper.sessionMs,
+    release: () => {
+      keeper.calls.push("release");
+      return keeper.answer;
+    },
+    forget: () => void keeper.calls.push("forget"),
+    ranOut: (lease: HeldLease) => {
+      keeper.calls.push("ranOut");
+      lease.lose("its lease ran out");
+    },
+  } satisfies LeaseKeeper & Record<string, unknown>;
+  const lease = new HeldLease(keeper, 7, terms("disk", other), now(runtime));
+  return { world, machine, runtime, keeper, lease };
+}
+
+describe("a lease", () => {
+  test("[L5d] remainingMs is what the session can be trusted for, in whole milliseconds, never below 0", () => {
+    const { keeper, lease } = held();
+    keeper.sessionMs = 1_234.9;
+    expect(lease.remainingMs).toBe(1_234);
+    keeper.sessionMs = -5;
+    expect(lease.remainingMs).toBe(0);
+  });
+
+  test("[L5e] assertHeld reads the clocks: no timer has to fire for it to throw", () => {
+    const { keeper, lease } = held();
+    lease.assertHeld();
+    keeper.sessionMs = 0;
+    expect(() => lease.assertHeld()).toThrow(LockLostError);
+    expect(lease.signal.aborted).toBe(true);
+  });
+
+  test("[L5f] a loss is for ever, and the error names lock, token and next step", () => {
+    const { keeper, lease } = held();
+    lease.lose("it was freed by force");
+    keeper.sessionMs = 10_000;
+    expect(lease.remainingMs).toBe(0);
+    expect(lease.isHeld).toBe(false);
+    const error = thrownBy(() => lease.assertHeld());
+    expect(error).toBeInstanceOf(LockLostError);
+    expect(error).toMatchObject({ code: "LOCK_LOST", retryable: false, details: { name: "disk", token: 7 } });
+    expect(error.message).toMatch(/"disk".*token 7.*freed by force.*[Ss]top/);
+  });
+
+  test("[L5g] the signal aborts with the very error that assertHeld throws, also when it is first read later", () => {
+    const early = held().lease;
+    const { signal } = early;
+    early.lose("late");
+    expect(signal.reason).toBe(thrownBy(() => early.assertHeld()));
+    const late = held().lease;
+    late.lose("late");
+    expect(late.signal.aborted).toBe(true);
+    expect(late.signal.reason).toBe(thrownBy(() => late.assertHeld()));
+  });
+
+  test("[L5h] it is lost once: the first reason stays", () => {
+    const { lease } = held();
+    let aborts = 0;
+    lease.signal.addEventListener("abort", () => aborts++);
+    lease.lose("the first");
+    lease.lose("the second");
+    expect(aborts).toBe(1);
+    expect(lease.signal.reason.message).toContain("the first");
+  });
+
+  test("[I1a] release asks the server once, and each caller gets its answer", async () => {
+    const { keeper, lease } = held();
+    expect(await Promise.all([lease.release(), lease.release()])).toEqual([true, true]);
+    expect(keeper.calls).toEqual(["release"]);
+  });
+
+  test("[I1b] release of a lost lease is false, and does not ask the server", async () => {
+    const { keeper, lease } = held();
+    lease.lose("late");
+    expect(await lease.release()).toBe(false);
+    expect(keeper.calls).toEqual(["forget"]);
+  });
+
+  test("[I1c] from the call of release on it is no longer held, but a loss meanwhile is none", async () => {
+    const { lease, keeper } = held();
+    keeper.answer = new Promise(() => {});
+    void lease.release();
+    expect(lease.remainingMs).toBe(0);
+    expect(() => lease.assertHeld()).toThrow(/was released/);
+    lease.lose("the server ended it");
+    expect(lease.signal.aborted).toBe(false);
+    lease.assertNotLost();
+  });
+
+  test("[I1d] the end of an `await using` block is a release", async () => {
+    const { keeper, lease } = held();
+    await lease[Symbol.asyncDispose]();
+    expect(keeper.calls).toEqual(["release"]);
+  });
+
+  test("[L6e] every listener is warned, whatever another one throws", async () => {
+    const { world, lease } = held();
+    const heard: number[] = [];
+    lease.onAtRisk((ms) => heard.push(ms));
+    lease.onAtRisk(() => {
+      throw new Error("a listener's mistake");
+    });
+    lease.onAtRisk((ms) => heard.push(ms));
+    lease.warn(4_700);
+    expect(heard).toEqual([4_700, 4_700]);
+    // It is not swallowed either: it comes up as an uncaught error of its own.
+    await expect(world.run(1)).rejects.toThrow("a listener's mistake");
+  });
+});
+
+describe("a lease's own end", () => {
+  test("[L7a] maxHold ends it by its own clock, the margin earlier, however healthy the session is", async () => {
+    const { world, lease } = held({ maxHoldMs: 10_000 });
+    const { signal } = lease;
+    await world.run(9_699);
+    lease.assertHeld();
+    expect(signal.aborted).toBe(false);
+    await world.run(1);
+    expect(signal.reason).toBeInstanceOf(LockLostError);
+    expect(signal.reason.message).toMatch(/longest hold/);
+  });
+
+  test("[L7b] a session that ends earlier than maxHold counts, and so does the other way round", () => {
+    const { keeper, lease } = held({ maxHoldMs: 10_000 });
+    keeper.sessionMs = 500;
+    expect(lease.remainingMs).toBe(500);
+    keeper.sessionMs = 50_000;
+    expect(lease.remainingMs).toBe(9_700);
+  });
+
+  test("[L9a] a detached lease does not depend on the session's trust", () => {
+    const { keeper, lease } = held({ detachedMs: 300_000 });
+    keeper.sessionMs = -1;
+    expect(lease.remainingMs).toBe(291_000);
+    lease.assertHeld();
+  });
+
+  test("[N4a] 30 days are 30 days: longer than a timer of Node.js can be", async () => {
+    const { world, lease } = held({ detachedMs: 30 * DAY_MS });
+    const trustedMs = 30 * DAY_MS * 0.97;
+    const { signal } = lease;
+    await world.run(trustedMs - 1_000);
+    expect(signal.aborted).toBe(false);
+    expect(lease.remainingMs).toBe(1_000);
+    await world.run(1_001);
+    expect(signal.aborted).toBe(true);
+  });
+
+  test("[L2j] its own end comes by the wall clock too, and the signal says so soon after a suspend", async () => {
+    const { world, machine, lease } = held({ detachedMs: 60_000 });
+    const { signal } = lease;
+    await world.run(1_000);
+    machine.suspend();
+    await world.run(100_000);
+    machine.wake();
+    expect(lease.remainingMs).toBe(0);
+    await world.run(1_000);
+    expect(signal.aborted).toBe(true);
+  });
+
+  test("[L7c] a released lease has no end of its own any more", async () => {
+    const { world, machine, lease } = held({ maxHoldMs: 10_000 });
+    await lease.release();
+    const { signal } = lease;
+    await world.run(20_000);
+    expect(signal.aborted).toBe(false);
+    expect(machine.isKeptAliveByTimers).toBe(false);
+  });
+
+  test("[I1e] waiting for an end of its own keeps no process alive", () => {
+    expect(held({ detachedMs: 10_000 }).runtime.isKeptAlive).toBe(false);
+  });
+
+  test("[R3a] what a resume says of it: how long it was held, and the terms that a server may have to restore", async () => {
+    const { world, lease } = held({ minHoldMs: 1_000, maxHoldMs: 60_000, metadata: { job: 1 } });
+    await world.run(2_500);
+    expect(lease.claim).toEqual({ heldMs: 2_500, minHoldMs: 1_000, maxHoldMs: 60_000, metadata: { job: 1 } });
+    expect(held().lease.claim).toEqual({ heldMs: 0 });
+  });
+});
+
+function thrownBy(run: () => void): Error {
+  try {
+    run();
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error("It did not throw.");
+}

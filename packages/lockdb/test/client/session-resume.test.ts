@@ -1,0 +1,455 @@
+import { describe, expect, test } from "vitest";
+import { LockLostError } from "../../src/client/errors.js";
+import { LockServer } from "./lock-server.js";
+import { type Stage, sessionOn, stage, terms } from "./script.js";
+import { Machine, outcomeOf, VirtualRuntime, World } from "./virtual.js";
+
+type Message = readonly unknown[];
+
+const kindsOf = (messages: readonly Message[]) => messages.map(([kind]) => kind);
+const idsOf = (messages: readonly Message[]) => messages.map(([, id]) => id);
+
+/** Connected, and everything before is said. */
+async function connected(): Promise<Stage> {
+  const on = stage();
+  await on.world.settled(on.session.call(5_000, (id) => ["check", id, "x", 1]));
+  return on;
+}
+
+/** The connection breaks; the client is back, and has said what it has. */
+async function reconnect({ world, script }: Stage): Promise<void> {
+  const before = script.visits.length;
+  script.visit.line.cut();
+  await world.until(() => script.visits.length > before && script.visit.of("sync").length === 1);
+}
+
+describe("a resume", () => {
+  test("[R3b] says hello, all holds, what was given up, all pending requests, and sync, in this order and one frame", async () => {
+    const on = await connected();
+    const { world, script, session } = on;
+    const first = await world.settled(session.acquire(terms("a", { maxHoldMs: 60_000, metadata: { n: 1 } })));
+    const second = await world.settled(session.acquire(terms("b")));
+    await world.settled(session.acquire(terms("detached", { detachedMs: 60_000 })));
+    for (const kind of ["acquire", "cancel", "check", "release", "unlock"] as const) script.mute.add(kind);
+    const aborter = new AbortController();
+    const outcomes = [
+      outcomeOf(session.acquire(terms("c"), aborter.signal)),
+      outcomeOf(session.acquire(terms("d"))),
+      outcomeOf(session.call(5_000, (id) => ["check", id, "e", 5_000])),
+      outcomeOf(session.call(5_000, (id) => ["unlock", id, "f"])),
+      outcomeOf(second.release()),
+    ];
+    aborter.abort();
+    await world.run(100);
+    const asked = script.visit.messages.slice(-6);
+    expect(kindsOf(asked)).toEqual(["acquire", "acquire", "check", "unlock", "release", "cancel"]);
+    await reconnect(on);
+    const { frames } = script.visit;
+    expect(frames).toHaveLength(1);
+    const said = frames[0]!.messages;
+    expect(kindsOf(said)).toEqual([
+      "hello",
+      "hold",
+      "hold",
+      "cancel",
+      "acquire",
+      "check",
+      "unlock",
+      "release",
+      "sync",
+    ]);
+    expect(said[1]).toMatchObject(["hold", first.token, "a", { maxHoldMs: 60_000, metadata: { n: 1 } }]);
+    // Its release was not answered: it may still be held.
+    expect(said[2]).toEqual(["hold", second.token, "b", { heldMs: expect.any(Number) }]);
+    expect(idsOf(said.slice(3, 8))).toEqual([asked[5]![1], ...idsOf(asked.slice(1, 5))]);
+    expect(outcomes.map(({ state }) => state)).toEqual([
+      "rejected",
+      "pending",
+      "pending",
+      "pending",
+      "pending",
+    ]);
+  });
+
+  test("[R3c] has the same session, a number that rises, and says since when it was welcomed", async () => {
+    const on = await connected();
+    const lease = await on.world.settled(on.session.acquire(terms("a")));
+    for (let at = 0; at < 4; at++) await reconnect(on);
+    const hellos = on.script.visits.map((visit) => visit.of("hello")[0]![1]);
+    expect(hellos.map(({ connection }) => connection)).toEqual([1, 2, 3, 4, 5]);
+    expect(hellos.map(({ resume }) => resume)).toEqual([false, true, true, true, true]);
+    expect(new Set(hellos.map(({ session, client }) => `${client} ${session}`)).size).toBe(1);
+    lease.assertHeld();
+  });
+
+  test("[R3d] before the first welcome it is no resume: the session may have to be opened anew", async () => {
+    const { world, script, session } = stage();
+    script.mute.add("sync");
+    const outcome = outcomeOf(session.acquire(terms("a")));
+    await world.until(() => outcome.state === "resolved");
+    script.visit.line.cut();
+    await world.until(() => script.visits.length === 2 && script.visit.of("sync").length === 1);
+    const [, hello] = script.visit.of("hello")[0]!;
+    expect(hello).toMatchObject({ connection: 2, resume: false });
+    expect(script.visit.of("hold")).toHaveLength(1);
+  });
+
+  test("[R3e] a request keeps its ticket, and what is left of its wait", async () => {
+    const on = await connected();
+    const { world, script, session } = on;
+    script.answer = ([kind, id]) => (kind === "acquire" ? [["queued", id, 42, 3]] : null);
+    const outcome = outcomeOf(session.acquire(terms("a", { waitMs: 30_000 })));
+    await world.run(10_000);
+    const [, id, , waitMs] = script.visit.of("acquire")[0]!;
+    expect(waitMs).toBe(30_000);
+    await reconnect(on);
+    const [, idAgain, , waitAgainMs, extra] = script.visit.of("acquire")[0]!;
+    expect(idAgain).toBe(id);
+    expect(waitAgainMs).toBeGreaterThan(19_000);
+    expect(waitAgainMs).toBeLessThanOrEqual(20_000);
+    expect(extra).toEqual({ ticket: 42 });
+    script.visit.say(["granted", id, 7, { ticket: 42 }]);
+    await world.until(() => outcome.state === "resolved");
+    expect(outcome.value!.ticket).toBe(42);
+  });
+
+  test("[R3f] a wait for ever stays one", async () => {
+    const on = await connected();
+    on.script.mute.add("acquire");
+    void outcomeOf(on.session.acquire(terms("a", { waitMs: Number.POSITIVE_INFINITY })));
+    await on.world.run(100);
+    await reconnect(on);
+    expect(on.script.visit.of("acquire")[0]).toEqual(["acquire", expect.any(Number), "a", null]);
+  });
+
+  test("[R3g] a hold that the server does not have is lost, and its holder told", async () => {
+    const on = await connected();
+    const lease = await on.world.settled(on.session.acquire(terms("a")));
+    const other = await on.world.settled(on.session.acquire(terms("b")));
+    const { signal } = lease;
+    on.script.answer = ([kind, token]) =>
+      kind === "hold" && token === lease.token ? [["lost", lease.token, "expiry"]] : null;
+    await reconnect(on);
+    await on.world.run(10);
+    expect(signal.reason).toBeInstanceOf(LockLostError);
+    other.assertHeld();
+  });
+
+  test("[R3h] a hold that is not trusted any more is not named", async () => {
+    const on = await connected();
+    const { world, machine, script, session } = on;
+    const lease = await world.settled(session.acquire(terms("a")));
+    const { signal } = lease;
+    script.mute.add("acquire");
+    void outcomeOf(session.acquire(terms("b")));
+    await world.run(10);
+    machine.block();
+    script.visit.line.cut();
+    await world.run(20_000);
+    machine.wake(false);
+    await world.until(() => script.visits.length === 2 && script.visit.of("sync").length === 1);
+    expect(signal.aborted).toBe(true);
+    expect(script.visit.of("hold")).toHaveLength(0);
+  });
+
+  test("[R3i] who hears of the loss at that moment may ask again at once: all still goes out in the order of the ids", async () => {
+    const on = await connected();
+    const { world, machine, script, session } = on;
+    const lease = await world.settled(session.acquire(terms("a")));
+    script.mute.add("acquire");
+    const pending = outcomeOf(session.acquire(terms("b")));
+    const asked: ReturnType<typeof outcomeOf>[] = [];
+    lease.signal.addEventListener("abort", () => asked.push(outcomeOf(session.acquire(terms("a")))));
+    await world.run(10);
+    // It is back just when trust runs out: the socket opens before any timer fires.
+    script.visit.line.cut();
+    await world.until(() => world.lines.length === 2);
+    machine.block();
+    await world.run(20_000);
+    machine.wake(false);
+    await world.until(() => script.visits.length >= 2 && script.visit.of("sync").length === 1);
+    const said = script.visit.messages;
+    expect(said[0]![0]).toBe("hello");
+    const ids = idsOf(said.slice(1, -1)) as number[];
+    expect(ids).toEqual([...ids].sort((a, b) => a - b));
+    expect(new Set(ids).size).toBe(ids.length);
+    expect([pending, ...asked].map(({ state }) => state)).toEqual(["pending", "pending"]);
+  });
+
+  test("[R3j] what still arrives on a connection that was given up is ignored", async () => {
+    const on = await connected();
+    const { world, script, session } = on;
+    script.mute.add("acquire");
+    const outcome = outcomeOf(session.acquire(terms("a")));
+    await world.run(10);
+    const old = script.visit;
+    const [, id] = old.of("acquire")[0]!;
+    script.mute.add("heartbeat");
+    await world.until(() => script.visits.length === 2);
+    old.say(["granted", id, 99], ["ended", "SESSION_ENDED", "over"]);
+    await world.run(100);
+    expect(outcome.state).toBe("pending");
+    expect(script.visits).toHaveLength(2);
+    script.visit.say(["granted", id, 7]);
+    await world.until(() => outcome.state === "resolved");
+    expect(outcome.value!.token).toBe(7);
+  });
+});
+
+describe("answers of unknown fate", () => {
+  test("[Q6a] are asked for again under the same id, once for each connection, until one comes", async () => {
+    const on = await connected();
+    const { world, script, session } = on;
+    await world.settled(session.acquire(terms("b")));
+    script.mute.add("release");
+    const outcome = outcomeOf(session.releaseToken(7, "a"));
+    await world.run(50);
+    for (let at = 0; at < 3; at++) await reconnect(on);
+    script.visit.say(["done", script.visit.of("release")[0]![1], true]);
+    await world.until(() => outcome.state === "resolved");
+    expect(outcome.value).toBe(true);
+    const sent = script.visits.map((visit) => idsOf(visit.of("release")));
+    expect(sent.map((ids) => ids.length)).toEqual([1, 1, 1, 1]);
+    expect(new Set(sent.flat()).size).toBe(1);
+    await reconnect(on);
+    expect(script.visit.of("release")).toHaveLength(0);
+  });
+
+  test("[Q6b] a grant that is told twice is one grant: the second telling gives nothing back", async () => {
+    const { world, script, session } = await connected();
+    const lease = await world.settled(session.acquire(terms("a")));
+    const detached = await world.settled(session.acquire(terms("b", { detachedMs: 60_000 })));
+    const [first, second] = idsOf(script.visit.of("acquire")) as [number, number];
+    script.visit.say(["granted", first, lease.token], ["granted", second, detached.token]);
+    await world.run(1_000);
+    expect(script.visit.of("release")).toHaveLength(0);
+    lease.assertHeld();
+    detached.assertHeld();
+  });
+
+  test("[Q6c] UNAVAILABLE is no answer: the request stays, and goes out again under its id", async () => {
+    const { world, script, session } = await connected();
+    script.answer = ([kind, id]) => (kind === "acquire" ? [["refused", id, "UNAVAILABLE", "later"]] : null);
+    const outcome = outcomeOf(session.acquire(terms("a")));
+    await world.run(10);
+    const [, id] = script.visit.of("acquire")[0]!;
+    script.answer = () => null;
+    script.visit.end("UNAVAILABLE");
+    await world.until(() => outcome.state === "resolved");
+    expect(script.visits).toHaveLength(2);
+    expect(script.visit.of("acquire")[0]![1]).toBe(id);
+    expect(script.visit.of("hello")[0]![1].resume).toBe(true);
+  });
+});
+
+describe("giving up", () => {
+  test("[Q7a] an abort rejects at once with the signal's reason, and the server is told", async () => {
+    const { world, script, session } = await connected();
+    script.mute.add("acquire");
+    const aborter = new AbortController();
+    const outcome = outcomeOf(session.acquire(terms("a"), aborter.signal));
+    await world.run(10);
+    const reason = new Error("the user went home");
+    aborter.abort(reason);
+    await world.run(0);
+    expect(outcome.error).toBe(reason);
+    await world.run(10);
+    expect(idsOf(script.visit.of("cancel"))).toEqual(idsOf(script.visit.of("acquire")));
+  });
+
+  test("[Q7b] a signal that was aborted before asks nothing", async () => {
+    const { world, script, session } = stage();
+    const reason = new Error("too late");
+    expect(() => session.acquire(terms("a"), AbortSignal.abort(reason))).toThrow(reason);
+    await world.run(1_000);
+    expect(script.visits).toHaveLength(0);
+  });
+
+  test("[Q7c] what was never sent need not be taken back", async () => {
+    const { world, script, session } = stage();
+    const aborter = new AbortController();
+    const outcome = outcomeOf(session.acquire(terms("a"), aborter.signal));
+    aborter.abort();
+    await world.run(1_000);
+    expect(outcome.state).toBe("rejected");
+    expect(script.visits.flatMap((visit) => visit.of("acquire"))).toHaveLength(0);
+  });
+
+  test("[Q7d] an abort after the grant changes nothing", async () => {
+    const { world, script, session } = await connected();
+    const aborter = new AbortController();
+    const lease = await world.settled(session.acquire(terms("a"), aborter.signal));
+    aborter.abort();
+    await world.run(1_000);
+    lease.assertHeld();
+    expect(script.visit.of("cancel")).toHaveLength(0);
+  });
+
+  test("[Q7e] an unconfirmed cancel brings the client back, even if nothing else does, but keeps no process alive", async () => {
+    const on = await connected();
+    const { world, runtime, script, session } = on;
+    for (const kind of ["acquire", "cancel"] as const) script.mute.add(kind);
+    const aborter = new AbortController();
+    void outcomeOf(session.acquire(terms("a"), aborter.signal));
+    await world.run(10);
+    aborter.abort();
+    await world.run(10);
+    expect(runtime.isKeptAlive).toBe(false);
+    await reconnect(on);
+    expect(script.visit.of("cancel")).toHaveLength(1);
+    script.visit.say(["done", script.visit.of("cancel")[0]![1] as number, true]);
+    await world.run(10);
+    // Confirmed: now nothing is wanted any more.
+    script.visit.line.cut();
+    await world.run(60_000);
+    expect(script.visits).toHaveLength(2);
+  });
+});
+
+describe("with a real engine", () => {
+  /** Two clients of one server. */
+  async function engineStage() {
+    const world = new World();
+    const server = new LockServer(world);
+    world.endpoints.set("http://one", server);
+    await server.start();
+    const client = (name: string) => {
+      const machine = new Machine(world, name);
+      const session = sessionOn(new VirtualRuntime(machine));
+      const line = () => world.lines.filter((each) => each.machine === machine).at(-1)!;
+      const inspect = async (lock: string) => {
+        const info = await world.settled(session.call(5_000, (id) => ["inspect", id, lock]));
+        return info as { holders: { owner: string; token: number }[]; queueLength: number };
+      };
+      return { machine, session, line, inspect };
+    };
+    return { world, server, client };
+  }
+
+  test("[Q7f] a grant that crosses the abort is not used and not leaked", async () => {
+    const { world, client } = await engineStage();
+    const [ann, bob] = [client("ann"), client("bob")];
+    await ann.inspect("x");
+    for (const waitMs of [0, 1, 1.5, 2, 3]) {
+      const aborter = new AbortController();
+      const outcome = outcomeOf(ann.session.acquire(terms("a"), aborter.signal));
+      await world.run(waitMs);
+      const isGranted = outcome.state === "resolved";
+      aborter.abort();
+      await world.run(20);
+      if (isGranted) await world.settled(outcome.value!.release());
+      expect((await bob.inspect("a")).holders).toEqual([]);
+    }
+  });
+
+  test("[Q7g] also when it arrives in the very turn of the abort, and the cancel's frame acknowledges it", async () => {
+    const { world, client } = await engineStage();
+    const [ann, bob] = [client("ann"), client("bob")];
+    await ann.inspect("x");
+    const aborter = new AbortController();
+    const outcome = outcomeOf(ann.session.acquire(terms("a"), aborter.signal));
+    await world.run(1.9);
+    ann.machine.block();
+    await world.run(1);
+    // The grant waits in the socket. The abort comes before it is read, the cancel's frame leaves after.
+    aborter.abort();
+    await world.run(0);
+    ann.machine.wake();
+    await world.run(20);
+    expect(outcome.state).toBe("rejected");
+    expect((await bob.inspect("a")).holders).toEqual([]);
+  });
+
+  test("[Q7h] also when the connection drops between, for a session hold and a detached one", async () => {
+    for (const detachedMs of [null, 300_000]) {
+      for (const cutAfterMs of [0.5, 1, 1.5, 2, 3]) {
+        const { world, client } = await engineStage();
+        const [ann, bob] = [client("ann"), client("bob")];
+        await ann.inspect("x");
+        const aborter = new AbortController();
+        const outcome = outcomeOf(ann.session.acquire(terms("a", { detachedMs }), aborter.signal));
+        await world.run(1.2);
+        aborter.abort();
+        await world.run(cutAfterMs);
+        ann.line().cut();
+        await world.run(1_000);
+        expect(outcome.state).toBe("rejected");
+        expect((await bob.inspect("a")).holders).toEqual([]);
+      }
+    }
+  });
+
+  test("[Q7i] a detached grant is taken back even when the session ended before the cancel got through", async () => {
+    const { world, client } = await engineStage();
+    const [ann, bob] = [client("ann"), client("bob")];
+    await ann.inspect("x");
+    const aborter = new AbortController();
+    void outcomeOf(ann.session.acquire(terms("a", { detachedMs: 300_000 }), aborter.signal));
+    await world.run(1.2);
+    ann.machine.cutOff();
+    aborter.abort();
+    // The server hears nothing for longer than the lease.
+    await world.run(15_000);
+    expect((await bob.inspect("a")).holders).toHaveLength(1);
+    ann.machine.reachable();
+    await world.run(10_000);
+    expect((await bob.inspect("a")).holders).toEqual([]);
+  });
+
+  test("[R3k] a request that is given up while another one waits for the same lock frees it for that one, once", async () => {
+    const { world, client } = await engineStage();
+    const [ann, bob] = [client("ann"), client("bob")];
+    await ann.inspect("x");
+    const aborter = new AbortController();
+    void outcomeOf(ann.session.acquire(terms("a"), aborter.signal));
+    const second = outcomeOf(ann.session.acquire(terms("a")));
+    // The first is granted and the second queued, but nobody hears of it.
+    await world.run(1.2);
+    ann.line().lose();
+    aborter.abort();
+    ann.line().cut();
+    await world.until(() => second.state === "resolved");
+    const rival = outcomeOf(bob.session.acquire(terms("a")));
+    await world.run(5_000);
+    // The grant may have been told twice. It is believed, so nobody else may have it.
+    second.value!.assertHeld();
+    expect(rival.state).toBe("pending");
+    expect((await bob.inspect("a")).holders).toMatchObject([{ owner: "ann", token: second.value!.token }]);
+  });
+
+  test("[R3l] holds and queue places survive lost connections and a crash of the server", async () => {
+    const { world, server, client } = await engineStage();
+    const [ann, bob] = [client("ann"), client("bob")];
+    const lease = await world.settled(ann.session.acquire(terms("a", { waitMs: 60_000 })));
+    const next = outcomeOf(bob.session.acquire(terms("a", { waitMs: 60_000 })));
+    await world.run(100);
+    for (let at = 0; at < 3; at++) {
+      ann.line().cut();
+      bob.line().cut();
+      await world.run(1_000);
+    }
+    server.crash();
+    await world.run(2_000);
+    await server.start();
+    await world.run(3_000);
+    lease.assertHeld();
+    expect(next.state).toBe("pending");
+    expect(await world.settled(lease.release())).toBe(true);
+    await world.until(() => next.state === "resolved");
+    expect(next.value!.token).toBeGreaterThan(lease.token);
+  });
+
+  test("[R3m] a release whose answer is lost is true, however often the connection breaks", async () => {
+    for (const cutAfterMs of [0.2, 1, 1.2, 2]) {
+      const { world, client } = await engineStage();
+      const ann = client("ann");
+      const lease = await world.settled(ann.session.acquire(terms("a")));
+      const released = outcomeOf(lease.release());
+      await world.run(cutAfterMs);
+      ann.line().cut();
+      await world.until(() => released.state !== "pending");
+      expect(released.value).toBe(true);
+      expect((await ann.inspect("a")).holders).toEqual([]);
+    }
+  });
+});

@@ -1,0 +1,70 @@
+import type { World } from "./world.js";
+
+/** What one client believes of one lock. */
+export interface Belief {
+  readonly lock: string;
+  readonly token: number;
+  readonly who: string;
+  /** Reads the believer's own clocks. */
+  readonly isHeld: () => boolean;
+  /** True when it can never be held again: it was released, lost, or its session is over. */
+  readonly isOver: () => boolean;
+  /** The last moment at which it was seen to be believed. */
+  lastSeenMs: number;
+}
+
+const SAMPLE_STEPS = 64;
+
+/** Everybody's beliefs. At no moment may two of them be of one lock (Q1). */
+export class Beliefs {
+  readonly #world: World;
+  readonly #judges: boolean;
+  readonly #byLock = new Map<string, Belief[]>();
+  readonly #crowded = new Set<string>();
+  #sampledAt = 0;
+
+  /** @param judges false when clocks are so far apart that only tokens protect */
+  constructor(world: World, judges: boolean) {
+    this.#world = world;
+    this.#judges = judges;
+  }
+
+  add(belief: Belief): void {
+    const beliefs = this.#byLock.get(belief.lock) ?? [];
+    beliefs.push(belief);
+    this.#byLock.set(belief.lock, beliefs);
+    if (beliefs.length > 1) this.#crowded.add(belief.lock);
+  }
+
+  check(): void {
+    if (this.#world.steps - this.#sampledAt >= SAMPLE_STEPS) this.#sample();
+    for (const lock of this.#crowded) this.#checkLock(lock);
+  }
+
+  #checkLock(lock: string): void {
+    const beliefs = this.#byLock.get(lock)!.filter((belief) => !belief.isOver());
+    this.#byLock.set(lock, beliefs);
+    if (beliefs.length < 2) return void this.#crowded.delete(lock);
+    const held = this.#held(beliefs);
+    if (held.length < 2 || !this.#judges) return;
+    const names = held.map(({ who, token }) => `${who} with token ${token}`);
+    this.#world.violate("Q1", `${names.join(" and ")} believe to hold ${lock}`, lock);
+  }
+
+  #sample(): void {
+    this.#sampledAt = this.#world.steps;
+    for (const [lock, beliefs] of this.#byLock) {
+      const rest = beliefs.filter((belief) => !belief.isOver());
+      if (rest.length !== beliefs.length) this.#byLock.set(lock, rest);
+      this.#held(rest);
+    }
+  }
+
+  #held(beliefs: readonly Belief[]): readonly Belief[] {
+    this.#world.observing = true;
+    const held = beliefs.filter((belief) => belief.isHeld());
+    this.#world.observing = false;
+    for (const belief of held) belief.lastSeenMs = this.#world.nowMs;
+    return held;
+  }
+}

@@ -1,0 +1,290 @@
+import type { Answer, Command, DurableChange, Effects, HoldRecord } from "../../packages/server/dist/engine/commands.js";
+import { Engine } from "../../packages/server/dist/engine/engine.js";
+import type { DurableRecord } from "../../packages/server/dist/engine/restore.js";
+import { decodeRecord } from "../../packages/server/dist/store/records.js";
+import { DetachedHolds } from "./detached-holds.js";
+import type { Disk } from "./disk.js";
+import type { World } from "./world.js";
+
+type LockInfo = { holders: { token: number }[]; queue: { ticket: number; owner: string; away: boolean }[] };
+type Granted = readonly ["granted", id: number, token: number, extra?: { ticket?: number }];
+
+/** A request for a lock, whatever connection it comes on. */
+interface Asked {
+  readonly key: string;
+  readonly lock: string;
+  readonly detachedMs: number | null;
+  /** Scope of its id for durable effects; null for an HTTP caller. */
+  readonly durableKey: string | null;
+  /** The last token that it was granted, and by which engine. */
+  granted: { readonly token: number; readonly view: View } | null;
+  /** Why it must not be granted any more. */
+  gone: string | null;
+}
+
+/** One engine's life, as its commands and answers show it. */
+interface View {
+  /** Sessions by the address of their connection. */
+  readonly sessionByAddress: Map<string, string>;
+  readonly addressBySession: Map<string, string>;
+  /** Tokens that were granted or known before this engine began. */
+  readonly known: Set<number>;
+  lastToken: number;
+  /** Empty until the first command that tells. */
+  service: string;
+}
+
+/** Looks on at every engine of a run: each command, what came of it, and what became audible. */
+export class EngineWatch {
+  readonly detached: DetachedHolds;
+  readonly #world: World;
+  readonly #disk: Disk;
+  readonly #views = new WeakMap<Engine, View>();
+  readonly #asked = new Map<string, Asked>();
+  readonly #audibleMax = new Map<string, number>();
+  readonly #apply = Engine.prototype.apply;
+  readonly #restore = Engine.prototype.restore;
+  /** Engines in use, for the end of a run. */
+  engines = new Set<Engine>();
+  grants = 0;
+
+  constructor(world: World, disk: Disk) {
+    this.#world = world;
+    this.#disk = disk;
+    this.detached = new DetachedHolds(world);
+  }
+
+  /** Puts itself between the loop and its engines, until the returned function is called. */
+  install(): () => void {
+    const watch = this;
+    const [apply, restore] = [this.#apply, this.#restore];
+    Engine.prototype.apply = function (this: Engine, command, nowMs, out) {
+      const [answersAt, changesAt] = [out.answers.length, out.changes.length];
+      watch.#before(this, command);
+      apply.call(this, command, nowMs, out);
+      watch.#after(this, command, nowMs, out.answers.slice(answersAt), out.changes.slice(changesAt));
+    };
+    Engine.prototype.restore = function (this: Engine, records, nowMs, out) {
+      restore.call(this, records, nowMs, out);
+      watch.#restored(this, records, nowMs);
+    };
+    return () => {
+      Engine.prototype.apply = apply;
+      Engine.prototype.restore = restore;
+    };
+  }
+
+  /** A frame leaves the server: what it says must be durable by now (R1). */
+  audible(service: string, session: string | null, text: string): void {
+    if (text.includes('"welcome"')) this.#mustBeStored(service, `session/${session}`, "a welcome");
+    if (!text.includes('"granted"')) return;
+    for (const message of JSON.parse(text) as unknown[][]) {
+      if (message[0] !== "granted") continue;
+      const token = message[2] as number;
+      this.#audibleMax.set(service, Math.max(token, this.#audibleMax.get(service) ?? 0));
+      const ceiling = this.#stored(service, "ceiling/") as { tokens: number } | null;
+      if (ceiling === null || token >= ceiling.tokens) {
+        this.#world.violate("F2", `token ${token} of ${service} is told, and no stored ceiling is above it`);
+      }
+      if (this.detached.isNew(service, token)) this.#mustBeStored(service, `hold/${token}`, `detached token ${token}`);
+      this.detached.told(service, token);
+    }
+  }
+
+  #mustBeStored(service: string, id: string, what: string): void {
+    if (this.#disk.records.has(`default/service/${service}/${id}`)) return;
+    this.#world.violate("R1", `${what} is told before ${id} of ${service} is durable`);
+  }
+
+  #stored(service: string, id: string): unknown {
+    const key = `default/service/${service}/${id}`;
+    const value = this.#disk.records.get(key);
+    return value === undefined ? null : decodeRecord({ key, value });
+  }
+
+  #viewOf(engine: Engine): View {
+    let view = this.#views.get(engine);
+    if (view === undefined) {
+      view = { sessionByAddress: new Map(), addressBySession: new Map(), known: new Set(), lastToken: 0, service: "" };
+      this.#views.set(engine, view);
+      this.engines.add(engine);
+    }
+    return view;
+  }
+
+  #restored(engine: Engine, records: readonly DurableRecord[], nowMs: number): void {
+    const view = this.#viewOf(engine);
+    const holds = new Map<number, HoldRecord>();
+    let service = "";
+    for (const { type, id, value } of records) {
+      if (type === "session") service = serviceOf(id);
+      if (type === "answer") {
+        const { message } = value as { message: readonly unknown[] };
+        if (message[0] === "granted") view.known.add(message[2] as number);
+      }
+      if (type !== "hold") continue;
+      service = serviceOf((value as HoldRecord).name);
+      holds.set(Number(id), value as HoldRecord);
+      view.known.add(Number(id));
+    }
+    view.service = service;
+    if (service !== "") this.detached.restored(service, holds, nowMs);
+    this.#world.story.note(null, "engine", () => {
+      const kept = records.map(({ type, id }) => `${type} ${id}`.trim()).join(", ");
+      return `of ${service || "?"} starts at lease time ${nowMs}${engine.recovering ? ", recovering" : ""}, from: ${kept}`;
+    });
+  }
+
+  #before(engine: Engine, command: Command): void {
+    const view = this.#viewOf(engine);
+    if ("session" in command && command.session !== null) view.service = serviceOf(command.session);
+    else if ("name" in command && command.name !== null) view.service = serviceOf(command.name);
+    switch (command.kind) {
+      case "acquire": {
+        const { session, address, id, name, detachedMs } = command;
+        const key = session === null ? address : `${session}/${id}`;
+        const durableKey = session === null ? null : `${clientOf(session)}/${id}`;
+        const asked = this.#asked.get(key);
+        if (asked !== undefined) asked.gone = null;
+        else this.#asked.set(key, { key, lock: name, detachedMs, durableKey, granted: null, gone: null });
+        break;
+      }
+      case "hello":
+        view.sessionByAddress.set(command.address, command.session);
+        break;
+      default:
+    }
+  }
+
+  #after(
+    engine: Engine,
+    command: Command,
+    nowMs: number,
+    answers: readonly Answer[],
+    changes: readonly DurableChange[],
+  ): void {
+    const view = this.#viewOf(engine);
+    this.#tell(view, command, answers, changes, nowMs);
+    if (command.kind === "hello") this.#hello(view, command.address, command.session, answers);
+    if (command.kind === "disconnect" && view.addressBySession.get(command.session) === command.address) {
+      view.addressBySession.delete(command.session);
+    }
+    if (command.kind === "cancel") this.#gone(view, command.address, command.id, "it was cancelled");
+    for (const change of changes) {
+      if (change.type === "session" && change.value === null) this.#sessionEnded(view, change.id);
+    }
+    this.detached.changed(view.service, command, changes, nowMs);
+    for (const { to, message } of answers) {
+      if (message[0] === "refused") this.#gone(view, to, message[1], `it was refused with ${message[2]}`);
+      if (message[0] === "granted") this.#granted(engine, view, to, message as Granted, nowMs);
+    }
+  }
+
+  #hello(view: View, address: string, session: string, answers: readonly Answer[]): void {
+    const isRefused = answers.some(({ to, message }) => to === address && message[0] === "ended");
+    if (!isRefused) view.addressBySession.set(session, address);
+  }
+
+  #sessionEnded(view: View, session: string): void {
+    view.addressBySession.delete(session);
+    for (const [key, asked] of this.#asked) {
+      if (key.startsWith(`${session}/`)) asked.gone = "its session has ended";
+    }
+  }
+
+  #keyOf(view: View, address: string, id: number): string {
+    const session = view.sessionByAddress.get(address);
+    return session === undefined ? address : `${session}/${id}`;
+  }
+
+  #gone(view: View, address: string, id: number, why: string): void {
+    const asked = this.#asked.get(this.#keyOf(view, address, id));
+    if (asked !== undefined) asked.gone = why;
+  }
+
+  #granted(engine: Engine, view: View, to: string, [, id, token, extra]: Granted, nowMs: number): void {
+    if (view.known.has(token)) return;
+    view.known.add(token);
+    this.grants++;
+    const key = this.#keyOf(view, to, id);
+    const asked = this.#asked.get(key);
+    const violate = (rule: string, text: string) => this.#world.violate(rule, text, asked?.lock ?? null);
+    if (asked === undefined) return violate("Q3", `token ${token} is granted to ${key}, which never asked`);
+    const { lock } = asked;
+    const service = serviceOf(lock);
+    const audibleMax = this.#audibleMax.get(service) ?? 0;
+    if (engine.recovering) violate("R4", `token ${token} of ${lock} is granted while ${service} recovers`);
+    if (token <= view.lastToken) violate("F1", `token ${token} is granted after ${view.lastToken}`);
+    if (token <= audibleMax) violate("F1", `token ${token} is granted, and ${audibleMax} was told before`);
+    view.lastToken = token;
+    if (asked.gone !== null) violate("Q3", `token ${token} of ${lock} is granted to ${key}: ${asked.gone}`);
+    if (asked.granted?.view === view && asked.detachedMs === null) {
+      violate("Q6", `${key} is granted token ${token}, and was granted ${asked.granted.token} before`);
+    }
+    asked.granted = { token, view };
+    this.detached.granted({ ...asked, service, token, nowMs });
+    this.#checkOrder(engine, view, lock, token, extra?.ticket ?? Number.POSITIVE_INFINITY, nowMs);
+  }
+
+  /** Whoever stands before the one that was granted must be away (Q2, Q7). */
+  #checkOrder(engine: Engine, view: View, lock: string, token: number, ticket: number, nowMs: number): void {
+    const { holders, queue } = this.inspect(engine, lock, nowMs);
+    if (holders[0]?.token !== token) return;
+    const connected = new Set([...view.addressBySession.keys()].map(clientOf));
+    for (const waiter of queue) {
+      if (waiter.ticket >= ticket) continue;
+      if (waiter.away && !connected.has(waiter.owner)) continue;
+      this.#world.violate("Q2", `token ${token} of ${lock} overtakes ticket ${waiter.ticket} of ${waiter.owner}`, lock);
+    }
+  }
+
+  inspect(engine: Engine, lock: string, nowMs: number): LockInfo {
+    const out: Effects = { answers: [], changes: [] };
+    this.#apply.call(engine, { kind: "inspect", session: null, address: "watch", id: 1, name: lock }, nowMs, out);
+    return (out.answers[0]!.message as unknown as [string, number, LockInfo])[2];
+  }
+
+  #tell(
+    view: View,
+    command: Command,
+    answers: readonly Answer[],
+    changes: readonly DurableChange[],
+    nowMs: number,
+  ): void {
+    if (command.kind === "tick" && answers.length === 0 && changes.length === 0) return;
+    if (command.kind === "heartbeat" || command.kind === "acknowledge") return;
+    const lock =
+      "name" in command && typeof command.name === "string"
+        ? command.name
+        : "id" in command
+          ? (this.#asked.get(this.#keyOf(view, command.address, command.id))?.lock ?? null)
+          : null;
+    this.#world.story.note(lock, "engine", () => {
+      const said = answers.map(({ to, message }) => `${view.sessionByAddress.get(to) ?? to} <- ${wordsOf(message)}`);
+      const stored = changes.map(({ type, id, value }) => `${value === null ? "erases" : "writes"} ${type} ${id}`.trim());
+      return `${Math.round(nowMs)}: ${commandWords(command)} => ${[...said, ...stored].join("; ") || "nothing"}`;
+    });
+  }
+}
+
+/** Lock names, client ids and session ids begin with their service. */
+export function serviceOf(id: string): string {
+  return /^\w+/.exec(id)![0];
+}
+
+/** A session's id is its client's with a number behind it. */
+function clientOf(session: string): string {
+  return session.slice(0, session.lastIndexOf("-"));
+}
+
+function commandWords(command: Command): string {
+  const { kind, ...rest } = command as { kind: string } & Record<string, unknown>;
+  const who = (rest.session ?? rest.address ?? "") as string;
+  const facts = [rest.id, rest.token, rest.name, rest.waitMs, rest.connection].filter((fact) => fact != null);
+  return [who, kind, ...facts].join(" ").trim();
+}
+
+function wordsOf(message: readonly unknown[]): string {
+  const [kind, ...rest] = message;
+  return `${kind} ${rest.map((fact) => (typeof fact === "object" ? "" : String(fact))).join(" ")}`.trim().slice(0, 80);
+}

@@ -1,0 +1,81 @@
+import type { Loop, Recipient } from "../../packages/server/dist/loop/loop.js";
+import type { EngineWatch } from "./engine-watch.js";
+import type { Process } from "./process.js";
+import type { Wire } from "./wire.js";
+
+/** How long after a grant the end of the connection may still mean that nobody read it. */
+const UNREAD_MS = 1_000;
+
+/** What a caller sends on its connection once it has read the answer: it would ask for more, or close in good order. */
+export const READ = "read";
+
+type Command = Parameters<Loop["submit"]>[2];
+
+/** The server's side of one HTTP call: its command, its answer, and what a caller that hangs up leaves behind (Q7). */
+export class HttpCall implements Recipient {
+  readonly #wire: Wire;
+  readonly #process: Process;
+  readonly #loop: Loop;
+  readonly #account: string;
+  readonly #watch: EngineWatch;
+  readonly #address: string;
+  #service = "";
+  #answered = false;
+  #settled = false;
+
+  constructor(wire: Wire, process: Process, loop: Loop, account: string, watch: EngineWatch) {
+    this.#wire = wire;
+    this.#process = process;
+    this.#loop = loop;
+    this.#account = account;
+    this.#watch = watch;
+    this.#address = loop.attach(this);
+    wire.server.received = (item) => {
+      if (item.kind !== "data") return;
+      if (item.text === READ) this.#read();
+      else this.#request(JSON.parse(item.text));
+    };
+    wire.server.closed = () => this.#closed();
+  }
+
+  receive(message: readonly unknown[]): void {
+    if (this.#answered) return;
+    this.#answered = true;
+    const text = JSON.stringify([message]);
+    this.#watch.audible(this.#service, null, text);
+    this.#wire.down.send({ kind: "data", text }, this.#process.localMs);
+    if (message[0] === "granted") return void this.#process.setTimer(() => this.#read(), UNREAD_MS);
+    this.#settled = true;
+    this.#loop.detach(this.#address);
+  }
+
+  flush(): void {}
+
+  #request(body: Record<string, unknown>): void {
+    const from = { session: null, address: this.#address, id: 1 };
+    this.#service = body.service as string;
+    const { service: _service, ...rest } = body;
+    this.#loop.submit(this.#account, this.#service, { ...rest, ...from } as unknown as Command);
+  }
+
+  /** The connection has ended. Before anybody can have read a grant, that grant is taken back. */
+  #closed(): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#loop.detach(this.#address);
+    if (this.#service === "") return;
+    this.#loop.submit(this.#account, this.#service, {
+      kind: "cancel",
+      session: null,
+      address: this.#address,
+      id: 1,
+    });
+  }
+
+  #read(): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#loop.submit(this.#account, this.#service, { kind: "delivered", address: this.#address });
+    this.#loop.detach(this.#address);
+  }
+}

@@ -1,0 +1,142 @@
+import type { NetworkPlan } from "./plan.js";
+import type { Process } from "./process.js";
+import { type Direction, Wire } from "./wire.js";
+import type { World } from "./world.js";
+
+/** Where a connection arrives. */
+export interface Listener {
+  /** The process that listens there now, or null. */
+  readonly listening: Process | null;
+  accept(wire: Wire, purpose: Purpose): void;
+}
+
+/** What a connection was made for: the native protocol, or one HTTP call. */
+export type Purpose = "native" | "http";
+
+/** All connections, and what can happen to them. */
+export class Network {
+  readonly #world: World;
+  readonly #plan: NetworkPlan;
+  readonly #listener: Listener;
+  readonly #wires = new Set<Wire>();
+  readonly #hosts = new WeakMap<Wire, string>();
+  readonly #broken = new WeakSet<Wire>();
+  readonly #http = new WeakSet<Wire>();
+  /** Until when nothing passes, by client and direction. */
+  readonly #silence = new Map<string, Record<Direction, number>>();
+  #calm = false;
+
+  constructor(world: World, plan: NetworkPlan, listener: Listener) {
+    this.#world = world;
+    this.#plan = plan;
+    this.#listener = listener;
+  }
+
+  /** Begins to connect. The client's end hears `open`, a refusal, or nothing. */
+  connect(client: Process, host: string, purpose: Purpose): Wire {
+    const wire = new Wire(this.#world, () => this.#latencyMs());
+    wire.client.process = client;
+    const silence = this.#silence.get(host);
+    wire.up.stall(silence?.up ?? 0);
+    wire.down.stall(silence?.down ?? 0);
+    this.#wires.add(wire);
+    this.#hosts.set(wire, host);
+    if (purpose === "http") this.#http.add(wire);
+    wire.server.received = () => this.#arrived(wire, purpose);
+    wire.up.send({ kind: "syn" }, client.localMs);
+    return wire;
+  }
+
+  #arrived(wire: Wire, purpose: Purpose): void {
+    const process = this.#listener.listening;
+    if (process === null) {
+      wire.down.send({ kind: "refusal", code: null }, this.#world.nowMs);
+      wire.down.send({ kind: "fin" }, this.#world.nowMs);
+      wire.up.endAfter(0);
+      return;
+    }
+    wire.server.process = process;
+    process.arrive(() => this.#listener.accept(wire, purpose));
+  }
+
+  /** One client's traffic stands still in one direction or both, then goes on: late, in order. */
+  silence(host: string, up: boolean, down: boolean, ms: number): void {
+    const untilMs = this.#world.nowMs + ms;
+    const silence = this.#silence.get(host) ?? { up: 0, down: 0 };
+    if (up) silence.up = Math.max(silence.up, untilMs);
+    if (down) silence.down = Math.max(silence.down, untilMs);
+    this.#silence.set(host, silence);
+    for (const wire of this.#open()) {
+      if (this.#hosts.get(wire) !== host) continue;
+      if (up) wire.up.stall(untilMs);
+      if (down) wire.down.stall(untilMs);
+    }
+  }
+
+  /** One connection stands still, so that its bytes arrive when a newer one is long open. */
+  stallOne(direction: Direction, ms: number): string | null {
+    const wire = this.#any();
+    if (wire === null) return null;
+    wire[direction].stall(this.#world.nowMs + ms);
+    return this.#hosts.get(wire)!;
+  }
+
+  /** Not one of HTTP: whether its caller had read the answer could not be told afterwards, by the server or by us. */
+  cutOne(): string | null {
+    const wire = this.#any();
+    if (wire === null || this.#http.has(wire)) return null;
+    this.#broken.add(wire);
+    wire.cut(() => this.#noticeMs());
+    return this.#hosts.get(wire)!;
+  }
+
+  /** @param silent with the whole machine, so that nobody tells the other side */
+  died(process: Process, silent: boolean): void {
+    for (const wire of this.#wires) {
+      if (wire.client.process === process) wire.died("client", silent);
+      if (wire.server.process === process) wire.died("server", silent);
+    }
+  }
+
+  /** From now on everything arrives, soon; and whoever waits on a dead connection is told. */
+  heal(): void {
+    this.#calm = true;
+    this.#silence.clear();
+    for (const wire of this.#wires) {
+      wire.up.flow();
+      wire.down.flow();
+      const isDead = !wire.client.process!.alive || (wire.server.process !== null && !wire.server.process.alive);
+      if (isDead || this.#broken.has(wire)) wire.reap();
+    }
+  }
+
+  #any(): Wire | null {
+    const open = this.#open();
+    return open.length === 0 ? null : this.#world.random.pick(open);
+  }
+
+  #open(): Wire[] {
+    const open: Wire[] = [];
+    for (const wire of this.#wires) {
+      if (wire.over) this.#wires.delete(wire);
+      else open.push(wire);
+    }
+    return open;
+  }
+
+  #latencyMs(): number {
+    const { random } = this.#world;
+    const { latencyMsMin, latencyMsMax, spikeChance, spikeMsMax } = this.#plan;
+    const ms = random.span(latencyMsMin, latencyMsMax);
+    if (this.#calm || !random.chance(spikeChance)) return ms;
+    return ms + random.span(1, spikeMsMax);
+  }
+
+  /** How long a side takes to notice that its connection is gone. */
+  #noticeMs(): number {
+    const { random } = this.#world;
+    const { halfOpenChance, latencyMsMax } = this.#plan;
+    if (this.#calm || !random.chance(halfOpenChance)) return random.between(0, latencyMsMax);
+    return random.chance(0.5) ? Number.POSITIVE_INFINITY : random.span(10, 30_000);
+  }
+}

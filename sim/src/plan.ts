@@ -1,0 +1,150 @@
+import type { Pace } from "./process.js";
+import type { Random } from "./random.js";
+
+export interface NetworkPlan {
+  readonly latencyMsMin: number;
+  readonly latencyMsMax: number;
+  readonly spikeChance: number;
+  readonly spikeMsMax: number;
+  /** How often a side does not learn that its connection was cut. */
+  readonly halfOpenChance: number;
+}
+
+export interface DiskPlan {
+  readonly commitMsMax: number;
+  readonly slowChance: number;
+  readonly slowMsMax: number;
+  readonly failChance: number;
+  readonly brokenMsMax: number;
+}
+
+/** What goes wrong, and how many times a minute. */
+export const FAULTS = [
+  "cut",
+  "silence",
+  "lateBytes",
+  "clientCrash",
+  "clientPause",
+  "clientSuspend",
+  "clientClose",
+  "wallJump",
+  "serverCrash",
+  "serverCrashInCommit",
+  "serverPause",
+  "serverStop",
+] as const;
+
+export type Fault = (typeof FAULTS)[number];
+
+export interface WorkPlan {
+  readonly workers: number;
+  readonly thinkMsMax: number;
+  readonly holdMsMax: number;
+  readonly waitMsMax: number;
+  /** Weights of what a worker does next. */
+  readonly weights: Readonly<Record<WorkKind, number>>;
+  readonly abortChance: number;
+  readonly minHoldChance: number;
+  readonly maxHoldChance: number;
+  readonly detachedMsMax: number;
+}
+
+export const WORK_KINDS = ["acquire", "tryAcquire", "detached", "unlock", "check", "inspect"] as const;
+
+export type WorkKind = (typeof WORK_KINDS)[number];
+
+/** One seed's choices: some faults on, each weighed quite differently from seed to seed. */
+export interface Plan {
+  readonly clients: number;
+  readonly httpCallers: number;
+  readonly services: readonly string[];
+  readonly locks: readonly string[];
+  readonly leaseMs: number;
+  readonly rateMin: number;
+  readonly rateMax: number;
+  /** Clocks differ by more than L2 allows: only tokens protect. */
+  readonly wildClocks: boolean;
+  readonly suspends: boolean;
+  readonly faultsPerMinute: Readonly<Record<Fault, number>>;
+  readonly pauseMsMax: number;
+  readonly downMsMax: number;
+  readonly silenceMsMax: number;
+  readonly network: NetworkPlan;
+  readonly disk: DiskPlan;
+  readonly clientPace: Pace;
+  readonly serverPace: Pace;
+  readonly work: WorkPlan;
+}
+
+/** Rates as far apart as L2 allows: 2 %. */
+const RATE_SPREAD = 0.01;
+const RATE_SPREAD_WILD = 0.05;
+
+export function planOf(random: Random, wildClocks: boolean): Plan {
+  const leaseMs = random.pick([1_000, 2_000, 5_000, 10_000, 10_000]);
+  const services = random.chance(0.7) ? ["red"] : ["red", "blue"];
+  const lockCount = random.pick([1, 1, 2, 3, 6]);
+  const some = (probability: number, value: () => number) => (random.chance(probability) ? value() : 0);
+  const spread = wildClocks ? RATE_SPREAD_WILD : RATE_SPREAD;
+  // A machine that is suspended while its time of day is set back cannot know how long it slept: not both in one run.
+  const suspends = random.chance(0.5);
+  const faults = Object.fromEntries(
+    FAULTS.map((fault) => [fault, some(0.45, () => random.span(0.3, 40))]),
+  ) as Record<Fault, number>;
+  if (!suspends) faults.clientSuspend = 0;
+  const weights = Object.fromEntries(
+    WORK_KINDS.map((kind) => [kind, some(0.6, () => random.span(0.05, 1))]),
+  ) as Record<WorkKind, number>;
+  weights.acquire = Math.max(weights.acquire, 0.3);
+  const network: NetworkPlan = {
+    latencyMsMin: 0.05,
+    latencyMsMax: random.span(0.2, 50),
+    spikeChance: some(0.4, () => random.span(0.0005, 0.1)),
+    spikeMsMax: leaseMs * random.span(0.1, 3),
+    halfOpenChance: some(0.6, () => random.next()),
+  };
+  return {
+    clients: 2 + random.int(5),
+    httpCallers: some(0.5, () => 1 + random.int(3)),
+    services,
+    locks: services.flatMap((service) => Array.from({ length: lockCount }, (_, at) => `${service}/${at}`)),
+    leaseMs,
+    rateMin: 1 - spread,
+    rateMax: 1 + spread,
+    wildClocks,
+    suspends,
+    faultsPerMinute: faults,
+    pauseMsMax: leaseMs * random.span(0.2, 5),
+    downMsMax: leaseMs * random.span(0.05, 3),
+    silenceMsMax: leaseMs * random.span(0.2, 3),
+    network,
+    disk: {
+      commitMsMax: random.span(0.1, 30),
+      slowChance: some(0.4, () => random.span(0.001, 0.2)),
+      slowMsMax: random.span(50, 8_000),
+      failChance: some(0.35, () => random.span(0.001, 0.1)),
+      brokenMsMax: random.span(1, 5_000),
+    },
+    clientPace: pace(random, leaseMs),
+    serverPace: pace(random, leaseMs),
+    work: {
+      workers: 1 + random.int(3),
+      thinkMsMax: random.span(5, 5_000),
+      holdMsMax: leaseMs * random.span(0.01, 3),
+      waitMsMax: leaseMs * random.span(0.05, 5),
+      weights,
+      abortChance: some(0.5, () => random.span(0.02, 0.6)),
+      minHoldChance: some(0.3, () => random.next()),
+      maxHoldChance: some(0.3, () => random.next()),
+      detachedMsMax: random.span(300, 30_000),
+    },
+  };
+}
+
+function pace(random: Random, leaseMs: number): Pace {
+  return {
+    callbackMsMax: random.span(0.001, 0.5),
+    stallChance: random.chance(0.4) ? random.span(0.0001, 0.02) : 0,
+    stallMsMax: leaseMs * random.span(0.01, 2),
+  };
+}

@@ -1,0 +1,198 @@
+import { Connection } from "../../packages/server/dist/loop/connection.js";
+import { Loop } from "../../packages/server/dist/loop/loop.js";
+import { Clock } from "./clock.js";
+import type { Disk } from "./disk.js";
+import type { EngineWatch } from "./engine-watch.js";
+import { HttpCall } from "./http-call.js";
+import type { Listener, Network, Purpose } from "./network.js";
+import type { Plan } from "./plan.js";
+import { Process } from "./process.js";
+import type { Wire } from "./wire.js";
+import type { World } from "./world.js";
+
+const LIMITS = {
+  waitersMax: 1_000,
+  holdsMax: 10_000,
+  sessionsMax: 1_000,
+  servicesMax: 10,
+};
+
+const ACCOUNT = "default";
+const CLOSE_MS = 30_000;
+const HELLO = /\["hello",\{"service":"(\w+)".*?"session":"([\w-]+)"/;
+
+/** The server's machine: it starts, crashes, stops and starts again on one disk. */
+export class ServerHost implements Listener {
+  network!: Network;
+  process: Process | null = null;
+  readonly #world: World;
+  readonly #plan: Plan;
+  readonly #disk: Disk;
+  readonly #watch: EngineWatch;
+  readonly #rate: number;
+  #loop: Loop | null = null;
+  #listens = false;
+  #startDue = false;
+
+  constructor(world: World, plan: Plan, disk: Disk, watch: EngineWatch) {
+    this.#world = world;
+    this.#plan = plan;
+    this.#disk = disk;
+    this.#watch = watch;
+    this.#rate = world.random.between(plan.rateMin, plan.rateMax);
+  }
+
+  get listening(): Process | null {
+    return this.#listens ? this.process : null;
+  }
+
+  start(): void {
+    if (this.process !== null) return;
+    this.#startDue = false;
+    const world = this.#world;
+    const clock = new Clock(world.nowMs, this.#rate, world.random.between(0, 1e6), 1.7e12 + world.nowMs);
+    const process = new Process(world, "server", clock, this.#plan.serverPace);
+    this.process = process;
+    world.story.note(null, "server", () => "starts");
+    process.arrive(() => {
+      Loop.start({
+        openStore: () => this.#disk.open(process),
+        limits: LIMITS,
+        runtime: {
+          monotonicMs: () => process.monotonicMs(),
+          defer: (run) => process.defer(run),
+          setTimer: (run, ms) => process.setTimer(run, ms),
+        },
+        log: { warn: () => {}, error: () => {} },
+      }).then(
+        (loop) => {
+          if (this.process !== process) return;
+          this.#loop = loop;
+          this.#listens = true;
+          world.story.note(null, "server", () => "listens");
+        },
+        () => {
+          // The disk did not work at the start: a supervisor tries again.
+          if (this.process === process) this.crash(false);
+          this.startAfter(100);
+        },
+      );
+    });
+  }
+
+  startAfter(ms: number): void {
+    if (this.#startDue) return;
+    this.#startDue = true;
+    this.#world.after(ms, () => this.start());
+  }
+
+  crash(silent: boolean): void {
+    const { process } = this;
+    if (process === null) return;
+    this.#world.story.note(null, "server", () => (silent ? "its machine dies" : "is killed"));
+    this.#gone(process, silent);
+  }
+
+  /** Stops as on SIGTERM; whoever sent it starts it again. */
+  stop(restartAfterMs: number): void {
+    const [process, loop] = [this.process, this.#loop];
+    if (process === null || loop === null) return;
+    this.#loop = null;
+    this.#world.story.note(null, "server", () => "is asked to stop");
+    const over = () => {
+      if (this.process !== process) return;
+      this.#world.story.note(null, "server", () => "has stopped");
+      this.#gone(process, false);
+      this.startAfter(restartAfterMs);
+    };
+    process.arrive(() => void loop.stop().then(over, over));
+  }
+
+  accept(wire: Wire, purpose: Purpose): void {
+    const process = this.process!;
+    const loop = this.#loop;
+    if (loop === null || !loop.ready) {
+      wire.down.send({ kind: "refusal", code: "UNAVAILABLE" }, process.localMs);
+      wire.down.send({ kind: "fin" }, process.localMs);
+      return;
+    }
+    wire.down.send({ kind: "open" }, process.localMs);
+    if (purpose === "http") new HttpCall(wire, process, loop, ACCOUNT, this.#watch);
+    else {
+      const socket = new ServerSocket(wire, process, this.#watch);
+      new Connection(socket as unknown as ConstructorParameters<typeof Connection>[0], loop, ACCOUNT);
+    }
+  }
+
+  #gone(process: Process, silent: boolean): void {
+    process.kill();
+    this.process = null;
+    this.#loop = null;
+    this.#listens = false;
+    this.#disk.crashed();
+    this.network.died(process, silent);
+  }
+}
+
+/** As much of a `ws` socket as a connection uses. */
+class ServerSocket {
+  readonly bufferedAmount = 0;
+  readonly #wire: Wire;
+  readonly #process: Process;
+  readonly #watch: EngineWatch;
+  readonly #handlers = new Map<string, ((...given: unknown[]) => void)[]>();
+  #service = "";
+  #session = "";
+  #isClosed = false;
+  #isClosing = false;
+
+  constructor(wire: Wire, process: Process, watch: EngineWatch) {
+    this.#wire = wire;
+    this.#process = process;
+    this.#watch = watch;
+    wire.server.received = (item) => {
+      if (item.kind !== "data" || this.#isClosed) return;
+      const hello = HELLO.exec(item.text);
+      if (hello !== null) [, this.#service, this.#session] = hello as unknown as [string, string, string];
+      this.#emit("message", Buffer.from(item.text), false);
+    };
+    wire.server.closed = () => this.#closed();
+  }
+
+  on(event: string, handler: (...given: unknown[]) => void): this {
+    const handlers = this.#handlers.get(event) ?? [];
+    handlers.push(handler);
+    this.#handlers.set(event, handlers);
+    return this;
+  }
+
+  send(text: string): void {
+    if (this.#isClosing) return;
+    this.#watch.audible(this.#service, this.#session, text);
+    this.#wire.down.send({ kind: "data", text }, this.#process.localMs);
+  }
+
+  close(): void {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    this.#wire.down.send({ kind: "fin" }, this.#process.localMs);
+    this.#process.setTimer(() => this.#closed(), CLOSE_MS);
+  }
+
+  terminate(): void {
+    this.close();
+    this.#closed();
+  }
+
+  #closed(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    if (!this.#isClosing) this.#wire.down.send({ kind: "fin" }, this.#process.localMs);
+    this.#isClosing = true;
+    this.#emit("close");
+  }
+
+  #emit(event: string, ...given: unknown[]): void {
+    for (const handler of this.#handlers.get(event) ?? []) handler(...given);
+  }
+}

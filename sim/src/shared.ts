@@ -1,0 +1,68 @@
+import type { Beliefs } from "./beliefs.js";
+import type { Life } from "./client-host.js";
+import type { EngineWatch } from "./engine-watch.js";
+import type { Plan } from "./plan.js";
+import type { Recorder } from "./recorder.js";
+import type { Registers } from "./register.js";
+import type { World } from "./world.js";
+
+/** What all who take part in a run share. */
+export class Shared {
+  readonly world: World;
+  readonly plan: Plan;
+  readonly watch: EngineWatch;
+  readonly beliefs: Beliefs;
+  readonly recorder: Recorder;
+  readonly registers: Registers;
+  /** True when nobody begins anything new. */
+  draining = false;
+  /** How many things were begun. */
+  busy = 0;
+  /** Detached holds whose maker has left them to whoever comes by. */
+  readonly detachedTokens: { service: string; lock: string; token: number }[] = [];
+  readonly #busyByLife = new Map<Life, LockCounts>();
+
+  constructor(parts: Omit<Shared, "draining" | "busy" | "detachedTokens" | "busyOf" | "unsettled">) {
+    this.world = parts.world;
+    this.plan = parts.plan;
+    this.watch = parts.watch;
+    this.beliefs = parts.beliefs;
+    this.recorder = parts.recorder;
+    this.registers = parts.registers;
+  }
+
+  busyOf(life: Life): LockCounts {
+    let counts = this.#busyByLife.get(life);
+    if (counts === undefined) {
+      counts = new LockCounts();
+      this.#busyByLife.set(life, counts);
+    }
+    return counts;
+  }
+
+  /** Who waits for an answer although its process is alive, and for which lock. */
+  unsettled(): readonly { readonly who: string; readonly lock: string }[] {
+    return [...this.#busyByLife].flatMap(([life, counts]) =>
+      life.process.alive ? counts.locks().map((lock) => ({ who: life.id, lock })) : [],
+    );
+  }
+}
+
+/** How many calls are under way, by lock. */
+class LockCounts {
+  readonly #counts = new Map<string, number>();
+
+  add(lock: string): void {
+    this.#counts.set(lock, (this.#counts.get(lock) ?? 0) + 1);
+  }
+
+  delete(lock: string): void {
+    const count = this.#counts.get(lock)! - 1;
+    if (count === 0) this.#counts.delete(lock);
+    else this.#counts.set(lock, count);
+  }
+
+  locks(): readonly string[] {
+    return [...this.#counts.keys()];
+  }
+}
