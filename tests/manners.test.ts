@@ -12,7 +12,8 @@ describe("manners of the repository", () => {
     for (const file of sources()) {
       for (const target of importsOf(file)) {
         const [from, to] = [roomOf(file), roomOf(target)];
-        if (from !== to && !MAY_IMPORT[from]?.includes(to)) wrong.push(`${file} (${from}) -> ${target} (${to})`);
+        if (from !== to && !MAY_IMPORT[from]?.includes(to))
+          wrong.push(`${file} (${from}) -> ${target} (${to})`);
       }
     }
     expect(wrong).toEqual([]);
@@ -54,12 +55,16 @@ describe("manners of the repository", () => {
   });
 
   test("[M4a] no file passes 500 lines", () => {
-    const long = files((path) => /\.(ts|js|mjs|tsx)$/.test(path)).filter((file) => read(file).split("\n").length > 501);
+    const long = files((path) => /\.(ts|js|mjs|tsx)$/.test(path)).filter(
+      (file) => read(file).split("\n").length > 501,
+    );
     expect(long).toEqual([]);
   });
 
   test("[M4b] the lock files name no registry", () => {
-    const named = files((path) => path.endsWith("package-lock.json")).filter((file) => /"resolved": "http/.test(read(file)));
+    const named = files((path) => path.endsWith("package-lock.json")).filter((file) =>
+      /"resolved": "http/.test(read(file)),
+    );
     expect(named).toEqual([]);
   });
 });
@@ -108,7 +113,9 @@ function roomOf(path: string): string {
 
 /** What a file imports of this repository, as paths from the root or package names. */
 function importsOf(file: string): string[] {
-  const found = [...withoutComments(read(file)).matchAll(/(?:from|import\()\s*["']([^"']+)["']/g)].map((match) => match[1]!);
+  const found = [...withoutComments(read(file)).matchAll(/(?:from|import\()\s*["']([^"']+)["']/g)].map(
+    (match) => match[1]!,
+  );
   return found
     .filter((name) => name.startsWith(".") || name.startsWith("#") || /^(@lockdb\/|lockdb(\/|$))/.test(name))
     .map((name) => (name.startsWith(".") ? relative(ROOT, join(ROOT, dirname(file), name)) : name));

@@ -49,11 +49,18 @@ export class DetachedHolds {
           lock,
         );
       }
-      const isRepeated = detachedMs !== null && durableKey !== null && hold.durableKey === durableKey && hold.told;
+      const isRepeated =
+        detachedMs !== null && durableKey !== null && hold.durableKey === durableKey && hold.told;
       if (isRepeated && hold.expiresAtMs + ANSWER_KEPT_MS > nowMs && hold.freedBy === null) {
-        this.#world.violate("Q6", `${durableKey} is granted detached ${token}, and was told ${hold.token} before`, lock);
+        this.#world.violate(
+          "Q6",
+          `${durableKey} is granted detached ${token}, and was told ${hold.token} before`,
+          lock,
+        );
       }
     }
+    // What a lost batch has granted has never been, and its token may be given again.
+    this.#holds.delete(`${service}/${token}`);
     if (detachedMs === null) return;
     const expiresAtMs = nowMs + detachedMs;
     const hold = { service, lock, token, expiresAtMs, durableKey, told: false, freedBy: null, isOver: false };
@@ -105,7 +112,11 @@ export class DetachedHolds {
       const record = records.get(hold.token);
       const isThere = record !== undefined && !record.remainder;
       if (isThere && hold.isOver) {
-        this.#world.violate("R1", `the detached hold ${hold.token} of ${hold.lock} is back, and its end was told`, hold.lock);
+        this.#world.violate(
+          "R1",
+          `the detached hold ${hold.token} of ${hold.lock} is back, and its end was told`,
+          hold.lock,
+        );
       }
       if (isThere) {
         hold.freedBy = null;
@@ -113,7 +124,11 @@ export class DetachedHolds {
           if (token === `${service}/${hold.token}`) this.#freed.delete(request);
         }
       } else if (isOwed(hold) && hold.expiresAtMs > nowMs) {
-        this.#world.violate("L9", `the detached hold ${hold.token} of ${hold.lock} is lost in a restart`, hold.lock);
+        this.#world.violate(
+          "L9",
+          `the detached hold ${hold.token} of ${hold.lock} is lost in a restart`,
+          hold.lock,
+        );
       }
       // What was never told and is not in the store has never been.
       if (!isThere && !hold.told) hold.freedBy = "crash";
@@ -126,14 +141,22 @@ export class DetachedHolds {
     const name = `${hold.service}/${hold.token}`;
     const before = this.#freed.get(request);
     if (before !== undefined && before !== name) {
-      this.#world.violate("Q6", `${command.kind} ${request} frees ${name}, and freed ${before} before`, hold.lock);
+      this.#world.violate(
+        "Q6",
+        `${command.kind} ${request} frees ${name}, and freed ${before} before`,
+        hold.lock,
+      );
     }
     this.#freed.set(request, name);
   }
 
   #early(hold: DetachedHold, nowMs: number): void {
     const { token, lock, expiresAtMs } = hold;
-    this.#world.violate("L9", `the detached hold ${token} of ${lock} ends at ${nowMs}, before ${expiresAtMs}`, lock);
+    this.#world.violate(
+      "L9",
+      `the detached hold ${token} of ${lock} ends at ${nowMs}, before ${expiresAtMs}`,
+      lock,
+    );
   }
 }
 

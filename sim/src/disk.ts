@@ -8,6 +8,8 @@ export class Disk {
   readonly world: World;
   readonly plan: DiskPlan;
   readonly records = new Map<string, Uint8Array>();
+  /** Called when a commit begins, with the time that it will take. */
+  onWrite: (startedMs: number, ms: number) => void = () => {};
   /** Commits on their way. */
   readonly #writing = new Set<Write>();
   #owner: SimStore | null = null;
@@ -68,6 +70,7 @@ export class Disk {
     const fails = !this.#calm && random.chance(plan.failChance);
     const isSlow = !this.#calm && random.chance(plan.slowChance);
     const ms = isSlow ? random.span(plan.commitMsMax, plan.slowMsMax) : random.span(0.02, plan.commitMsMax);
+    this.onWrite(startedMs, ms);
     world.at(startedMs + ms, () => {
       if (write.over) return;
       write.over = true;

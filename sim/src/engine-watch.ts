@@ -1,4 +1,10 @@
-import type { Answer, Command, DurableChange, Effects, HoldRecord } from "../../packages/server/dist/engine/commands.js";
+import type {
+  Answer,
+  Command,
+  DurableChange,
+  Effects,
+  HoldRecord,
+} from "../../packages/server/dist/engine/commands.js";
 import { Engine } from "../../packages/server/dist/engine/engine.js";
 import type { DurableRecord } from "../../packages/server/dist/engine/restore.js";
 import { decodeRecord } from "../../packages/server/dist/store/records.js";
@@ -32,6 +38,8 @@ interface View {
   lastToken: number;
   /** Empty until the first command that tells. */
   service: string;
+  /** Addresses begin anew with every engine. */
+  readonly number: number;
 }
 
 /** Looks on at every engine of a run: each command, what came of it, and what became audible. */
@@ -41,12 +49,15 @@ export class EngineWatch {
   readonly #disk: Disk;
   readonly #views = new WeakMap<Engine, View>();
   readonly #asked = new Map<string, Asked>();
+  /** Sessions that ended, as the newest engine knows it. */
+  readonly #ended = new Set<string>();
   readonly #audibleMax = new Map<string, number>();
   readonly #apply = Engine.prototype.apply;
   readonly #restore = Engine.prototype.restore;
-  /** Engines in use, for the end of a run. */
-  engines = new Set<Engine>();
+  /** The engine in use, by service. */
+  readonly #living = new Map<string, Engine>();
   grants = 0;
+  #engines = 0;
 
   constructor(world: World, disk: Disk) {
     this.#world = world;
@@ -76,7 +87,9 @@ export class EngineWatch {
 
   /** A frame leaves the server: what it says must be durable by now (R1). */
   audible(service: string, session: string | null, text: string): void {
-    if (text.includes('"welcome"')) this.#mustBeStored(service, `session/${session}`, "a welcome");
+    // What ended in the batch in which it began was never stored, and need not be.
+    const isOver = session !== null && this.#ended.has(session);
+    if (text.includes('"welcome"') && !isOver) this.#mustBeStored(service, `session/${session}`, "a welcome");
     if (!text.includes('"granted"')) return;
     for (const message of JSON.parse(text) as unknown[][]) {
       if (message[0] !== "granted") continue;
@@ -86,7 +99,8 @@ export class EngineWatch {
       if (ceiling === null || token >= ceiling.tokens) {
         this.#world.violate("F2", `token ${token} of ${service} is told, and no stored ceiling is above it`);
       }
-      if (this.detached.isNew(service, token)) this.#mustBeStored(service, `hold/${token}`, `detached token ${token}`);
+      if (this.detached.isNew(service, token))
+        this.#mustBeStored(service, `hold/${token}`, `detached token ${token}`);
       this.detached.told(service, token);
     }
   }
@@ -105,9 +119,15 @@ export class EngineWatch {
   #viewOf(engine: Engine): View {
     let view = this.#views.get(engine);
     if (view === undefined) {
-      view = { sessionByAddress: new Map(), addressBySession: new Map(), known: new Set(), lastToken: 0, service: "" };
+      view = {
+        sessionByAddress: new Map(),
+        addressBySession: new Map(),
+        known: new Set(),
+        lastToken: 0,
+        service: "",
+        number: ++this.#engines,
+      };
       this.#views.set(engine, view);
-      this.engines.add(engine);
     }
     return view;
   }
@@ -117,7 +137,10 @@ export class EngineWatch {
     const holds = new Map<number, HoldRecord>();
     let service = "";
     for (const { type, id, value } of records) {
-      if (type === "session") service = serviceOf(id);
+      if (type === "session") {
+        service = serviceOf(id);
+        this.#ended.delete(id);
+      }
       if (type === "answer") {
         const { message } = value as { message: readonly unknown[] };
         if (message[0] === "granted") view.known.add(message[2] as number);
@@ -139,10 +162,11 @@ export class EngineWatch {
     const view = this.#viewOf(engine);
     if ("session" in command && command.session !== null) view.service = serviceOf(command.session);
     else if ("name" in command && command.name !== null) view.service = serviceOf(command.name);
+    if (view.service !== "") this.#living.set(view.service, engine);
     switch (command.kind) {
       case "acquire": {
         const { session, address, id, name, detachedMs } = command;
-        const key = session === null ? address : `${session}/${id}`;
+        const key = this.#keyOf(view, address, id);
         const durableKey = session === null ? null : `${clientOf(session)}/${id}`;
         const asked = this.#asked.get(key);
         if (asked !== undefined) asked.gone = null;
@@ -150,6 +174,7 @@ export class EngineWatch {
         break;
       }
       case "hello":
+        this.#ended.delete(command.session);
         view.sessionByAddress.set(command.address, command.session);
         break;
       default:
@@ -178,6 +203,8 @@ export class EngineWatch {
       if (message[0] === "refused") this.#gone(view, to, message[1], `it was refused with ${message[2]}`);
       if (message[0] === "granted") this.#granted(engine, view, to, message as Granted, nowMs);
     }
+    // Once more: what was granted in this very step may be over in it as well.
+    this.detached.changed(view.service, command, changes, nowMs);
   }
 
   #hello(view: View, address: string, session: string, answers: readonly Answer[]): void {
@@ -187,6 +214,7 @@ export class EngineWatch {
 
   #sessionEnded(view: View, session: string): void {
     view.addressBySession.delete(session);
+    this.#ended.add(session);
     for (const [key, asked] of this.#asked) {
       if (key.startsWith(`${session}/`)) asked.gone = "its session has ended";
     }
@@ -194,7 +222,7 @@ export class EngineWatch {
 
   #keyOf(view: View, address: string, id: number): string {
     const session = view.sessionByAddress.get(address);
-    return session === undefined ? address : `${session}/${id}`;
+    return session === undefined ? `${view.number}:${address}` : `${session}/${id}`;
   }
 
   #gone(view: View, address: string, id: number, why: string): void {
@@ -234,13 +262,27 @@ export class EngineWatch {
     for (const waiter of queue) {
       if (waiter.ticket >= ticket) continue;
       if (waiter.away && !connected.has(waiter.owner)) continue;
-      this.#world.violate("Q2", `token ${token} of ${lock} overtakes ticket ${waiter.ticket} of ${waiter.owner}`, lock);
+      this.#world.violate(
+        "Q2",
+        `token ${token} of ${lock} overtakes ticket ${waiter.ticket} of ${waiter.owner}`,
+        lock,
+      );
     }
+  }
+
+  /** The newest engine of each service: after the end of a run they are empty. */
+  living(): readonly Engine[] {
+    return [...this.#living.values()];
   }
 
   inspect(engine: Engine, lock: string, nowMs: number): LockInfo {
     const out: Effects = { answers: [], changes: [] };
-    this.#apply.call(engine, { kind: "inspect", session: null, address: "watch", id: 1, name: lock }, nowMs, out);
+    this.#apply.call(
+      engine,
+      { kind: "inspect", session: null, address: "watch", id: 1, name: lock },
+      nowMs,
+      out,
+    );
     return (out.answers[0]!.message as unknown as [string, number, LockInfo])[2];
   }
 
@@ -260,8 +302,12 @@ export class EngineWatch {
           ? (this.#asked.get(this.#keyOf(view, command.address, command.id))?.lock ?? null)
           : null;
     this.#world.story.note(lock, "engine", () => {
-      const said = answers.map(({ to, message }) => `${view.sessionByAddress.get(to) ?? to} <- ${wordsOf(message)}`);
-      const stored = changes.map(({ type, id, value }) => `${value === null ? "erases" : "writes"} ${type} ${id}`.trim());
+      const said = answers.map(
+        ({ to, message }) => `${view.sessionByAddress.get(to) ?? to} <- ${wordsOf(message)}`,
+      );
+      const stored = changes.map(({ type, id, value }) =>
+        `${value === null ? "erases" : "writes"} ${type} ${id}`.trim(),
+      );
       return `${Math.round(nowMs)}: ${commandWords(command)} => ${[...said, ...stored].join("; ") || "nothing"}`;
     });
   }
@@ -286,5 +332,7 @@ function commandWords(command: Command): string {
 
 function wordsOf(message: readonly unknown[]): string {
   const [kind, ...rest] = message;
-  return `${kind} ${rest.map((fact) => (typeof fact === "object" ? "" : String(fact))).join(" ")}`.trim().slice(0, 80);
+  return `${kind} ${rest.map((fact) => (typeof fact === "object" ? "" : String(fact))).join(" ")}`
+    .trim()
+    .slice(0, 80);
 }

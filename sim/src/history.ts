@@ -64,7 +64,8 @@ function tokenProblems({ lock, ops }: LockHistory): string[] {
   const byToken = new Map<number, AcquireOp>();
   for (const op of acquiresOf(ops)) {
     const other = byToken.get(op.token);
-    if (other !== undefined) problems.push(`${lock}: ${op.client} and ${other.client} both got token ${op.token}`);
+    if (other !== undefined)
+      problems.push(`${lock}: ${op.client} and ${other.client} both got token ${op.token}`);
     byToken.set(op.token, op);
   }
   return problems;
@@ -104,7 +105,13 @@ function linearityProblems(history: LockHistory): string[] {
   let deepest: { done: number; open: string[] } = { done: -1, open: [] };
 
   /** @param first every move before this one is done */
-  const search = (doneBits: bigint, done: number, holder: AcquireOp | null, grants: number, first: number): boolean => {
+  const search = (
+    doneBits: bigint,
+    done: number,
+    holder: AcquireOp | null,
+    grants: number,
+    first: number,
+  ): boolean => {
     if (done === musts) return true;
     const state = `${doneBits.toString(36)}/${holder?.token ?? 0}`;
     if (tried.has(state)) return false;
@@ -131,14 +138,17 @@ function linearityProblems(history: LockHistory): string[] {
       if (search(bits, done + (move.must ? 1 : 0), next, grants + (move.isGrant ? 1 : 0), rest)) return true;
     }
     if (done > deepest.done) {
-      const held = holder === null ? "nobody holds it" : `${holder.client} holds it with token ${holder.token}`;
+      const held =
+        holder === null ? "nobody holds it" : `${holder.client} holds it with token ${holder.token}`;
       deepest = { done, open: [held, ...open.filter((at) => moves[at]!.must).map((at) => moves[at]!.text)] };
     }
     return false;
   };
 
   if (search(0n, 0, null, 0, 0)) return [];
-  return [`${history.lock}: no order explains what clients saw; after ${deepest.done} operations ${deepest.open.join("; ")}`];
+  return [
+    `${history.lock}: no order explains what clients saw; after ${deepest.done} operations ${deepest.open.join("; ")}`,
+  ];
 }
 
 function movesOf({ ops, unheard }: LockHistory): Move[] {

@@ -40,7 +40,11 @@ export class HttpCaller {
       const kind = random.pick(["lock", "lock", "unlock", "check"]);
       if (kind === "lock") await this.#lock(lock);
       else if (kind === "unlock") await this.#unlock(lock);
-      else await this.#call({ kind: "check", service: lock.split("/")[0], name: lock, waitMs: READ_WAIT_MS }, READ_WAIT_MS);
+      else
+        await this.#call(
+          { kind: "check", service: lock.split("/")[0], name: lock, waitMs: READ_WAIT_MS },
+          READ_WAIT_MS,
+        );
     }
   }
 
@@ -53,7 +57,18 @@ export class HttpCaller {
     const heard = recorder.addUnheard(lock, this.#name);
     world.story.note(lock, this.#name, () => `locks ${lock} for ${detachedMs}, waits ${waitMs}`);
     const patienceMs = random.chance(0.3) ? random.span(0.1, waitMs) : waitMs;
-    const answer = await this.#call({ kind: "acquire", service: lock.split("/")[0], name: lock, waitMs, ...DETACHED, detachedMs, owner: this.#name }, patienceMs);
+    const answer = await this.#call(
+      {
+        kind: "acquire",
+        service: lock.split("/")[0],
+        name: lock,
+        waitMs,
+        ...DETACHED,
+        detachedMs,
+        owner: this.#name,
+      },
+      patienceMs,
+    );
     if (answer?.[0] !== "granted") return;
     heard();
     const token = answer[2] as number;
@@ -86,11 +101,18 @@ export class HttpCaller {
 
   async #unlock(lock: string): Promise<void> {
     const { world, recorder } = this.#shared;
-    const span = { calledMs: world.nowMs, returnedMs: Number.POSITIVE_INFINITY, result: null as boolean | null };
+    const span = {
+      calledMs: world.nowMs,
+      returnedMs: Number.POSITIVE_INFINITY,
+      result: null as boolean | null,
+    };
     let isRefused = false;
     recorder.add(lock, () => (isRefused ? null : { kind: "unlock", client: this.#name, ...span }));
     world.story.note(lock, this.#name, () => `unlocks ${lock}`);
-    const answer = await this.#call({ kind: "unlock", service: lock.split("/")[0], name: lock, waitMs: READ_WAIT_MS }, READ_WAIT_MS);
+    const answer = await this.#call(
+      { kind: "unlock", service: lock.split("/")[0], name: lock, waitMs: READ_WAIT_MS },
+      READ_WAIT_MS,
+    );
     if (answer?.[0] === "refused") isRefused = true;
     if (answer?.[0] !== "done") return;
     world.story.note(lock, this.#name, () => `hears that ${lock} was ${answer[2] ? "unlocked" : "free"}`);

@@ -105,7 +105,8 @@ export class Network {
     for (const wire of this.#wires) {
       wire.up.flow();
       wire.down.flow();
-      const isDead = !wire.client.process!.alive || (wire.server.process !== null && !wire.server.process.alive);
+      const isDead =
+        !wire.client.process!.alive || (wire.server.process !== null && !wire.server.process.alive);
       if (isDead || this.#broken.has(wire)) wire.reap();
     }
   }

@@ -164,7 +164,9 @@ export class Process {
   }
 
   #hasWork(): boolean {
-    return this.#inbox.length + this.#deferred.length + this.#checking.length > 0 || this.#isDue(this.#nowMs());
+    return (
+      this.#inbox.length + this.#deferred.length + this.#checking.length > 0 || this.#isDue(this.#nowMs())
+    );
   }
 
   #run(): void {

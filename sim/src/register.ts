@@ -24,7 +24,11 @@ export class Registers {
     register.writes++;
     register.value = value;
     if (register.value === register.writes) return;
-    this.#world.violate("F1", `an update of ${lock} under token ${token} was lost: two holders had one token`, lock);
+    this.#world.violate(
+      "F1",
+      `an update of ${lock} under token ${token} was lost: two holders had one token`,
+      lock,
+    );
   }
 
   #of(lock: string) {

@@ -25,6 +25,8 @@ const HELLO = /\["hello",\{"service":"(\w+)".*?"session":"([\w-]+)"/;
 export class ServerHost implements Listener {
   network!: Network;
   process: Process | null = null;
+  /** Between the request to stop and the end of the process. */
+  stopping = false;
   readonly #world: World;
   readonly #plan: Plan;
   readonly #disk: Disk;
@@ -98,6 +100,7 @@ export class ServerHost implements Listener {
     const [process, loop] = [this.process, this.#loop];
     if (process === null || loop === null) return;
     this.#loop = null;
+    this.stopping = true;
     this.#world.story.note(null, "server", () => "is asked to stop");
     const over = () => {
       if (this.process !== process) return;
@@ -126,6 +129,7 @@ export class ServerHost implements Listener {
 
   #gone(process: Process, silent: boolean): void {
     process.kill();
+    this.stopping = false;
     this.process = null;
     this.#loop = null;
     this.#listens = false;

@@ -67,16 +67,26 @@ async function doOne(life: Life, shared: Shared, lock: string, kind: WorkKind): 
   }
 }
 
-function termsOf({ plan, world }: Shared, name: string, waitMs: number, detachedMs: number | null): AcquireTerms {
+function termsOf(
+  { plan, world }: Shared,
+  name: string,
+  waitMs: number,
+  detachedMs: number | null,
+): AcquireTerms {
   const { random } = world;
   const { minHoldChance, maxHoldChance, holdMsMax } = plan.work;
+  // After a wait a grant may be as old as the last heartbeat. A shorter hold would be given back and asked for again,
+  // for as long as its caller waits.
+  const shortestMs = waitMs === Number.POSITIVE_INFINITY ? 0.6 * plan.leaseMs + 300 : 250;
   return {
     name,
     waitMs,
     detachedMs,
     minHoldMs: random.chance(minHoldChance) ? Math.ceil(random.span(1, plan.leaseMs)) : null,
     maxHoldMs:
-      detachedMs === null && random.chance(maxHoldChance) ? Math.ceil(random.span(250, 1_000 + holdMsMax)) : null,
+      detachedMs === null && random.chance(maxHoldChance)
+        ? Math.ceil(random.span(shortestMs, shortestMs + 1_000 + holdMsMax))
+        : null,
     metadata: null,
   };
 }
@@ -87,13 +97,18 @@ async function acquire(life: Life, shared: Shared, terms: AcquireTerms): Promise
   const connects = life.connects;
   const heard = terms.detachedMs === null ? null : recorder.addUnheard(terms.name, life.id);
   const say = (text: () => string) => world.story.note(terms.name, life.id, text);
-  say(() => `asks for ${terms.name}, waits ${terms.waitMs}${terms.detachedMs === null ? "" : `, detached ${terms.detachedMs}`}`);
+  say(
+    () =>
+      `asks for ${terms.name}, waits ${terms.waitMs}${terms.detachedMs === null ? "" : `, detached ${terms.detachedMs}`}`,
+  );
   const controller = new AbortController();
   if (world.random.chance(plan.work.abortChance)) {
     const ms = world.random.span(0.1, plan.work.waitMsMax);
     life.process.setTimer(() => controller.abort(new Error("given up")), ms);
   }
-  const outcome = await settled(life, shared, terms.name, () => life.session.acquire(terms, controller.signal));
+  const outcome = await settled(life, shared, terms.name, () =>
+    life.session.acquire(terms, controller.signal),
+  );
   if (outcome === null) return;
   const lease = outcome;
   const returnedMs = life.process.localMs;
@@ -140,8 +155,16 @@ function believe(life: Life, shared: Shared, lease: HeldLease, calledMs: number)
     // By its own clocks, which may have passed its own end before any timer fired.
     const elapsedMs = (life.process.localMs - calledMs) * shared.plan.rateMax;
     const ownMs = maxHoldMs === null ? Number.POSITIVE_INFINITY : trustedMs(maxHoldMs) - elapsedMs - 1;
-    const restMs = Math.min(observed(shared, () => life.session.sessionRemainingMs()), ownMs);
-    if (restMs > 0) world.violate("R3", `${life.id} loses ${lock} (token ${lease.token}) with ${restMs} ms left: ${reason}`, lock);
+    const restMs = Math.min(
+      observed(shared, () => life.session.sessionRemainingMs()),
+      ownMs,
+    );
+    if (restMs > 0)
+      world.violate(
+        "R3",
+        `${life.id} loses ${lock} (token ${lease.token}) with ${restMs} ms left: ${reason}`,
+        lock,
+      );
   });
   return belief;
 }
@@ -171,7 +194,11 @@ async function release(life: Life, shared: Shared, lease: HeldLease): Promise<vo
   const { name } = lease.terms;
   // A lost lease answers by itself: that says nothing of the server.
   const asks = lease.isHeld;
-  const span = { calledMs: world.nowMs, returnedMs: Number.POSITIVE_INFINITY, result: null as boolean | null };
+  const span = {
+    calledMs: world.nowMs,
+    returnedMs: Number.POSITIVE_INFINITY,
+    result: null as boolean | null,
+  };
   if (asks) {
     recorder.add(name, () => ({ kind: "release", client: life.id, token: lease.token, ...span }));
     world.story.note(name, life.id, () => `releases token ${lease.token}`);
@@ -181,12 +208,20 @@ async function release(life: Life, shared: Shared, lease: HeldLease): Promise<vo
   span.result = result;
   span.returnedMs = life.process.localMs;
   if (result && lease.terms.detachedMs !== null) shared.watch.detached.over(life.service, lease.token);
-  world.story.note(name, life.id, () => `hears that token ${lease.token} was ${result ? "released" : "over"}`);
+  world.story.note(
+    name,
+    life.id,
+    () => `hears that token ${lease.token} was ${result ? "released" : "over"}`,
+  );
 }
 
 async function unlock(life: Life, shared: Shared, lock: string): Promise<void> {
   const { world, recorder } = shared;
-  const span = { calledMs: world.nowMs, returnedMs: Number.POSITIVE_INFINITY, result: null as boolean | null };
+  const span = {
+    calledMs: world.nowMs,
+    returnedMs: Number.POSITIVE_INFINITY,
+    result: null as boolean | null,
+  };
   const at = shared.detachedTokens.findIndex((entry) => entry.lock === lock);
   if (at !== -1 && world.random.chance(0.5)) {
     const { token } = shared.detachedTokens.splice(at, 1)[0]!;
@@ -201,12 +236,18 @@ async function unlock(life: Life, shared: Shared, lock: string): Promise<void> {
   let isRefused = false;
   recorder.add(lock, () => (isRefused ? null : { kind: "unlock", client: life.id, ...span }));
   world.story.note(lock, life.id, () => `unlocks ${lock}`);
-  const result = await settled(life, shared, lock, () => life.session.call(CALL_MS, (id) => ["unlock", id, lock]), {
-    // A session has it, or what remains of a minimum hold.
-    NOT_HELD: () => {
-      isRefused = true;
+  const result = await settled(
+    life,
+    shared,
+    lock,
+    () => life.session.call(CALL_MS, (id) => ["unlock", id, lock]),
+    {
+      // A session has it, or what remains of a minimum hold.
+      NOT_HELD: () => {
+        isRefused = true;
+      },
     },
-  });
+  );
   if (result !== null) Object.assign(span, { result, returnedMs: life.process.localMs });
 }
 
@@ -217,7 +258,13 @@ async function check(life: Life, shared: Shared, lock: string): Promise<void> {
   );
   if (result === null) return;
   const returnedMs = life.process.localMs;
-  shared.recorder.add(lock, () => ({ kind: "check", client: life.id, calledMs, returnedMs, result: result as boolean }));
+  shared.recorder.add(lock, () => ({
+    kind: "check",
+    client: life.id,
+    calledMs,
+    returnedMs,
+    result: result as boolean,
+  }));
 }
 
 /** The value, or null after a refusal that a caller must expect. */

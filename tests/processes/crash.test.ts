@@ -33,19 +33,19 @@ interface OneTime {
   readonly token: number | null;
 }
 
-/** A session hold that was over when its release was answered. */
-interface NotReleased {
-  readonly kind: "notReleased";
-  readonly name: string;
-  readonly token: number;
+/** A call that did not go as it should. */
+interface Trouble {
+  readonly kind: "trouble";
+  readonly doing: "wait" | "session hold" | "detached hold" | "HTTP hold";
+  /** `over`: there was nothing to release; else the code of the error. */
+  readonly what: string;
   readonly fromMs: number;
   readonly untilMs: number;
 }
 
-type Entry = Hold | OneTime | NotReleased;
+type Entry = Hold | OneTime | Trouble;
 
 interface LoadReport {
-  readonly errors: readonly string[];
   readonly lostCount?: number;
   readonly brokenCalls?: number;
   readonly longHold?: { readonly token: number; readonly wasHeld: boolean; readonly released: boolean };
@@ -54,13 +54,11 @@ interface LoadReport {
 describe(`the server is killed with -9 ${ROUNDS} times under load, and started again`, () => {
   const files: string[] = [];
   const wrong: string[] = [];
-  const recoveredMs: number[] = [];
-  const killedMs: number[] = [];
-  const downMs: number[] = [];
+  const crashes: { readonly killedMs: number; readonly readyMs: number; readonly grantedMs: number }[] = [];
   let holds: Hold[] = [];
   let native: (Hold & { readonly token: number })[] = [];
   let reports: LoadReport[] = [];
-  let notReleased: NotReleased[] = [];
+  let troubles: Trouble[] = [];
   let verified = 0;
 
   beforeAll(async () => {
@@ -85,12 +83,15 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
     for (let round = 0; round < ROUNDS; round++) {
       // Each load has had some holds since the last crash.
       for (const load of loads) await load.next("progress");
-      killedMs.push(clockMs());
+      const killedMs = clockMs();
       await server.child.kill("SIGKILL");
       await server.restart();
-      downMs.push(server.readyMs - killedMs.at(-1)!);
-      const first = checker.call<Granted>("acquire", { name: `first/${round}`, options: { wait: "forever" } });
-      recoveredMs.push((await first).atMs - server.readyMs);
+      const { readyMs } = server;
+      const first = checker.call<Granted>("acquire", {
+        name: `first/${round}`,
+        options: { wait: "forever" },
+      });
+      crashes.push({ killedMs, readyMs, grantedMs: (await first).atMs });
       const oneTime = oneTimeOf(read(files));
       wrong.push(...(await acknowledgedWrongly(checker, oneTime.slice(-RECENT))));
     }
@@ -101,7 +102,7 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
     verified = oneTime.length;
     holds = all.filter((entry) => entry.kind === "hold");
     native = holds.filter((hold): hold is Hold & { token: number } => hold.token !== null);
-    notReleased = all.filter((entry) => entry.kind === "notReleased");
+    troubles = all.filter((entry) => entry.kind === "trouble");
   }, 80_000);
 
   test("[R1p] detached holds and unlocks that were acknowledged are still so after each crash", () => {
@@ -146,29 +147,41 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
   });
 
   test("[R3p] waits and releases went on across the crashes, and no session lease was lost", () => {
-    expect(reports.flatMap(({ errors }) => errors)).toEqual([]);
+    expect(troubles.filter((trouble) => !isExcused(trouble))).toEqual([]);
     const natives = reports.filter(({ longHold }) => longHold !== undefined);
     for (const { longHold, lostCount } of natives) {
       expect(longHold).toMatchObject({ wasHeld: true, released: true });
       expect(lostCount).toBe(0);
     }
-    // A release may find its hold over if a crash came between: it had been carried out, and nothing durable tells of
-    // that. No other release may.
-    const crossed = (fromMs: number, untilMs: number) => killedMs.some((ms) => fromMs < ms && ms < untilMs);
-    expect(notReleased.filter(({ fromMs, untilMs }) => !crossed(fromMs, untilMs))).toEqual([]);
-    const across = native.filter(({ askedMs, fromMs }) => crossed(askedMs, fromMs));
+    const across = native.filter(({ askedMs, fromMs }) => crossed(askedMs, fromMs) !== undefined);
     const broken = reports.reduce((sum, { brokenCalls = 0 }) => sum + brokenCalls, 0);
     expect(across.length).toBeGreaterThanOrEqual(ROUNDS);
     console.info(
-      `[R3p] ${across.length} native waits crossed a crash and were granted, 0 errors; ${broken} HTTP calls broke off; ` +
+      `[R3p] ${across.length} native waits crossed a crash and were granted, none failed; ${broken} HTTP calls broke off; ` +
         `${natives.length} session leases lived through all ${ROUNDS} crashes, 0 lost`,
     );
   });
 
+  /** The last crash in a span of time. */
+  function crossed(fromMs: number, untilMs: number) {
+    return crashes.findLast(({ killedMs }) => fromMs < killedMs && killedMs < untilMs);
+  }
+
+  function isExcused({ doing, what, fromMs, untilMs }: Trouble): boolean {
+    const crash = crossed(fromMs, untilMs);
+    if (crash === undefined) return false;
+    // It had been carried out before the crash, and nothing durable tells of that: the next holder has the lock.
+    if (doing === "session hold" && what === "over") return true;
+    // A release waits 5 s for its answer. That is enough unless this machine is much too busy.
+    return doing !== "wait" && what === "LOCK_TIMEOUT" && crash.grantedMs - crash.killedMs > 4_000;
+  }
+
   test("[R4p] recovery ends as soon as the clients are back", () => {
+    const awayMs = crashes.map(({ killedMs, readyMs }) => readyMs - killedMs);
+    const recoveredMs = crashes.map(({ readyMs, grantedMs }) => grantedMs - readyMs);
     console.info(
-      `[R4p] from ready to the first new grant: median ${median(recoveredMs).toFixed(0)} ms, ` +
-        `longest ${Math.max(...recoveredMs).toFixed(0)} ms of ${ROUNDS} (the server was away for ${median(downMs).toFixed(0)} ms)`,
+      `[R4p] from ready to the first new grant: median ${median(recoveredMs).toFixed(0)} ms, longest ` +
+        `${Math.max(...recoveredMs).toFixed(0)} ms of ${ROUNDS} (the server was away for ${median(awayMs).toFixed(0)} ms)`,
     );
     // Clients look for the server every 2 s at most, and nothing else is waited for: no lease has to run out.
     expect(Math.max(...recoveredMs)).toBeLessThan(LEASE_MS / 2);

@@ -1,9 +1,8 @@
 // What a process believed of its locks, appended to a file that outlives it.
 import { appendFileSync } from "node:fs";
-import { notify } from "./mailbox.mjs";
+import { clockMs, notify } from "./mailbox.mjs";
 
 export class History {
-  errors = [];
   #file;
   #count = 0;
   #holdsANotice;
@@ -20,9 +19,9 @@ export class History {
     if (++this.#count % this.#holdsANotice === 0) notify("progress");
   }
 
-  /** A session hold was over at its release, which was called and answered at these times. */
-  notReleased(release) {
-    this.#add({ kind: "notReleased", ...release });
+  /** A call that did not go as it should: begun and ended at these times. */
+  trouble(doing, what, fromMs) {
+    this.#add({ kind: "trouble", doing, what, fromMs, untilMs: clockMs() });
   }
 
   /** The server has acknowledged that this name is locked, and nobody will unlock it. */
@@ -33,10 +32,6 @@ export class History {
   /** The server has acknowledged that this name was unlocked, and nobody will lock it again. */
   freed(name) {
     this.#add({ kind: "freed", name });
-  }
-
-  error(doing, error) {
-    this.errors.push(`${doing}: ${error.name} ${error.code ?? ""} ${error.message}`);
   }
 
   #add(entry) {

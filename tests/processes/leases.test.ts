@@ -2,7 +2,6 @@ import type { LockInfo } from "lockdb";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   type Child,
-  clockMs,
   type Granted,
   type Notice,
   Processes,

@@ -111,7 +111,9 @@ describe.concurrent("restarts", { timeout: 60_000 }, () => {
       holders: [{ token: held.token, detached: false }],
     });
     const free = await other.call<Granted>("tryAcquire", { name: "free" });
-    console.info(`[R5p] after a clean stop: a new grant ${(free.atMs - server.readyMs).toFixed(0)} ms after ready`);
+    console.info(
+      `[R5p] after a clean stop: a new grant ${(free.atMs - server.readyMs).toFixed(0)} ms after ready`,
+    );
     expect(free.token).toBeGreaterThan(held.token);
 
     holder.signal("SIGCONT");
@@ -127,7 +129,9 @@ describe.concurrent("restarts", { timeout: 60_000 }, () => {
     await server.child.kill("SIGKILL");
     await server.restart();
     const next = await busy.call<Granted>("acquire", { name: "new", options: { wait: "forever" } });
-    console.info(`[R4q] with an idle client: the first grant ${(next.atMs - server.readyMs).toFixed(0)} ms after ready`);
+    console.info(
+      `[R4q] with an idle client: the first grant ${(next.atMs - server.readyMs).toFixed(0)} ms after ready`,
+    );
     expect(next.atMs - server.readyMs).toBeLessThan(LEASE_MS / 2);
     expect(await busy.call("isHeld", { token: held.token })).toBe(true);
   });

@@ -86,8 +86,9 @@ async function runUnderLock(name: string, command: readonly string[], flags: Run
   if (command.length === 0) {
     throw new UsageError("No command. Put it after --, such as: lockdb run nightly -- ./report.sh --all");
   }
-  if (namesOf(name).length > 1)
+  if (namesOf(name).length > 1) {
     throw new UsageError("`run` takes one lock name. Several at once are not supported yet.");
+  }
   const voice: Voice = { command: "run", json: flags.json === true };
   const client = await openClient(flags);
   let job: Job | null = null;
@@ -133,8 +134,9 @@ async function guarded(job: Job, lease: Lease, noticeMs: number, voice: Voice): 
     const exitCode = await job.ended;
     await guard.stopRest();
     if (lease.signal.aborted) throw lease.signal.reason;
-    if (guard.isStopping)
+    if (guard.isStopping) {
       throw new LockLostError("The lock could not be renewed, so the command was stopped in time.");
+    }
     return exitCode;
   } finally {
     guard.end();

@@ -4,6 +4,9 @@ import type { Moment } from "./trust.js";
 
 const BACKOFF_MS_MIN = 50;
 const BACKOFF_MS_MAX = 2_000;
+/** An address that does not answer is left after this time; sooner while there are others, so that they have their turn. */
+const CONNECT_MS = 4_000;
+const CONNECT_MS_OF_SEVERAL = 2_000;
 /** A frame is sent when it is this long: the server takes at most 1 MiB (N3). */
 const FRAME_LENGTH_MAX = 256 * 1_024;
 
@@ -30,6 +33,7 @@ export class Connector {
   #failures = 0;
   #retry: Timer | null = null;
   #retryAtMs = 0;
+  #connectTimer: Timer | null = null;
   #keepsAlive = false;
   #outgoing: string[] = [];
   #outgoingLength = 0;
@@ -111,6 +115,7 @@ export class Connector {
       open: () => {
         if (!isCurrent()) return;
         this.#isOpen = true;
+        this.#connectTimer?.cancel();
         this.#received = 0;
         this.#events.opened();
       },
@@ -123,6 +128,9 @@ export class Connector {
     });
     this.#socket = current;
     current.keepAlive(this.#keepsAlive);
+    const connectMs = this.#urls.length === 1 ? CONNECT_MS : CONNECT_MS_OF_SEVERAL;
+    const tooLate = () => this.drop(`no connection within ${connectMs / 1_000} s (${url})`);
+    this.#connectTimer = this.#runtime.setTimer(tooLate, connectMs, false);
   }
 
   #read(text: string): void {
@@ -150,6 +158,7 @@ export class Connector {
   }
 
   #forget(): void {
+    this.#connectTimer?.cancel();
     this.#socket = null;
     this.#isOpen = false;
     this.#outgoing = [];

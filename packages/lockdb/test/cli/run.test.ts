@@ -136,13 +136,13 @@ test("[I4l] what the command leaves behind is left alone", async () => {
   process.kill(Number(stdout));
 });
 
-test("[L7c] --min-hold keeps the lock after the command has ended", async () => {
+test("[I4n] --min-hold keeps the lock after the command has ended", async () => {
   expect(await cli(["run", "kept", "--min-hold", "1m", "--", "true"], env)).toMatchObject({ code: 0 });
   expect(await locker.tryAcquire("kept")).toBeNull();
 });
 
 describe.concurrent("when the lock is lost", () => {
-  test("[L7d] --max-hold stops the command before the lock ends", async () => {
+  test("[I4p] --max-hold stops the command before the lock ends", async () => {
     const job = new Running(["run", "too long", "--max-hold", "2s", "--", "sh", "-c", PATIENT], env);
     const pid = Number((await job.until(/ready (\d+)/))[1]);
     await locker.acquire("too long");

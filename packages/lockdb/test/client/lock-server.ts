@@ -14,47 +14,57 @@ export class LockServer implements Endpoint {
   commitMs: () => number = () => 0;
   readonly #store = openMemoryStore();
   readonly #ends = new Map<Line, EventEmitter>();
-  #process: { isAlive: boolean; readonly loop: Loop } | null = null;
+  #process: { isAlive: boolean; loop: Loop | null } | null = null;
+  #stopping: Promise<void> | null = null;
 
   constructor(world: World, name = "server", rate = 1) {
     this.machine = new Machine(world, name, rate);
   }
 
+  /** It takes connections. */
   get isUp(): boolean {
-    return this.#process !== null;
+    return this.#process?.loop?.ready === true;
   }
 
+  /** Resolves when it is up, which may take time of the world. Does nothing when it runs already. */
   async start(): Promise<void> {
-    const process = { isAlive: true };
-    const loop = await Loop.start({
+    // Never two on one store: the old process has to be gone.
+    await this.#stopping;
+    if (this.#process !== null) return;
+    const process = { isAlive: true, loop: null as Loop | null };
+    this.#process = process;
+    process.loop = await Loop.start({
       openStore: async () => this.#storeOf(process),
       limits: LIMITS,
       runtime: this.#runtimeOf(process),
       log: { warn: () => {}, error: (facts) => console.error(facts) },
     });
-    this.#process = Object.assign(process, { loop });
   }
 
   /** The process is gone at once, with all that was not flushed. */
   crash(): void {
     if (this.#process !== null) this.#process.isAlive = false;
     this.#process = null;
+    this.#stopping = null;
     for (const line of [...this.#ends.keys()]) line.cut();
     this.#ends.clear();
   }
 
   /** A clean stop, as on SIGTERM. */
   async stop(): Promise<void> {
-    const process = this.#process;
-    this.#process = null;
-    await process?.loop.stop();
-    if (process !== null) process.isAlive = false;
+    const loop = this.#process?.loop;
+    if (loop == null) return this.crash();
+    this.#stopping ??= loop.stop().finally(() => {
+      this.#stopping = null;
+      if (this.#process?.loop === loop) this.crash();
+    });
+    await this.#stopping;
   }
 
   accept(line: Line): ServerEnd | { readonly refusal: SocketClosed } | null {
     if (!this.machine.isRunning) return null;
     const loop = this.#process?.loop;
-    if (loop === undefined) return { refusal: { message: "connect ECONNREFUSED" } };
+    if (loop == null) return { refusal: { message: "connect ECONNREFUSED" } };
     if (!loop.ready) return { refusal: { message: "not ready", code: "UNAVAILABLE" } };
     const socket = new EventEmitter();
     this.#ends.set(line, socket);

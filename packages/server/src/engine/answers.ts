@@ -14,7 +14,8 @@ export function sweepAnswers(session: Session, holds: ReadonlyMap<number, Hold>,
   for (const [id, answer] of session.answers) {
     if (answer.atMs + ANSWER_KEPT_MS > nowMs) return;
     session.answers.delete(id);
-    const lives = answer.message[0] === "granted" && holds.has(answer.message[2]);
+    const { message } = answer;
+    const lives = message === null || (message[0] === "granted" && holds.has(message[2]));
     if (lives) session.answers.set(id, { ...answer, atMs: nowMs });
   }
 }

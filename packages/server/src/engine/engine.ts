@@ -19,8 +19,9 @@ export class Engine {
   constructor(limits: EngineLimits) {
     this.#postponed = new Postponed(this.#grants.table.deadlines, limits.waitersMax);
     this.#sessions = new Sessions(limits, this.#grants, this.#postponed, (nowMs, out) => {
-      this.#grants.open(nowMs, out);
+      // First what was asked of the locks as they were: an old unlock by name must not free the next holder.
       this.#requests.answerPostponed(nowMs, out);
+      this.#grants.open(nowMs, out);
     });
     this.#requests = new Requests(limits, this.#grants, this.#sessions, this.#postponed);
   }

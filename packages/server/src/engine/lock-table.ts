@@ -175,8 +175,7 @@ export class LockTable {
 
   /** The first waiter who can be reached, taken out of the queue, when the lock is free; or null. */
   takeNext(lock: Lock): Waiter | null {
-    if (!this.granting || lock.hold !== null) return null;
-    let waiter = lock.first;
+    let waiter = this.granting && lock.hold === null ? lock.first : null;
     while (waiter?.away) waiter = waiter.next;
     if (waiter == null) {
       this.#forgetIdle(lock);

@@ -1,4 +1,5 @@
 import { type ErrorCode, LIMITS, type ServerMessage } from "lockdb/protocol";
+import { keepAnswer } from "./answers.js";
 import type { AcquireCommand, Command, Effects, EngineLimits, NamedCommand } from "./commands.js";
 import type { Grants } from "./grants.js";
 import { lockInfo } from "./inspect.js";
@@ -134,10 +135,19 @@ export class Requests {
   #answerNamed(session: Session | null, command: NamedCommand, nowMs: number, out: Effects): void {
     const { kind, id, name } = command;
     const hold = this.#grants.table.locks.get(name)?.hold ?? null;
-    if (hold === null && this.#sessions.recovering) return this.#postponed.add(command, nowMs, out);
-    if (kind === "check" || hold === null) {
+    if (hold === null && this.#sessions.recovering) {
+      // It has had no effect: if its connection is lost and it comes again, it is no repetition.
+      if (session !== null && kind === "unlock") {
+        keepAnswer(session, id, { message: null, about: `unlock ${name}`, atMs: nowMs });
+      }
+      return this.#postponed.add(command, nowMs, out);
+    }
+    if (kind === "check") {
       out.answers.push({ to: command.address, message: ["done", id, hold !== null] });
       return;
+    }
+    if (hold === null) {
+      return this.#grants.settle(session, command, `unlock ${name}`, ["done", id, false], nowMs, out);
     }
     if (hold.session !== null || hold.remainder) {
       const message = hold.remainder
@@ -211,6 +221,7 @@ export class Requests {
       out.answers.push({ to: address, message: refusal(id, "REQUEST_ID_REUSED") });
       return true;
     }
+    if (stored?.message === null) return false;
     const message = stored?.message ?? (made instanceof Hold ? grantedAgain(id, made) : made!.message);
     if (message[0] === "granted") {
       const hold = this.#grants.table.holds.get(message[2]);

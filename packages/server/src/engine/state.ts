@@ -214,7 +214,8 @@ export interface KeptAnswer extends Timed {
 
 /** An answer to a session's request, until the client acknowledges it or a minute has passed. */
 export interface StoredAnswer {
-  readonly message: ServerMessage;
+  /** Null while there is none: the request waits for the end of recovery. */
+  readonly message: ServerMessage | null;
   readonly about: string;
   readonly atMs: number;
 }

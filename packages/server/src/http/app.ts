@@ -39,7 +39,8 @@ export interface HttpServer {
 /** The one port: health, the original routes, and the native protocol's upgrade. */
 export async function httpServer({ access, loop, logger }: HttpParts): Promise<HttpServer> {
   const app = fastify({
-    loggerInstance: logger,
+    // Its own notes, such as where it listens, are not for the log of every start.
+    loggerInstance: logger.child({}, { level: logger.level === "info" ? "warn" : logger.level }),
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: LIMITS.messageBytesMax,
     requestTimeout: REQUEST_MS,

@@ -78,7 +78,7 @@ describe("frames", () => {
     null: "null",
     "a number": "7",
     "a text": '"[0]"',
-    "a binary one": Buffer.from('[1,["acquire",1,"x",0]]'),
+    "a binary one": Buffer.from('[2,["acquire",7,"x",0]]'),
     "no counter at all": "[]",
     "a message in place of the counter": '[["acquire",1,"x",0]]',
     "a counter below 0": '[-1,["acquire",1,"x",0]]',

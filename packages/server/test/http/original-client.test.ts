@@ -133,9 +133,10 @@ describe("waiting", () => {
       const name = `margin of ${marginMs}`;
       const watcher = await NativeClient.welcome(server);
       await watcher.acquire(name);
+      const latestMs = waitMs - marginMs / 2;
       let leftAfterMs = Number.POSITIVE_INFINITY;
-      // A busy machine may make one attempt late, but none early.
-      for (let attempt = 0; attempt < 5 && leftAfterMs >= waitMs; attempt++) {
+      // A busy machine may make an attempt late, but none early.
+      for (let attempt = 0; attempt < 8 && leftAfterMs > latestMs; attempt++) {
         const startedAtMs = performance.now();
         const connection = await waitingCall(name, waitMs);
         let wasThere = false;
@@ -149,7 +150,7 @@ describe("waiting", () => {
         expect(connection.received.length).toBe(0);
         connection.socket.destroy();
       }
-      expect(leftAfterMs).toBeLessThan(waitMs);
+      expect(leftAfterMs).toBeLessThan(latestMs);
       watcher.close();
     });
   }

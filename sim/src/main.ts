@@ -1,0 +1,64 @@
+import { type RunResult, simulate } from "./simulate.js";
+
+const STEPS_DEFAULT = 10_000;
+
+const options = optionsOf(process.argv.slice(2));
+const startedMs = performance.now();
+let [steps, violations, seeds, grants] = [0, 0, 0, 0];
+for (let seed = options.seed; seed < options.seed + options.seeds; seed++) {
+  const result = await simulate({ seed, steps: options.steps, wildClocks: options.wild });
+  seeds++;
+  steps += result.steps;
+  grants += result.grants;
+  if (options.verbose)
+    console.log(`seed ${seed}: ${result.steps} steps, ${result.grants} grants, digest ${result.digest}`);
+  if (result.violations.length === 0) continue;
+  violations++;
+  tell(result);
+  if (violations >= options.stopAfter) break;
+}
+const perSecond = Math.round(steps / ((performance.now() - startedMs) / 1_000));
+console.log(`${grants} grants`);
+console.log(`seeds ${seeds}, steps ${steps}, violations ${violations}, steps/s ${perSecond}`);
+process.exit(violations === 0 ? 0 : 1);
+
+function tell({ seed, violations, story }: RunResult): void {
+  console.log(`\n--- seed ${seed}`);
+  for (const line of story) console.log(line);
+  for (const { rule, text } of violations) console.log(`VIOLATION [${rule}] ${text}`);
+  const more = `${options.wild ? " --wild" : ""}${options.steps === STEPS_DEFAULT ? "" : ` --steps ${options.steps}`}`;
+  console.log(`LOCKDB_SEED=${seed}   again: npm run sim -- --seed ${seed}${more}\n`);
+}
+
+function optionsOf(given: readonly string[]) {
+  const values = {
+    seeds: 1,
+    seed: Number(process.env.LOCKDB_SEED ?? 1),
+    steps: STEPS_DEFAULT,
+    stopAfter: 1,
+    wild: false,
+    verbose: false,
+  };
+  for (let at = 0; at < given.length; at++) {
+    const flag = given[at];
+    if (flag === "--wild") values.wild = true;
+    else if (flag === "--verbose") values.verbose = true;
+    else {
+      const name = { "--seeds": "seeds", "--seed": "seed", "--steps": "steps", "--stop-after": "stopAfter" }[
+        flag!
+      ];
+      const value = Number(given[++at]);
+      if (name === undefined || !Number.isSafeInteger(value) || value < 0) usage(flag!);
+      values[name as "seeds" | "seed" | "steps" | "stopAfter"] = value;
+    }
+  }
+  return values;
+}
+
+function usage(flag: string): never {
+  console.error(`Unknown or bad option ${flag}.`);
+  console.error(
+    "npm run sim -- [--seeds COUNT] [--seed FIRST] [--steps N] [--stop-after VIOLATIONS] [--wild] [--verbose]",
+  );
+  process.exit(64);
+}

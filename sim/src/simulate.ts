@@ -1,0 +1,169 @@
+import { Beliefs } from "./beliefs.js";
+import { ClientHost, type Life } from "./client-host.js";
+import { Disk } from "./disk.js";
+import { EngineWatch } from "./engine-watch.js";
+import { Faults } from "./faults.js";
+import { HttpCaller } from "./http-caller.js";
+import { Network } from "./network.js";
+import { planOf } from "./plan.js";
+import { Random } from "./random.js";
+import { Recorder } from "./recorder.js";
+import { Registers } from "./register.js";
+import { ServerHost } from "./server-host.js";
+import { Shared } from "./shared.js";
+import { work } from "./worker.js";
+import { type Violation, World } from "./world.js";
+
+export interface RunOptions {
+  readonly seed: number;
+  /** How many things happen before faults stop. */
+  readonly steps: number;
+  /** Clocks that differ by more than L2 allows. Default: false. */
+  readonly wildClocks?: boolean;
+}
+
+export interface RunResult {
+  readonly seed: number;
+  readonly steps: number;
+  readonly grants: number;
+  readonly virtualMs: number;
+  readonly violations: readonly Violation[];
+  /** The last events that concern the first violation's lock; empty without one. */
+  readonly story: readonly string[];
+  /** Equal for equal runs. */
+  readonly digest: number;
+}
+
+/** How long after the last fault everybody who waits must have been served. */
+const SERVED_MS_MAX = 400_000;
+/** Detached holds, their kept answers, and the sessions of the dead are gone after that. */
+const EMPTY_MS_MAX = 150_000;
+const SLICE_MS = 1_000;
+const STEPS_MAX = 2_000_000;
+
+/** One seed. A run with a violation is told again in words: it is the same run. */
+export async function simulate(options: RunOptions): Promise<RunResult> {
+  const result = await run(options, false);
+  return result.violations.length === 0 ? result : run(options, true);
+}
+
+async function run(options: RunOptions, tells: boolean): Promise<RunResult> {
+  const simulation = new Simulation(options, tells);
+  const { world, watch } = simulation;
+  const uninstall = watch.install();
+  const unhandled = (error: unknown) => {
+    world.violate("Q10", `a promise was rejected and nobody looked: ${(error as Error)?.stack ?? error}`);
+  };
+  process.on("unhandledRejection", unhandled);
+  try {
+    await simulation.live(options.steps);
+    if (world.violations.length === 0) await simulation.end();
+  } finally {
+    uninstall();
+    process.off("unhandledRejection", unhandled);
+  }
+  const [first] = world.violations;
+  return {
+    seed: options.seed,
+    steps: world.steps,
+    grants: watch.grants,
+    virtualMs: world.nowMs,
+    violations: world.violations,
+    story: first === undefined ? [] : world.story.about(first.lock),
+    digest: world.story.digest,
+  };
+}
+
+class Simulation {
+  readonly world: World;
+  readonly watch: EngineWatch;
+  readonly #shared: Shared;
+  readonly #disk: Disk;
+  readonly #server: ServerHost;
+  readonly #clients: readonly ClientHost[];
+  readonly #faults: Faults;
+  readonly #wildClocks: boolean;
+
+  constructor({ seed, wildClocks = false }: RunOptions, tells: boolean) {
+    const plan = planOf(new Random(seed * 2 + 1), wildClocks);
+    const world = new World(seed, tells);
+    this.world = world;
+    this.#wildClocks = wildClocks;
+    this.#disk = new Disk(world, plan.disk);
+    this.watch = new EngineWatch(world, this.#disk);
+    this.#shared = new Shared({
+      world,
+      plan,
+      watch: this.watch,
+      beliefs: new Beliefs(world, !wildClocks),
+      recorder: new Recorder(world),
+      registers: new Registers(world),
+    });
+    this.#server = new ServerHost(world, plan, this.#disk, this.watch);
+    const network = new Network(world, plan.network, this.#server);
+    this.#server.network = network;
+    const users = (life: Life) => {
+      for (let count = 0; count < plan.work.workers; count++) void work(life, this.#shared);
+    };
+    this.#clients = Array.from(
+      { length: plan.clients },
+      (_, at) => new ClientHost(world, plan, network, `c${at + 1}`, users),
+    );
+    const parts = { network, disk: this.#disk, server: this.#server, clients: this.#clients };
+    this.#faults = new Faults(world, plan, parts);
+    this.#server.start();
+    for (const client of this.#clients) client.start();
+    for (let at = 1; at <= plan.httpCallers; at++) new HttpCaller(this.#shared, network, `http${at}`);
+    this.#faults.start();
+  }
+
+  async live(steps: number): Promise<void> {
+    await this.world.run(Number.POSITIVE_INFINITY, steps, () => this.#shared.beliefs.check());
+  }
+
+  /** Faults stop: everybody is served, everybody leaves, and nothing is left behind. */
+  async end(): Promise<void> {
+    this.#faults.heal();
+    this.#shared.draining = true;
+    const served = () => this.#shared.unsettled().length === 0;
+    await this.#until(SERVED_MS_MAX, served);
+    const { world } = this;
+    if (world.violations.length > 0) return;
+    for (const { who, lock } of this.#shared.unsettled().slice(0, 1)) {
+      world.violate(
+        "Q2",
+        `${who} still waits for an answer about ${lock}, ${SERVED_MS_MAX} ms after the last fault`,
+        lock,
+      );
+    }
+    for (const client of this.#clients) client.close();
+    await this.#until(EMPTY_MS_MAX, () => false);
+    if (world.violations.length > 0) return;
+    this.#checkEmpty();
+    if (!this.#wildClocks) this.#shared.recorder.judge();
+  }
+
+  async #until(ms: number, isDone: () => boolean): Promise<void> {
+    const endMs = this.world.nowMs + ms;
+    while (this.world.nowMs < endMs && this.world.violations.length === 0 && !isDone()) {
+      await this.world.run(this.world.nowMs + SLICE_MS, STEPS_MAX, () => this.#shared.beliefs.check());
+    }
+  }
+
+  #checkEmpty(): void {
+    const { world, watch } = this;
+    for (const engine of watch.living()) {
+      const { sessions, holds, locks } = engine.counts;
+      if (sessions + holds + locks === 0) continue;
+      world.violate(
+        "N3",
+        `everybody has left: ${sessions} sessions, ${holds} holds and ${locks} locks are in memory`,
+      );
+    }
+    const left = [...this.#disk.records.keys()].filter(
+      (key) => !/^default\/(clock$|service\/\w+\/ceiling\/)/.test(key),
+    );
+    if (left.length > 0)
+      world.violate("N3", `everybody has left, and stored are: ${left.slice(0, 5).join(", ")}`);
+  }
+}
