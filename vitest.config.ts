@@ -7,6 +7,11 @@ const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 export default defineConfig({
   resolve: {
     alias: [
+      {
+        // The simulator's build imports the packages' builds; in tests it is made of sources like all else.
+        find: /^(?:\.\.\/)+packages\/(lockdb|server)\/dist\/(.*)\.js$/,
+        replacement: source("packages/$1/src/$2.ts"),
+      },
       { find: /^lockdb$/, replacement: source("packages/lockdb/src/index.ts") },
       { find: /^lockdb\/protocol$/, replacement: source("packages/lockdb/src/protocol/index.ts") },
       { find: /^@lockdb\/server$/, replacement: source("packages/server/src/index.ts") },

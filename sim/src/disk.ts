@@ -10,6 +10,8 @@ export class Disk {
   readonly records = new Map<string, Uint8Array>();
   /** Called when a commit begins, with the time that it will take. */
   onWrite: (startedMs: number, ms: number) => void = () => {};
+  /** Called when a store is opened: whatever had it before is gone. */
+  onOpen: () => void = () => {};
   /** Commits on their way. */
   readonly #writing = new Set<Write>();
   #owner: SimStore | null = null;
@@ -29,6 +31,7 @@ export class Disk {
     await new Promise<void>((resolve) => this.#answer(process, resolve));
     if (this.world.nowMs < this.#brokenUntilMs) throw new Error("simulated: the disk does not work");
     if (this.#owner !== null) this.world.violate("R8", "the store was opened while it is open");
+    this.onOpen();
     this.#owner = new SimStore(this, process);
     return this.#owner;
   }

@@ -12,7 +12,10 @@ import { DetachedHolds } from "./detached-holds.js";
 import type { Disk } from "./disk.js";
 import type { World } from "./world.js";
 
-type LockInfo = { holders: { token: number }[]; queue: { ticket: number; owner: string; away: boolean }[] };
+type LockInfo = {
+  holders: { token: number; owner: string }[];
+  queue: { ticket: number; owner: string; away: boolean }[];
+};
 type Granted = readonly ["granted", id: number, token: number, extra?: { ticket?: number }];
 
 /** A request for a lock, whatever connection it comes on. */
@@ -49,6 +52,8 @@ export class EngineWatch {
   readonly #disk: Disk;
   readonly #views = new WeakMap<Engine, View>();
   readonly #asked = new Map<string, Asked>();
+  /** Names that were asked for. */
+  readonly #locks = new Set<string>();
   /** Sessions that ended, as the newest engine knows it. */
   readonly #ended = new Set<string>();
   readonly #audibleMax = new Map<string, number>();
@@ -63,6 +68,7 @@ export class EngineWatch {
     this.#world = world;
     this.#disk = disk;
     this.detached = new DetachedHolds(world);
+    disk.onOpen = () => this.#living.clear();
   }
 
   /** Puts itself between the loop and its engines, until the returned function is called. */
@@ -154,7 +160,7 @@ export class EngineWatch {
     if (service !== "") this.detached.restored(service, holds, nowMs);
     this.#world.story.note(null, "engine", () => {
       const kept = records.map(({ type, id }) => `${type} ${id}`.trim()).join(", ");
-      return `of ${service || "?"} starts at lease time ${nowMs}${engine.recovering ? ", recovering" : ""}, from: ${kept}`;
+      return `#${view.number} of ${service || "?"} starts at lease time ${nowMs}${engine.recovering ? ", recovering" : ""}, from: ${kept}`;
     });
   }
 
@@ -167,6 +173,7 @@ export class EngineWatch {
       case "acquire": {
         const { session, address, id, name, detachedMs } = command;
         const key = this.#keyOf(view, address, id);
+        this.#locks.add(name);
         const durableKey = session === null ? null : `${clientOf(session)}/${id}`;
         const asked = this.#asked.get(key);
         if (asked !== undefined) asked.gone = null;
@@ -174,8 +181,12 @@ export class EngineWatch {
         break;
       }
       case "hello":
+        this.#checkAway(engine, view, command.session);
         this.#ended.delete(command.session);
         view.sessionByAddress.set(command.address, command.session);
+        break;
+      case "claim":
+        view.known.add(command.token);
         break;
       default:
     }
@@ -275,6 +286,22 @@ export class EngineWatch {
     return [...this.#living.values()];
   }
 
+  /** What a session has when it returns it had before, or was told of: nobody is granted anything while away (Q7). */
+  #checkAway(engine: Engine, view: View, session: string): void {
+    if (view.addressBySession.has(session)) return;
+    for (const lock of this.#locks) {
+      if (serviceOf(lock) !== serviceOf(session)) continue;
+      for (const { token, owner } of this.inspect(engine, lock, 0).holders) {
+        if (owner !== clientOf(session) || view.known.has(token)) continue;
+        this.#world.violate(
+          "Q7",
+          `token ${token} of ${lock} was granted to ${session} while it was away`,
+          lock,
+        );
+      }
+    }
+  }
+
   inspect(engine: Engine, lock: string, nowMs: number): LockInfo {
     const out: Effects = { answers: [], changes: [] };
     this.#apply.call(
@@ -308,7 +335,7 @@ export class EngineWatch {
       const stored = changes.map(({ type, id, value }) =>
         `${value === null ? "erases" : "writes"} ${type} ${id}`.trim(),
       );
-      return `${Math.round(nowMs)}: ${commandWords(command)} => ${[...said, ...stored].join("; ") || "nothing"}`;
+      return `#${view.number} ${Math.round(nowMs)}: ${commandWords(command)} => ${[...said, ...stored].join("; ") || "nothing"}`;
     });
   }
 }

@@ -73,7 +73,7 @@ export class HttpCaller {
     heard();
     const token = answer[2] as number;
     world.story.note(lock, this.#name, () => `has ${lock} with token ${token}`);
-    const belief = this.#believe(lock, token, detachedMs, since);
+    const belief = this.#believe(lock, token, detachedMs, { ...since, atMs: calledMs });
     const returnedMs = world.nowMs;
     recorder.add(lock, () => ({
       kind: "acquire",
@@ -90,11 +90,11 @@ export class HttpCaller {
     if (this.#shared.draining || random.chance(0.7)) await this.#unlock(lock);
   }
 
-  #believe(lock: string, token: number, detachedMs: number, since: Moment): Belief {
-    const { watch, world, beliefs } = this.#shared;
+  #believe(lock: string, token: number, detachedMs: number, since: Moment & { atMs: number }): Belief {
+    const { watch, beliefs } = this.#shared;
     const isFreed = () => !watch.detached.stands(lock.split("/")[0]!, token);
     const isHeld = () => !isFreed() && trustedMs(detachedMs) - elapsedMs(since, this.#now()) > 0;
-    const belief = { lock, token, who: this.#name, isHeld, isOver: isFreed, lastSeenMs: world.nowMs };
+    const belief = { lock, token, who: this.#name, isHeld, isOver: isFreed, lastSeenMs: since.atMs };
     beliefs.add(belief);
     return belief;
   }

@@ -49,7 +49,15 @@ export interface WorkPlan {
   readonly detachedMsMax: number;
 }
 
-export const WORK_KINDS = ["acquire", "tryAcquire", "detached", "unlock", "check", "inspect"] as const;
+export const WORK_KINDS = [
+  "acquire",
+  "tryAcquire",
+  "detached",
+  "unlock",
+  "check",
+  "inspect",
+  "steal",
+] as const;
 
 export type WorkKind = (typeof WORK_KINDS)[number];
 

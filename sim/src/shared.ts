@@ -20,15 +20,33 @@ export class Shared {
   busy = 0;
   /** Detached holds whose maker has left them to whoever comes by. */
   readonly detachedTokens: { service: string; lock: string; token: number }[] = [];
+  /** The newest token of a session's hold that anybody was told, by lock. */
+  readonly sessionTokens = new Map<string, number>();
+  readonly #tokensByLife = new WeakMap<Life, Set<number>>();
   readonly #busyByLife = new Map<Life, LockCounts>();
 
-  constructor(parts: Omit<Shared, "draining" | "busy" | "detachedTokens" | "busyOf" | "unsettled">) {
+  constructor(
+    parts: Omit<
+      Shared,
+      "draining" | "busy" | "detachedTokens" | "sessionTokens" | "ownTokens" | "busyOf" | "unsettled"
+    >,
+  ) {
     this.world = parts.world;
     this.plan = parts.plan;
     this.watch = parts.watch;
     this.beliefs = parts.beliefs;
     this.recorder = parts.recorder;
     this.registers = parts.registers;
+  }
+
+  /** Tokens of session holds that a client instance was told. */
+  ownTokens(life: Life): Set<number> {
+    let tokens = this.#tokensByLife.get(life);
+    if (tokens === undefined) {
+      tokens = new Set();
+      this.#tokensByLife.set(life, tokens);
+    }
+    return tokens;
   }
 
   busyOf(life: Life): LockCounts {

@@ -62,6 +62,8 @@ async function doOne(life: Life, shared: Shared, lock: string, kind: WorkKind): 
       return unlock(life, shared, lock);
     case "check":
       return check(life, shared, lock);
+    case "steal":
+      return steal(life, shared, lock);
     case "inspect":
       await settled(life, shared, lock, () => life.session.call(CALL_MS, (id) => ["inspect", id, lock]));
   }
@@ -115,6 +117,10 @@ async function acquire(life: Life, shared: Shared, terms: AcquireTerms): Promise
   // A grant that came too late is given back and asked for again: nobody heard of the first.
   if (terms.detachedMs !== null && returnedMs - calledMs < terms.detachedMs / 2) heard!();
   say(() => `has ${terms.name} with token ${lease.token}, for ${lease.remainingMs} ms`);
+  if (terms.detachedMs === null) {
+    shared.sessionTokens.set(terms.name, lease.token);
+    shared.ownTokens(life).add(lease.token);
+  }
   const belief = believe(life, shared, lease, calledMs);
   const wasAway = life.connects !== connects;
   recorder.add(terms.name, () => ({
@@ -249,6 +255,20 @@ async function unlock(life: Life, shared: Shared, lock: string): Promise<void> {
     },
   );
   if (result !== null) Object.assign(span, { result, returnedMs: life.process.localMs });
+}
+
+/** Releases what somebody else holds, or held: only its own session may (L9). */
+async function steal(life: Life, shared: Shared, lock: string): Promise<void> {
+  const token = shared.sessionTokens.get(lock);
+  if (token === undefined || shared.ownTokens(life).has(token)) return;
+  shared.world.story.note(lock, life.id, () => `tries to release token ${token} of somebody else`);
+  const result = await settled(life, shared, lock, () => life.session.releaseToken(token, lock));
+  if (result)
+    shared.world.violate(
+      "L9",
+      `${life.id} has released token ${token} of ${lock}, which is not its own`,
+      lock,
+    );
 }
 
 async function check(life: Life, shared: Shared, lock: string): Promise<void> {

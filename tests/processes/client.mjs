@@ -2,6 +2,9 @@
 import LockDB from "lockdb";
 import { clockMs, given, notify, serveCalls } from "./mailbox.mjs";
 
+/** The server refuses more of one connection (N3). */
+const INSPECTIONS_AT_ONCE = 50;
+
 const { service, ...options } = given;
 const locker = new LockDB(service, options);
 const leases = new Map();
@@ -24,7 +27,14 @@ serveCalls({
   isHeld: ({ token }) => leases.get(token).remainingMs > 0 && !leases.get(token).signal.aborted,
   check: ({ name }) => locker.check(name),
   inspect: ({ name }) => locker.inspect(name),
-  inspectAll: ({ names }) => Promise.all(names.map((name) => locker.inspect(name))),
+  inspectAll: async ({ names }) => {
+    const infos = [];
+    for (let at = 0; at < names.length; at += INSPECTIONS_AT_ONCE) {
+      const some = names.slice(at, at + INSPECTIONS_AT_ONCE);
+      infos.push(...(await Promise.all(some.map((name) => locker.inspect(name)))));
+    }
+    return infos;
+  },
   close: () => locker.close(),
   /** Tells of the session's next renewal, as soon as the client knows of it. */
   tellRenewal: ({ token }) => {

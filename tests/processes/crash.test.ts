@@ -103,7 +103,7 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
     holds = all.filter((entry) => entry.kind === "hold");
     native = holds.filter((hold): hold is Hold & { token: number } => hold.token !== null);
     troubles = all.filter((entry) => entry.kind === "trouble");
-  }, 80_000);
+  }, 120_000);
 
   test("[R1p] detached holds and unlocks that were acknowledged are still so after each crash", () => {
     expect(wrong).toEqual([]);

@@ -77,7 +77,7 @@ async function acquire(name, options) {
   const fromMs = clockMs();
   try {
     const lease = await locker.acquire(name, options);
-    lease.signal.addEventListener("abort", () => lostCount++);
+    if (options.detached === undefined) lease.signal.addEventListener("abort", () => lostCount++);
     return lease;
   } catch (error) {
     history.trouble("wait", error.code ?? error.message, fromMs);

@@ -191,9 +191,13 @@ export class ClientSession implements LeaseKeeper {
 
   // --- connection ---
 
-  /** A request that was given up is one that the server must hear of, but nobody waits for it. */
+  /**
+   * A request that was given up is one that the server must hear of, but nobody waits for it. An idle client comes back
+   * too, while its lease lasts: after a crash the server grants nothing until it has (R4).
+   */
   get #isWanted(): boolean {
-    return this.#requests.size > 0 || this.#leases.size > 0 || this.#cancelled.size > 0;
+    if (this.#requests.size > 0 || this.#leases.size > 0 || this.#cancelled.size > 0) return true;
+    return this.#welcomed && this.#closed === null && this.#trust.remainingMs > 0;
   }
 
   #want(): void {

@@ -377,10 +377,23 @@ describe("keeping the process alive", () => {
     expect(runtime.isKeptAlive).toBe(false);
   });
 
-  test("[I1w] an idle client whose connection is lost does not come back by itself", async () => {
-    const { world, script, lease, session } = await holding();
+  test("[R4r] an idle client comes back while its lease lasts, for the server may wait for it", async () => {
+    const { world, runtime, script, lease } = await holding();
     await world.settled(lease.release());
     script.visit.line.cut();
+    await world.run(1_000);
+    expect(script.visits).toHaveLength(2);
+    expect(script.visit.of("hello")[0]![1]).toMatchObject({ resume: true });
+    expect(runtime.isKeptAlive).toBe(false);
+  });
+
+  test("[I1w] an idle client whose lease has run out does not come back by itself", async () => {
+    const { world, script, lease, session } = await holding();
+    await world.settled(lease.release());
+    script.refusal = { message: "down" };
+    script.visit.line.cut();
+    await world.run(10_000);
+    script.refusal = null;
     await world.run(60_000);
     expect(script.visits).toHaveLength(1);
     await world.settled(session.call(5_000, (id) => ["check", id, "x", 1]));

@@ -338,8 +338,11 @@ describe("ends of their own", () => {
     const DAY_MS = 86_400_000;
     const { world, machine, script, session } = stage();
     const lease = await world.settled(session.acquire(terms("disk", { detachedMs: 30 * DAY_MS })));
-    // Nothing is wanted any more: the client does not come back, and only the lease's own clock runs.
+    // The client cannot come back before its session is over: only the lease's own clock runs then.
+    script.refusal = { message: "down" };
     script.visit.line.cut();
+    await world.run(20_000);
+    script.refusal = null;
     const { signal } = lease;
     await world.run(29 * DAY_MS);
     lease.assertHeld();

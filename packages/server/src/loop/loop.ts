@@ -358,7 +358,9 @@ export class Loop {
       try {
         await this.#open();
       } catch (error) {
+        // Nothing of a start that came to nothing may live on: its services would end what the next ones have.
         this.#services.clear();
+        this.#timed = new Deadlines();
         this.#batch = [];
         this.#options.log.warn({ err: error }, "the store cannot be opened yet");
         await new Promise<void>((resolve) => this.#options.runtime.setTimer(resolve, REOPEN_MS));

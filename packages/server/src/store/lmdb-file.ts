@@ -29,7 +29,11 @@ export async function checkLmdbFile(path: string): Promise<void> {
           "Restore a backup, or move the file away to start with an empty store.",
       );
     }
-    throw error;
+    throw new StoreUnusableError(
+      `The store "${path}" cannot be read (${error instanceof Error ? error.message : error}). ` +
+        "See that the disk works, or restore a backup.",
+      { cause: error },
+    );
   } finally {
     closeSync(fd);
   }

@@ -10,11 +10,9 @@ import { IS_LAYOUT_KNOWN, LAST_PAGE_OFFSET, PAGE_SIZE_OFFSET } from "./lmdb-file
  */
 export class LmdbRoom {
   readonly #fd: number;
-  readonly #pageSize: number;
 
   constructor(file: string) {
     this.#fd = openSync(file, "r+");
-    this.#pageSize = this.#readWord(PAGE_SIZE_OFFSET);
   }
 
   /** Call it with no commit in flight. Throws what the system says. */
@@ -22,34 +20,22 @@ export class LmdbRoom {
     if (!IS_LAYOUT_KNOWN) {
       return;
     }
-    const pages = PAGES_A_COMMIT + changes.length * PAGES_A_CHANGE;
-    const valueBytes = changes.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
-    const end = (this.#lastPage() + 1 + pages) * this.#pageSize + 2 * valueBytes;
-    // Only ever appended: all that LMDB wrote lies before the end of the file.
+    const pageSize = this.#readWord(PAGE_SIZE_OFFSET);
+    // Both meta pages are whole between commits, and the last page of either is one that may not be lost.
+    const lastPage = Math.max(this.#readWord(LAST_PAGE_OFFSET), this.#readWord(pageSize + LAST_PAGE_OFFSET));
+    // A commit copies each page that it changes once, and new records may fill theirs by half.
+    const pagesCopied = Math.min(lastPage + 1, changes.length * PAGES_A_CHANGE);
+    const bytesAdded = changes.reduce((sum, { key, value }) => sum + key.length + (value?.length ?? 0), 0);
+    const end = (lastPage + 1 + PAGES_A_COMMIT + pagesCopied) * pageSize + 2 * bytesAdded;
     const size = fstatSync(this.#fd).size;
     if (end > size) {
-      this.#extend(size, Math.ceil(end / ZEROS.length) * ZEROS.length);
+      // Only behind the end of the file: all that LMDB wrote lies before it.
+      fillWithZeros(this.#fd, size, Math.ceil(end / ZEROS.length) * ZEROS.length);
     }
   }
 
   close(): void {
     closeSync(this.#fd);
-  }
-
-  #extend(from: number, to: number): void {
-    try {
-      for (let at = from; at < to; ) {
-        at += writeSync(this.#fd, ZEROS, 0, Math.min(ZEROS.length, to - at), at);
-      }
-    } catch (error) {
-      ftruncateSync(this.#fd, from);
-      throw error;
-    }
-  }
-
-  /** Both meta pages are whole between commits, and the last page of either is one that may not be lost. */
-  #lastPage(): number {
-    return Math.max(this.#readWord(LAST_PAGE_OFFSET), this.#readWord(this.#pageSize + LAST_PAGE_OFFSET));
   }
 
   #readWord(offset: number): number {
@@ -58,8 +44,20 @@ export class LmdbRoom {
   }
 }
 
+/** Lengthens the file, or leaves it as long as it was: what room there was is then free again. */
+export function fillWithZeros(fd: number, from: number, to: number): void {
+  try {
+    for (let at = from; at < to; ) {
+      at += writeSync(fd, ZEROS, 0, Math.min(ZEROS.length, to - at), at);
+    }
+  } catch (error) {
+    ftruncateSync(fd, from);
+    throw error;
+  }
+}
+
 const WORD = Buffer.alloc(4);
 const ZEROS = Buffer.alloc(1_048_576);
-// The pages of a path down the tree, copied; those of a split; a list of free pages, written anew.
 const PAGES_A_CHANGE = 4;
+// The top of the tree, and a list of free pages that is written anew.
 const PAGES_A_COMMIT = 64;

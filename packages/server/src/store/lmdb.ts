@@ -12,12 +12,12 @@ import {
 } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { setImmediate } from "node:timers/promises";
+import { setImmediate, setTimeout } from "node:timers/promises";
 import type { RootDatabase } from "lmdb";
 import { StoreClosedError, StoreFailedError, StoreInUseError, StoreUnusableError } from "./errors.js";
 import { type EncodedChange, encodeBatch, encodePrefix } from "./keys.js";
 import { checkLmdbFile } from "./lmdb-file.js";
-import { LmdbRoom } from "./lmdb-room.js";
+import { fillWithZeros, LmdbRoom } from "./lmdb-room.js";
 import type { Change, Entry, Store } from "./store.js";
 
 /** Opens the store in the directory, which is made if absent and belongs to this process until `close` (R8). */
@@ -25,14 +25,16 @@ export async function openLmdbStore(directory: string): Promise<Store> {
   const path = resolve(directory);
   const firstMade = explained(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
   const ownerFd = await takeOwnership(path);
+  let room: LmdbRoom | null = null;
   try {
     const file = join(path, "store.mdb");
     explained(path, () => prepareFiles(file));
-    await checkLmdbFile(file);
-    const db = await openDatabase(file);
     explained(path, () => syncDirectories(path, firstMade === undefined ? path : dirname(firstMade)));
-    return new LmdbStore(db, file, ownerFd);
+    await checkLmdbFile(file);
+    room = new LmdbRoom(file);
+    return new LmdbStore(await openDatabase(file), room, file, ownerFd);
   } catch (error) {
+    room?.close();
     giveUpOwnership(ownerFd);
     throw error;
   }
@@ -43,18 +45,18 @@ type Row = { readonly key: Buffer; readonly value: Uint8Array };
 
 class LmdbStore implements Store {
   readonly #db: Database;
-  readonly #file: string;
   readonly #room: LmdbRoom;
+  readonly #file: string;
   readonly #ownerFd: number;
   readonly #loads = new Set<Iterator<Row>>();
   #lastCommit: Promise<void> = Promise.resolve();
   #failure: { readonly cause: unknown } | null = null;
   #closing: Promise<void> | null = null;
 
-  constructor(db: Database, file: string, ownerFd: number) {
+  constructor(db: Database, room: LmdbRoom, file: string, ownerFd: number) {
     this.#db = db;
+    this.#room = room;
     this.#file = file;
-    this.#room = new LmdbRoom(file);
     this.#ownerFd = ownerFd;
   }
 
@@ -152,6 +154,7 @@ class LmdbStore implements Store {
 }
 
 const ROWS_A_TURN = 1_000;
+const CAUSE_MS_MAX = 1_000;
 
 function toEntry({ key, value }: Row): Entry {
   return {
@@ -161,10 +164,11 @@ function toEntry({ key, value }: Row): Entry {
   };
 }
 
-/** The reason is a second promise on the error; uncaught, it would end the process. */
+/** The reason is a second promise on LMDB's error; uncaught, it would end the process. */
 async function causeOf(error: unknown): Promise<unknown> {
   try {
-    await (error as { commitError?: Promise<unknown> }).commitError;
+    const { commitError } = error as { commitError?: Promise<unknown> };
+    await Promise.race([commitError, setTimeout(CAUSE_MS_MAX, undefined, { ref: false })]);
     return error;
   } catch (cause) {
     return cause;
@@ -185,7 +189,7 @@ async function openDatabase(file: string): Promise<Database> {
     overlappingSync: false,
     eventTurnBatching: false,
   } as const;
-  return explained(file, () => open<Uint8Array, Buffer>(options));
+  return explained(dirname(file), () => open<Uint8Array, Buffer>(options));
 }
 
 /**
@@ -199,7 +203,7 @@ function prepareFiles(file: string): void {
   const lockFd = openOrMake(`${file}-lock`);
   try {
     if (isNew || fstatSync(lockFd).size < LOCK_FILE_BYTES) {
-      writeSync(lockFd, Buffer.alloc(NEW_STORE_BYTES), 0, NEW_STORE_BYTES, 0);
+      fillWithZeros(lockFd, 0, isNew ? NEW_STORE_BYTES : LOCK_FILE_BYTES);
       fdatasyncSync(lockFd);
       ftruncateSync(lockFd, LOCK_FILE_BYTES);
     }
@@ -241,8 +245,11 @@ async function takeOwnership(directory: string): Promise<number> {
 const OWNER_FILE = "owner.lock";
 
 function giveUpOwnership(fd: number): void {
-  ftruncateSync(fd, 0);
-  closeSync(fd);
+  try {
+    ftruncateSync(fd, 0);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function readOwner(fd: number): string {
@@ -256,34 +263,45 @@ function readOwner(fd: number): string {
 
 /** A new file is only as durable as its entry in its directory, and that one as its own. */
 function syncDirectories(from: string, to: string): void {
-  if (process.platform === "win32") {
-    return;
-  }
   for (let directory = from; ; directory = dirname(directory)) {
-    const fd = openSync(directory, "r");
-    try {
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
+    syncDirectory(directory);
     if (directory === to) {
       return;
     }
   }
 }
 
-/** Runs a system call; when it fails, the error names the path and says what to do. */
-function explained<T>(path: string, call: () => T): T {
+function syncDirectory(directory: string): void {
+  let fd: number | null = null;
+  try {
+    fd = openSync(directory, "r");
+    fsyncSync(fd);
+  } catch (error) {
+    // Windows, some file systems, and a parent that we may not read know no such thing.
+    if (
+      !["EACCES", "EINVAL", "EISDIR", "ENOTSUP", "EPERM"].includes(
+        (error as NodeJS.ErrnoException).code ?? "",
+      )
+    ) {
+      throw error;
+    }
+  } finally {
+    if (fd !== null) {
+      closeSync(fd);
+    }
+  }
+}
+
+/** Runs a system call; when it fails, the error names the directory and says what to do. */
+function explained<T>(directory: string, call: () => T): T {
   try {
     return call();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     const next = NEXT_STEP_BY_CODE[code ?? ""] ?? "Mend that, or name another data directory.";
     throw new StoreUnusableError(
-      `"${path}" cannot be used as data directory (${messageOf(error)}). ${next}`,
-      {
-        cause: error,
-      },
+      `The data directory "${directory}" cannot be used (${messageOf(error)}). ${next}`,
+      { cause: error },
     );
   }
 }

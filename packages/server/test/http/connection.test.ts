@@ -120,6 +120,32 @@ describe("a connection", () => {
     client.close();
   });
 
+  test("[N3t] who asks much under one id, and spoils it in between, gets an answer to all of it too", async () => {
+    const client = await NativeClient.welcome(server);
+    client.send(
+      ...Array.from({ length: 2_000 }, (_, at) => [at % 5 === 4 ? "steal" : "inspect", 1, "crowded"]),
+    );
+    for (let at = 0; at < 2_000; at++) await client.take(([kind]) => kind === "done" || kind === "refused");
+    client.close();
+  });
+
+  test("[N3u] a frame of the server is at most 1 MiB too, however much there is to say in one turn", async () => {
+    const holder = await NativeClient.welcome(server, { owner: "h".repeat(256) });
+    await holder.request("acquire", "verbose", 0, { metadata: { note: "n".repeat(1_000) } });
+    const client = await NativeClient.welcome(server);
+    const sizes: number[] = [];
+    client.socket.on("message", (data) => sizes.push(String(data).length));
+    const ids = Array.from({ length: 2_000 }, () => client.newId());
+    // Each refusal tells who holds the lock, and what it says of itself.
+    client.send(...ids.map((id) => ["acquire", id, "verbose", 0]));
+    for (const id of ids) expect((await client.next("refused", id))[2]).toBe("LOCK_TIMEOUT");
+    client.send(...Array.from({ length: 60 }, () => ["inspect", client.newId(), "crowded"]));
+    for (let at = 0; at < 60; at++) await client.next("done");
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(1_048_576);
+    holder.close();
+    client.close();
+  });
+
   test("[N3s] who asks on while the disk hangs is stopped, before the answers that wait fill the memory", async () => {
     const store = new ManualStore();
     const parts = await startParts({ store });

@@ -94,6 +94,7 @@ describe("durable before audible", () => {
     expect(await first.answer()).toMatchObject({ status: 200 });
     const two = await store.nextCommit();
     expect(two.batch.filter(({ key }) => key.includes("/hold/")).length).toBe(3);
+    await sleep(20);
     for (const waiting of calls) expect(waiting.received.length).toBe(0);
     two.succeed();
     for (const waiting of calls) expect(await waiting.answer()).toMatchObject({ status: 200 });

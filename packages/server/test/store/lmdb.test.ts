@@ -20,7 +20,7 @@ import { afterAll, describe, expect, test, vi } from "vitest";
 import { StoreFailedError, StoreInUseError, StoreUnusableError } from "../../src/store/errors.js";
 import { openLmdbStore } from "../../src/store/lmdb.js";
 import { DamagedRecordError, decodeRecord, encodeRecord } from "../../src/store/records.js";
-import type { Store } from "../../src/store/store.js";
+import type { Entry, Store } from "../../src/store/store.js";
 import { entriesOf, put, remove, storeContract, text, textByKey } from "./contract.js";
 
 const root = mkdtempSync(join(tmpdir(), "lockdb-store-"));
@@ -95,6 +95,24 @@ describe("what outlives the process", () => {
     await store.close();
   });
 
+  test("[R1r] loads that stand still while the store is closed reject, and do not crash the server", async () => {
+    for (let round = 0; round < 12; round++) {
+      const store = await openLmdbStore(newFolder());
+      await store.commit(Array.from({ length: 100 }, (_, index) => put(`k${index}`, "x".repeat(3_000))));
+      const loads: AsyncIterator<Entry>[] = [];
+      for (let index = 0; index < 10; index++) {
+        const load = store.load("")[Symbol.asyncIterator]();
+        await load.next();
+        loads.push(load);
+        await store.commit([put(`k${index}`, "y")]);
+      }
+      await store.close();
+      for (const load of loads) {
+        await expect(load.next()).rejects.toThrow("closed");
+      }
+    }
+  });
+
   test("[R1p] LMDB is opened in the one mode whose promise means flushed, and whose failures can be caught", async () => {
     await withLmdb(
       (_, options) => {
@@ -126,9 +144,7 @@ describe("a commit that fails", () => {
   test("[R7a] when no room is left the commit rejects, every later call too, and opening anew gives what was acknowledged", async () => {
     const folder = newFolder();
     // A limit on the size of files is what a test can have without a disk to fill.
-    const script = childPath("write.mjs");
-    const limited = `ulimit -f 8000; exec "$0" "$@"`;
-    const child = spawn("sh", ["-c", limited, process.execPath, script, folder, "0", "30000"]);
+    const child = startLimited(8_000, "write.mjs", folder, "0", "30000");
     const lines = (await ended(child)).trimEnd().split("\n");
     expect(child.exitCode).toBe(0);
     const [failure, outcomes, again] = lines.splice(-3);
@@ -283,6 +299,13 @@ describe("a folder that cannot be used", () => {
       }
     });
   });
+
+  test("[I6d] a disk without room for a new store is named", async () => {
+    const folder = newFolder();
+    const refusal = await ended(startLimited(100, "hold.mjs", folder));
+    expect(refusal).toMatch(/^StoreUnusableError: .*EFBIG/);
+    expect(refusal).toContain(`"${folder}"`);
+  });
 });
 
 describe("a damaged file", () => {
@@ -360,7 +383,7 @@ describe("a damaged file", () => {
     const sound = readFileSync(file).subarray(0, length);
     const folder = newFolder();
     let found = 0;
-    for (let page = 2; page < length / pageBytes; page++) {
+    for (let page = 2; page < length / pageBytes; page += 2) {
       for (const source of [null, page - 1, page + 1]) {
         const content = Buffer.from(sound);
         if (source === null) content.fill(0, page * pageBytes, (page + 1) * pageBytes);
@@ -486,14 +509,20 @@ async function asNobody(folder: string, run: () => Promise<void>): Promise<void>
 }
 
 function childPath(script: string): string {
+  if (!existsSync(fileURLToPath(new URL("../../dist/store/index.js", import.meta.url)))) {
+    throw new Error("Child processes run the build. Run `npm test`, or `npm run build` first.");
+  }
   return fileURLToPath(new URL(`./children/${script}`, import.meta.url));
 }
 
 function start(script: string, ...args: string[]): ChildProcess {
-  if (!existsSync(fileURLToPath(new URL("../../dist/store/index.js", import.meta.url)))) {
-    throw new Error("Child processes run the build. Run `npm test`, or `npm run build` first.");
-  }
   return spawn(process.execPath, [childPath(script), ...args], { stdio: ["pipe", "pipe", "inherit"] });
+}
+
+/** With a limit on the size of its files, in blocks of 512 bytes. */
+function startLimited(blocks: number, script: string, ...args: string[]): ChildProcess {
+  const limited = `ulimit -f ${blocks}; exec "$0" "$@"`;
+  return spawn("sh", ["-c", limited, process.execPath, childPath(script), ...args]);
 }
 
 async function firstLine(child: ChildProcess): Promise<string> {
