@@ -233,7 +233,7 @@ async function unlock(life: Life, shared: Shared, lock: string): Promise<void> {
     const { token } = shared.detachedTokens.splice(at, 1)[0]!;
     recorder.add(lock, () => ({ kind: "release", client: life.id, token, ...span }));
     world.story.note(lock, life.id, () => `releases detached token ${token}`);
-    const result = await settled(life, shared, lock, () => life.session.releaseToken(token, lock));
+    const result = await settled(life, shared, lock, () => life.session.releaseAny(token, lock));
     if (result === null) return;
     if (result) shared.watch.detached.over(life.service, token);
     Object.assign(span, { result, returnedMs: life.process.localMs });
@@ -262,7 +262,7 @@ async function steal(life: Life, shared: Shared, lock: string): Promise<void> {
   const token = shared.sessionTokens.get(lock);
   if (token === undefined || shared.ownTokens(life).has(token)) return;
   shared.world.story.note(lock, life.id, () => `tries to release token ${token} of somebody else`);
-  const result = await settled(life, shared, lock, () => life.session.releaseToken(token, lock));
+  const result = await settled(life, shared, lock, () => life.session.releaseAny(token, lock));
   if (result)
     shared.world.violate(
       "L9",

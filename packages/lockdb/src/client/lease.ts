@@ -112,6 +112,11 @@ export class HeldLease implements Lease {
     await this.release();
   }
 
+  /** Its release is settled: the session need not speak of it any more. */
+  over(): void {
+    this.#keeper.forget(this);
+  }
+
   /** Ends it here and now, whatever the server knows. */
   lose(why: string): void {
     if (this.#lost !== null) return;

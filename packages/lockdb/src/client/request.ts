@@ -37,16 +37,22 @@ export interface AcquireTerms extends LeaseTerms {
   readonly waitMs: number;
 }
 
+type Granted = Extract<FinalAnswer, readonly ["granted", ...unknown[]]>;
+
+/** Who makes requests for locks: what comes of one. */
+export interface AcquireHost {
+  granted(request: AcquireRequest, answer: Granted): void;
+  /** Its caller's signal has aborted. */
+  aborted(request: AcquireRequest): void;
+}
+
 /** A request for a lock. */
 export class AcquireRequest extends Request {
   readonly terms: AcquireTerms;
   readonly endsAtMs: number;
   readonly resolve: (lease: HeldLease) => void;
   readonly reject: (reason: unknown) => void;
-  readonly #granted: (
-    request: AcquireRequest,
-    answer: Extract<FinalAnswer, readonly ["granted", ...unknown[]]>,
-  ) => void;
+  readonly #host: AcquireHost;
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort: (() => void) | undefined;
   ticket: number | null = null;
@@ -60,30 +66,24 @@ export class AcquireRequest extends Request {
     graceMs: number,
     endsAtMs: number,
     terms: AcquireTerms,
-    of: {
-      readonly resolve: (lease: HeldLease) => void;
-      readonly reject: (reason: unknown) => void;
-      readonly granted: (
-        request: AcquireRequest,
-        answer: Extract<FinalAnswer, readonly ["granted", ...unknown[]]>,
-      ) => void;
-      readonly aborted: (request: AcquireRequest) => void;
-      readonly signal: AbortSignal | undefined;
-    },
+    host: AcquireHost,
+    resolve: (lease: HeldLease) => void,
+    reject: (reason: unknown) => void,
+    signal: AbortSignal | undefined,
   ) {
     super(id, endsAtMs + graceMs);
     this.endsAtMs = endsAtMs;
     this.terms = terms;
-    this.resolve = of.resolve;
-    this.reject = of.reject;
-    this.#granted = of.granted;
-    this.#signal = of.signal;
-    if (of.signal === undefined) return;
+    this.resolve = resolve;
+    this.reject = reject;
+    this.#host = host;
+    this.#signal = signal;
+    if (signal === undefined) return;
     this.#onAbort = () => {
-      of.aborted(this);
-      of.reject(of.signal!.reason);
+      host.aborted(this);
+      reject(signal.reason);
     };
-    of.signal.addEventListener("abort", this.#onAbort, { once: true });
+    signal.addEventListener("abort", this.#onAbort, { once: true });
   }
 
   get signal(): AbortSignal | undefined {
@@ -144,7 +144,7 @@ export class AcquireRequest extends Request {
 
   settle(answer: FinalAnswer): void {
     this.#forgetSignal();
-    if (answer[0] === "granted") this.#granted(this, answer);
+    if (answer[0] === "granted") this.#host.granted(this, answer);
     else this.reject(refusalOf(answer));
   }
 
@@ -195,35 +195,43 @@ export class CallRequest extends Request {
 export class ReleaseRequest extends Request {
   readonly #token: number;
   readonly #name: string;
+  readonly #lease: HeldLease | null;
   readonly #resolve: (released: boolean) => void;
   readonly #reject: (error: LockDBError) => void;
 
+  /** @param lease this client's own, which is forgotten when the hold is over or nobody will ask any more */
   constructor(
     id: number,
     deadlineMs: number,
     token: number,
     name: string,
+    lease: HeldLease | null,
     resolve: (released: boolean) => void,
     reject: (error: LockDBError) => void,
   ) {
     super(id, deadlineMs);
     this.#token = token;
     this.#name = name;
+    this.#lease = lease;
     this.#resolve = resolve;
     this.#reject = reject;
   }
 
   message(): ClientMessage {
+    // The name only guards against another lock's token, which a lease of our own cannot have.
+    if (this.#lease !== null) return ["release", this.id, this.#token];
     return ["release", this.id, this.#token, this.#name];
   }
 
   settle(answer: FinalAnswer): void {
+    this.#lease?.over();
     if (answer[0] === "done") this.#resolve(answer[2] === true);
     else if (answer[0] === "refused" && answer[2] === "NOT_HELD") this.#resolve(false);
     else this.#reject(refusalOf(answer));
   }
 
   fail(error: LockDBError): void {
+    this.#lease?.over();
     this.#reject(error);
   }
 }

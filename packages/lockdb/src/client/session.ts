@@ -4,6 +4,7 @@ import { Connector } from "./connector.js";
 import { ConnectionError, errorOf, type LockDBError, LockTimeoutError } from "./errors.js";
 import { HeldLease, type LeaseKeeper } from "./lease.js";
 import {
+  type AcquireHost,
   AcquireRequest,
   type AcquireTerms,
   CallRequest,
@@ -46,6 +47,10 @@ export class ClientSession implements LeaseKeeper {
   readonly #leases = new Map<number, HeldLease>();
   /** Requests that were given up: told to the server until it has confirmed. */
   readonly #cancelled = new Set<number>();
+  readonly #host: AcquireHost = {
+    granted: (request, answer) => this.#granted(request, answer),
+    aborted: (request) => this.#abandon(request),
+  };
   #session: string;
   #sessionCount = 0;
   #connection = 0;
@@ -107,30 +112,13 @@ export class ClientSession implements LeaseKeeper {
   }
 
   release(lease: HeldLease): Promise<boolean> {
-    const over = () => this.forget(lease);
-    return this.releaseToken(lease.token, lease.terms.name, over);
-  }
-
-  /** @param over called when the hold is known to be over, or nobody will ask any more */
-  releaseToken(token: number, name: string, over: () => void = () => {}): Promise<boolean> {
-    return new Promise((resolve, reject) => {
-      const settled = (released: boolean) => {
-        over();
-        resolve(released);
-      };
-      const failed = (error: LockDBError) => {
-        over();
-        reject(error);
-      };
-      const deadlineMs = this.runtime.monotonicMs() + ANSWER_MS;
-      this.#start(new ReleaseRequest(this.#idNext++, deadlineMs, token, name, settled, failed));
-    });
+    return this.#release(lease.token, lease.terms.name, lease);
   }
 
   /** Ends any hold by its token. One that this client has itself is not believed in from now on. */
   releaseAny(token: number, name: string): Promise<boolean> {
     const lease = this.#leases.get(token);
-    return lease?.terms.name === name ? lease.release() : this.releaseToken(token, name);
+    return lease?.terms.name === name ? lease.release() : this.#release(token, name, null);
   }
 
   ranOut(lease: HeldLease): void {
@@ -150,6 +138,13 @@ export class ClientSession implements LeaseKeeper {
 
   // --- requests ---
 
+  #release(token: number, name: string, lease: HeldLease | null): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const deadlineMs = this.runtime.monotonicMs() + ANSWER_MS;
+      this.#start(new ReleaseRequest(this.#idNext++, deadlineMs, token, name, lease, resolve, reject));
+    });
+  }
+
   #startAcquire(
     terms: AcquireTerms,
     endsAtMs: number,
@@ -157,10 +152,8 @@ export class ClientSession implements LeaseKeeper {
     reject: (reason: unknown) => void,
     signal: AbortSignal | undefined,
   ): void {
-    const granted = (request: AcquireRequest, answer: Granted) => this.#granted(request, answer);
-    const aborted = (request: AcquireRequest) => this.#abandon(request);
-    const of = { resolve, reject, granted, aborted, signal };
-    this.#start(new AcquireRequest(this.#idNext++, ANSWER_MS, endsAtMs, terms, of));
+    const id = this.#idNext++;
+    this.#start(new AcquireRequest(id, ANSWER_MS, endsAtMs, terms, this.#host, resolve, reject, signal));
   }
 
   #start(request: Request): void {

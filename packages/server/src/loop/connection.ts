@@ -18,6 +18,11 @@ const HELLO_MS = 10_000;
 /** Inspections on their way at once: their answers are long. */
 const INSPECTIONS_MAX = 64;
 
+const MESSAGES_A_FRAME = 4_096;
+
+/** In UTF-16 units, of which none takes more than three bytes. */
+const FRAME_LENGTH_MAX = Math.floor(LIMITS.frameBytesMax / 3);
+
 /** Messages whose second field is no request id. */
 const WITHOUT_ID: ReadonlySet<unknown> = new Set(["hello", "hold", "sync"]);
 
@@ -37,7 +42,9 @@ export class Connection implements Recipient {
   /** Request ids of the messages sent and not acknowledged, in order; 0 for a message that answers none. */
   #unacknowledged: number[] = [];
   #acknowledged = 0;
-  readonly #inspections = new Set<number>();
+  /** Inspections without an answer yet, by request id: nothing keeps a client from using one twice. */
+  readonly #inspections = new Map<number, number>();
+  #inspectionCount = 0;
   #over = false;
 
   constructor(socket: WebSocket, loop: Loop, account: string) {
@@ -54,18 +61,18 @@ export class Connection implements Recipient {
   }
 
   receive(message: ServerMessage): void {
-    this.#outgoing.push(message);
-    const answers = message[0] === "granted" || message[0] === "refused" || message[0] === "done";
-    this.#unacknowledged.push(answers ? message[1] : 0);
-    if (answers && this.#inspections.size > 0) this.#inspections.delete(message[1]);
+    this.#say(message);
+    if (this.#inspectionCount > 0 && isAnswer(message)) this.#inspected(message[1]);
   }
 
   flush(): void {
     if (this.#over || this.#outgoing.length === 0) return;
-    const frame = this.#outgoing;
+    const messages = this.#outgoing;
     this.#outgoing = [];
-    this.#socket.send(JSON.stringify(frame));
-    const ended = frame.find((message) => message[0] === "ended");
+    for (let at = 0; at < messages.length; at += MESSAGES_A_FRAME) {
+      this.#send(messages.length <= MESSAGES_A_FRAME ? messages : messages.slice(at, at + MESSAGES_A_FRAME));
+    }
+    const ended = messages.find((message) => message[0] === "ended");
     if (ended !== undefined) {
       this.#over = true;
       this.#socket.close(ended[1] === "UNAVAILABLE" ? GOING_AWAY : POLICY, ended[1] as string);
@@ -78,6 +85,28 @@ export class Connection implements Recipient {
       this.#over = true;
       this.#socket.terminate();
     }
+  }
+
+  /** One frame, or several when it would be longer than a frame may be (N3). */
+  #send(messages: readonly ServerMessage[]): void {
+    const text = JSON.stringify(messages);
+    if (text.length <= FRAME_LENGTH_MAX || messages.length === 1) return this.#socket.send(text);
+    const middle = messages.length >> 1;
+    this.#send(messages.slice(0, middle));
+    this.#send(messages.slice(middle));
+  }
+
+  #say(message: ServerMessage): void {
+    this.#outgoing.push(message);
+    this.#unacknowledged.push(isAnswer(message) ? message[1] : 0);
+  }
+
+  #inspected(id: number): void {
+    const count = this.#inspections.get(id);
+    if (count === undefined) return;
+    this.#inspectionCount--;
+    if (count === 1) this.#inspections.delete(id);
+    else this.#inspections.set(id, count - 1);
   }
 
   #read(data: RawData, isBinary: boolean): void {
@@ -146,8 +175,9 @@ export class Connection implements Recipient {
       }
       case "inspect": {
         const [kind, id, name] = message;
-        if (this.#inspections.size >= INSPECTIONS_MAX) return this.#refuse(message, "RATE_LIMITED");
-        this.#inspections.add(id);
+        if (this.#inspectionCount >= INSPECTIONS_MAX) return this.#refuse(message, "RATE_LIMITED");
+        this.#inspectionCount++;
+        this.#inspections.set(id, (this.#inspections.get(id) ?? 0) + 1);
         return this.#submit({ kind, session, address, id, name });
       }
       case "hold": {
@@ -195,17 +225,17 @@ export class Connection implements Recipient {
     const [kind, id]: unknown[] = Array.isArray(message) ? message : [];
     const hasId = Number.isSafeInteger(id) && (id as number) > 0 && !WITHOUT_ID.has(kind);
     if (!hasId) return this.#error(code, text);
-    this.receive(["refused", id as number, code, text]);
+    this.#say(["refused", id as number, code, text]);
     this.flush();
   }
 
   #error(code: ErrorCode, text: string): void {
-    this.receive(["error", code, text]);
+    this.#say(["error", code, text]);
     this.flush();
   }
 
   #close(code: ErrorCode, text: string): void {
-    this.receive(["ended", code, text]);
+    this.#say(["ended", code, text]);
     this.flush();
   }
 
@@ -216,6 +246,12 @@ export class Connection implements Recipient {
     if (this.#session === null) return;
     this.#submit({ kind: "disconnect", session: this.#session, address: this.#address });
   }
+}
+
+function isAnswer(
+  message: ServerMessage,
+): message is Extract<ServerMessage, readonly [string, number, ...unknown[]]> {
+  return message[0] === "granted" || message[0] === "refused" || message[0] === "done";
 }
 
 function isHello(message: unknown): boolean {
