@@ -11,6 +11,10 @@ export interface Belief {
   readonly isOver: () => boolean;
   /** The last moment at which it was seen to be believed. */
   lastSeenMs: number;
+  /** True for a detached hold: a crash may undo what freed it. */
+  readonly mayReturn: boolean;
+  /** It was seen not to be believed any more: it never is again (L5). */
+  seenOver?: boolean;
 }
 
 const SAMPLE_STEPS = 64;
@@ -19,13 +23,18 @@ const SAMPLE_STEPS = 64;
 export class Beliefs {
   readonly #world: World;
   readonly #judges: boolean;
+  readonly #wallsRise: boolean;
   readonly #byLock = new Map<string, Belief[]>();
   readonly #crowded = new Set<string>();
   #sampledAt = 0;
 
-  /** @param judges false when clocks are so far apart that only tokens protect */
-  constructor(world: World, judges: boolean) {
+  /**
+   * @param judges false when clocks are so far apart that only tokens protect
+   * @param wallsRise false when times of day may be set back: what is read from them may be more later on
+   */
+  constructor(world: World, judges: boolean, wallsRise: boolean) {
     this.#world = world;
+    this.#wallsRise = wallsRise;
     this.#judges = judges;
   }
 
@@ -64,7 +73,17 @@ export class Beliefs {
     this.#world.observing = true;
     const held = beliefs.filter((belief) => belief.isHeld());
     this.#world.observing = false;
-    for (const belief of held) belief.lastSeenMs = this.#world.nowMs;
+    for (const belief of beliefs) {
+      if (!held.includes(belief)) belief.seenOver = true;
+      else {
+        belief.lastSeenMs = this.#world.nowMs;
+        if (belief.seenOver && this.#wallsRise && !belief.mayReturn) this.#revived(belief);
+      }
+    }
     return held;
+  }
+
+  #revived({ who, token, lock }: Belief): void {
+    this.#world.violate("L5", `${who} believes in token ${token} of ${lock} again, and did not before`, lock);
   }
 }

@@ -10,10 +10,11 @@ import type { DurableRecord } from "../../packages/server/dist/engine/restore.js
 import { decodeRecord } from "../../packages/server/dist/store/records.js";
 import { DetachedHolds } from "./detached-holds.js";
 import type { Disk } from "./disk.js";
+import { LeaseTime } from "./lease-time.js";
 import type { World } from "./world.js";
 
 type LockInfo = {
-  holders: { token: number; owner: string }[];
+  holders: { token: number; owner: string; detached: boolean }[];
   queue: { ticket: number; owner: string; away: boolean }[];
 };
 type Granted = readonly ["granted", id: number, token: number, extra?: { ticket?: number }];
@@ -48,6 +49,7 @@ interface View {
 /** Looks on at every engine of a run: each command, what came of it, and what became audible. */
 export class EngineWatch {
   readonly detached: DetachedHolds;
+  readonly #leaseTime: LeaseTime;
   readonly #world: World;
   readonly #disk: Disk;
   readonly #views = new WeakMap<Engine, View>();
@@ -68,6 +70,7 @@ export class EngineWatch {
     this.#world = world;
     this.#disk = disk;
     this.detached = new DetachedHolds(world);
+    this.#leaseTime = new LeaseTime(world);
     disk.onOpen = () => this.#living.clear();
   }
 
@@ -156,6 +159,7 @@ export class EngineWatch {
       holds.set(Number(id), value as HoldRecord);
       view.known.add(Number(id));
     }
+    this.#leaseTime.restored(service, records, nowMs);
     view.service = service;
     if (service !== "") this.detached.restored(service, holds, nowMs);
     this.#world.story.note(null, "engine", () => {
@@ -181,6 +185,7 @@ export class EngineWatch {
         break;
       }
       case "hello":
+        this.#leaseTime.returned(command.session);
         this.#checkAway(engine, view, command.session);
         this.#ended.delete(command.session);
         view.sessionByAddress.set(command.address, command.session);
@@ -200,6 +205,7 @@ export class EngineWatch {
     changes: readonly DurableChange[],
   ): void {
     const view = this.#viewOf(engine);
+    this.#leaseTime.read(nowMs);
     this.#tell(view, command, answers, changes, nowMs);
     if (command.kind === "hello") this.#hello(view, command.address, command.session, answers);
     if (command.kind === "disconnect" && view.addressBySession.get(command.session) === command.address) {
@@ -300,6 +306,16 @@ export class EngineWatch {
         );
       }
     }
+  }
+
+  /** Holds that live in sessions, as the newest engines have them. */
+  sessionHolds(): readonly { lock: string; token: number; owner: string }[] {
+    return [...this.#living].flatMap(([service, engine]) =>
+      [...this.#locks]
+        .filter((lock) => serviceOf(lock) === service)
+        .flatMap((lock) => this.inspect(engine, lock, 0).holders.map((holder) => ({ lock, ...holder })))
+        .filter(({ detached }) => !detached),
+    );
   }
 
   inspect(engine: Engine, lock: string, nowMs: number): LockInfo {

@@ -94,7 +94,15 @@ export class HttpCaller {
     const { watch, beliefs } = this.#shared;
     const isFreed = () => !watch.detached.stands(lock.split("/")[0]!, token);
     const isHeld = () => !isFreed() && trustedMs(detachedMs) - elapsedMs(since, this.#now()) > 0;
-    const belief = { lock, token, who: this.#name, isHeld, isOver: isFreed, lastSeenMs: since.atMs };
+    const belief = {
+      lock,
+      token,
+      who: this.#name,
+      isHeld,
+      isOver: isFreed,
+      lastSeenMs: since.atMs,
+      mayReturn: true,
+    };
     beliefs.add(belief);
     return belief;
   }

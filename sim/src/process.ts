@@ -50,6 +50,10 @@ export class Process {
   /** The process stood still in the middle of its callback for so long: what it does next, it does later. */
   #aheadMs = 0;
   diedMs = Number.POSITIVE_INFINITY;
+  /** How often it has stood still. */
+  pauses = 0;
+  #stoodMs = 0;
+  #stoodSinceMs = 0;
 
   constructor(world: World, name: string, clock: Clock, pace: Pace) {
     this.world = world;
@@ -69,6 +73,11 @@ export class Process {
   /** The moment at which this process is now: later than the world's while its callback stands still. */
   get localMs(): number {
     return this.world.nowMs + this.#aheadMs;
+  }
+
+  /** How long it has run, without the times in which it stood still, by true time. */
+  get runningMs(): number {
+    return this.world.nowMs - this.#stoodMs;
   }
 
   monotonicMs(): number {
@@ -111,6 +120,10 @@ export class Process {
   /** Stops the event loop for a while; a suspended machine's monotonic clock stops too. */
   pause(ms: number, suspended = false): void {
     if (!this.alive) return;
+    if (this.#state === "running") {
+      this.pauses++;
+      this.#stoodSinceMs = this.world.nowMs;
+    }
     this.#state = "paused";
     if (suspended && this.world.nowMs >= this.#busyUntilMs) this.clock.suspend(this.world.nowMs);
     const resumeMs = this.world.nowMs + ms;
@@ -125,6 +138,7 @@ export class Process {
     if (this.#resume !== null) this.#resume.cancelled = true;
     this.#resume = null;
     if (this.world.nowMs < this.#busyUntilMs) return this.pause(this.#busyUntilMs - this.world.nowMs);
+    this.#stoodMs += this.world.nowMs - this.#stoodSinceMs;
     this.#state = "running";
     this.clock.resume(this.world.nowMs);
     this.#arm();

@@ -49,8 +49,8 @@ export class ServerHost implements Listener {
   }
 
   start(): void {
-    if (this.process !== null) return;
     this.#startDue = false;
+    if (this.process !== null) return;
     const world = this.#world;
     const clock = new Clock(world.nowMs, this.#rate, world.random.between(0, 1e6), 1.7e12 + world.nowMs);
     const process = new Process(world, "server", clock, this.#plan.serverPace);

@@ -36,6 +36,8 @@ export interface RunResult {
 
 /** How long after the last fault everybody who waits must have been served. */
 const SERVED_MS_MAX = 400_000;
+/** What a client no longer believes in is free after that. */
+const SETTLED_MS = 8_000;
 /** Detached holds, their kept answers, and the sessions of the dead are gone after that. */
 const EMPTY_MS_MAX = 150_000;
 const SLICE_MS = 1_000;
@@ -95,7 +97,7 @@ class Simulation {
       world,
       plan,
       watch: this.watch,
-      beliefs: new Beliefs(world, !wildClocks),
+      beliefs: new Beliefs(world, !wildClocks, plan.suspends || plan.faultsPerMinute.wallJump === 0),
       recorder: new Recorder(world),
       registers: new Registers(world),
     });
@@ -133,6 +135,18 @@ class Simulation {
       world.violate(
         "Q2",
         `${who} still waits for an answer about ${lock}, ${SERVED_MS_MAX} ms after the last fault`,
+        lock,
+      );
+    }
+    await this.#until(SETTLED_MS, () => false);
+    if (world.violations.length > 0) return;
+    const living = new Set(this.#clients.map(({ life }) => life?.id));
+    for (const { lock, token, owner } of this.watch.sessionHolds()) {
+      // The dead and the closed keep theirs for a lease.
+      if (!living.has(owner)) continue;
+      world.violate(
+        "R3",
+        `${owner} has token ${token} of ${lock} at the server, and nobody believes in it`,
         lock,
       );
     }

@@ -152,7 +152,15 @@ function believe(life: Life, shared: Shared, lease: HeldLease, calledMs: number)
     // A dead client's clocks still say how long the server must keep its promise.
     return !life.process.alive && !world.observing && !observed(shared, isHeld);
   };
-  const belief: Belief = { lock, token: lease.token, who: life.id, isHeld, isOver, lastSeenMs: world.nowMs };
+  const belief: Belief = {
+    lock,
+    token: lease.token,
+    who: life.id,
+    isHeld,
+    isOver,
+    lastSeenMs: world.nowMs,
+    mayReturn: detachedMs !== null,
+  };
   shared.beliefs.add(belief);
   lease.signal.addEventListener("abort", () => {
     const reason = (lease.signal.reason as Error).message;

@@ -6,7 +6,7 @@ import { History } from "./history.mjs";
 import { clockMs, given, notify, serveCalls } from "./mailbox.mjs";
 
 const { id, historyFile, hotNames, service, ...options } = given;
-const history = new History(historyFile, 10);
+const history = new History(historyFile, 5);
 const locker = new LockDB(service, options);
 const WAIT = { wait: "forever" };
 let isStopping = false;

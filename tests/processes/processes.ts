@@ -40,7 +40,7 @@ export class Child {
   stderr = "";
   readonly #process: ChildProcess;
   readonly #calls = new Map<number, { resolve(value: never): void; reject(error: Error): void }>();
-  readonly #notices: Notice[] = [];
+  #notices: Notice[] = [];
   readonly #watchers = new Set<() => void>();
   #callCount = 0;
   #exit: Exit | null = null;
@@ -94,6 +94,11 @@ export class Child {
     const isIt = (notice: Notice) => notice.kind === kind && fits(notice as T);
     await this.#until(() => this.#notices.some(isIt), `a notice "${kind}"`, withinMs);
     return this.#notices.splice(this.#notices.findIndex(isIt), 1)[0] as T;
+  }
+
+  /** Forgets the notices of a kind that nobody has taken. */
+  forget(kind: string): void {
+    this.#notices = this.#notices.filter((notice) => notice.kind !== kind);
   }
 
   /** The first line of its output that fits. */

@@ -54,7 +54,7 @@ describe("[C6b] every spelling of a flag", () => {
     expect(await inProcess(["lock", ...wait, "spelt"], env)).toMatchObject({ code: 1, stdout: "" });
   });
 
-  test("key and address", async () => {
+  test("[C6g] key and address are read from flags and environment", async () => {
     const { LOCKDB_API_KEY: key, LOCKDB_SERVER_URL: url } = env as {
       LOCKDB_API_KEY: string;
       LOCKDB_SERVER_URL: string;
@@ -157,19 +157,19 @@ describe("[I4f] exit code 64", () => {
     expect(stderr).toContain(says);
   });
 
-  test("no service id", async () => {
+  test("[I4q] no service id is a wrong use", async () => {
     const { code, stderr } = await inProcess(["check", "x"], { ...env, LOCKDB_SERVICE_ID: "" });
     expect(code).toBe(64);
     expect(stderr).toBe("lockdb check: No service id. Say -i <id>, or set LOCKDB_SERVICE_ID.\n");
   });
 
-  test("of the process", async () => {
+  test("[I4r] an unknown flag is a wrong use of the process, too", async () => {
     expect(await cli(["check", "x", "--oops"])).toMatchObject({ code: 64, stdout: "" });
   });
 });
 
 describe.concurrent("[I4f] exit code", () => {
-  test("69: nobody listens", async () => {
+  test("[I4s] 69: nobody listens", async () => {
     const there = { ...env, LOCKDB_SERVER_URL: NOWHERE };
     const all = await Promise.all([
       cli(["check", "x"], there),
@@ -182,7 +182,7 @@ describe.concurrent("[I4f] exit code", () => {
     }
   });
 
-  test("77: a wrong key, or none", async () => {
+  test("[I4t] 77: a wrong key, or none", async () => {
     const wrong = { ...env, LOCKDB_API_KEY: "ldb_wrong" };
     const none = { ...env, LOCKDB_API_KEY: "" };
     const all = await Promise.all([

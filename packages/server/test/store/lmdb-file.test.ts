@@ -1,13 +1,12 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { openLmdbStore } from "../../src/store/lmdb.js";
 import { checkLmdbFile } from "../../src/store/lmdb-file.js";
+import { newFolder } from "./folders.js";
 
-const folder = mkdtempSync(join(tmpdir(), "lockdb-file-"));
+const folder = newFolder();
 const file = join(folder, "store.mdb");
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** A sound file: a tree of three levels, a large value whose pages are the last ones, and free pages. */
 let sound: Sound;
