@@ -9,8 +9,8 @@ const HOT_NAMES = ["hot/0", "hot/1", "hot/2", "hot/3", "hot/4", "hot/5"];
 const SERVICE = "crashes";
 /** What clients have when they ask for nothing else. */
 const LEASE_MS = 10_000;
-/** How many of the last acknowledged changes are looked at after each crash; at the end all are. */
-const RECENT = 300;
+/** How many of a process's last acknowledged changes are looked at after each crash; at the end all are. */
+const RECENT = 100;
 
 const processes = new Processes();
 afterAll(() => processes.end());
@@ -93,8 +93,8 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
         options: { wait: "forever" },
       });
       crashes.push({ killedMs, readyMs, grantedMs: (await first).atMs });
-      const oneTime = oneTimeOf(read(files));
-      wrong.push(...(await acknowledgedWrongly(checker, oneTime.slice(-RECENT))));
+      const recent = files.flatMap((file) => oneTimeOf(read([file])).slice(-RECENT));
+      wrong.push(...(await acknowledgedWrongly(checker, recent)));
     }
     reports = await Promise.all(loads.map((load) => load.call<LoadReport>("stop")));
     const all = read(files);
@@ -140,15 +140,19 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
     }
     expect(overlaps).toEqual([]);
     const count = (type: Hold["type"]) => holds.filter((hold) => hold.type === type).length;
+    const across = holds.filter(({ fromMs, untilMs }) => crossed(fromMs, untilMs) !== undefined).length;
     expect(Math.min(count("session"), count("detached"), count("http"))).toBeGreaterThan(2 * ROUNDS);
     console.info(
       `[Q1q] ${holds.length} holds of ${HOT_NAMES.length} locks (${count("session")} session, ` +
-        `${count("detached")} detached, ${count("http")} HTTP): 0 overlaps`,
+        `${count("detached")} detached, ${count("http")} HTTP; ${across} went through a crash): 0 overlaps`,
     );
   });
 
   test("[R3p] waits and releases went on across the crashes, and no session lease was lost", () => {
-    expect(troubles.filter((trouble) => !isExcused(trouble))).toEqual([]);
+    const unexcused = troubles.filter((trouble) => !isExcused(trouble));
+    expect(
+      unexcused.map((trouble) => ({ ...trouble, crash: crossed(trouble.fromMs, trouble.untilMs) })),
+    ).toEqual([]);
     const natives = reports.filter(({ longHold }) => longHold !== undefined);
     for (const { longHold, lostCount } of natives) {
       expect(longHold).toMatchObject({ wasHeld: true, released: true });
@@ -175,7 +179,7 @@ describe(`the server is killed with -9 ${ROUNDS} times under load, and started a
     if (doing === "session hold" && what === "over") return true;
     // A release waits 5 s for its answer. That is enough unless this machine is much too busy to start a server.
     const isUnanswered = what === "LOCK_TIMEOUT" || what === "CONNECTION";
-    return doing !== "wait" && isUnanswered && crash.grantedMs - crash.killedMs > 4_000;
+    return doing !== "wait" && isUnanswered && crash.grantedMs - crash.killedMs > 3_000;
   }
 
   test("[R4p] recovery ends as soon as the clients are back", () => {
@@ -205,8 +209,11 @@ async function acknowledgedWrongly(checker: Child, oneTime: readonly OneTime[]):
 }
 
 function read(files: readonly string[]): readonly Entry[] {
-  const lines = files.filter(existsSync).flatMap((file) => readFileSync(file, "utf8").trimEnd().split("\n"));
-  return lines.map((line) => JSON.parse(line) as Entry);
+  return files.filter(existsSync).flatMap((file) => {
+    // What is behind the last line end is being written.
+    const lines = readFileSync(file, "utf8").split("\n").slice(0, -1);
+    return lines.map((line) => JSON.parse(line) as Entry);
+  });
 }
 
 function oneTimeOf(entries: readonly Entry[]): readonly OneTime[] {

@@ -9,6 +9,9 @@ const { id, historyFile, hotNames, service, ...options } = given;
 const history = new History(historyFile, 5);
 const locker = new LockDB(service, options);
 const WAIT = { wait: "forever" };
+/** Some holds are so long that a crash comes in between: others must not get the lock then. */
+const LONG_MS = 400;
+const LONG_SHARE = 0.1;
 let isStopping = false;
 let lostCount = 0;
 let oneTimeNames = 0;
@@ -85,14 +88,14 @@ async function acquire(name, options) {
   }
 }
 
-/** Holds it for a moment, and writes down for how long it was believed to be held. */
+/** Holds it for a while, and writes down for how long it was believed to be held. */
 async function hold(lease, { type, name, askedMs }) {
   const fromMs = clockMs();
   let untilMs = null;
   lease.signal.addEventListener("abort", () => {
     untilMs = clockMs();
   });
-  await setTimeout(Math.random() * 3);
+  await setTimeout(Math.random() < LONG_SHARE ? LONG_MS : Math.random() * 3);
   untilMs ??= clockMs();
   history.hold({ type, name, token: lease.token, askedMs, fromMs, untilMs });
 }
