@@ -28,6 +28,8 @@ interface Asked {
   readonly durableKey: string | null;
   /** The last token that it was granted, and by which engine. */
   granted: { readonly token: number; readonly view: View } | null;
+  /** Its place in the queue, if it has one. */
+  ticket: number | null;
   /** Why it must not be granted any more. */
   gone: string | null;
 }
@@ -70,8 +72,14 @@ export class EngineWatch {
     this.#world = world;
     this.#disk = disk;
     this.detached = new DetachedHolds(world);
-    this.#leaseTime = new LeaseTime(world);
-    disk.onOpen = () => this.#living.clear();
+    this.#leaseTime = new LeaseTime(
+      world,
+      Math.max(disk.plan.commitMsMax, disk.plan.slowChance > 0 ? disk.plan.slowMsMax : 0),
+    );
+    disk.onOpen = () => {
+      this.#living.clear();
+      this.#leaseTime.opened();
+    };
   }
 
   /** Puts itself between the loop and its engines, until the returned function is called. */
@@ -159,7 +167,7 @@ export class EngineWatch {
       holds.set(Number(id), value as HoldRecord);
       view.known.add(Number(id));
     }
-    this.#leaseTime.restored(service, records, nowMs);
+    this.#leaseTime.restored(service, records);
     view.service = service;
     if (service !== "") this.detached.restored(service, holds, nowMs);
     this.#world.story.note(null, "engine", () => {
@@ -181,7 +189,16 @@ export class EngineWatch {
         const durableKey = session === null ? null : `${clientOf(session)}/${id}`;
         const asked = this.#asked.get(key);
         if (asked !== undefined) asked.gone = null;
-        else this.#asked.set(key, { key, lock: name, detachedMs, durableKey, granted: null, gone: null });
+        else
+          this.#asked.set(key, {
+            key,
+            lock: name,
+            detachedMs,
+            durableKey,
+            granted: null,
+            ticket: null,
+            gone: null,
+          });
         break;
       }
       case "hello":
@@ -218,6 +235,7 @@ export class EngineWatch {
     this.detached.changed(view.service, command, changes, nowMs);
     for (const { to, message } of answers) {
       if (message[0] === "refused") this.#gone(view, to, message[1], `it was refused with ${message[2]}`);
+      if (message[0] === "queued") this.#queued(this.#keyOf(view, to, message[1]), command, message[2]);
       if (message[0] === "granted") this.#granted(engine, view, to, message as Granted, nowMs);
     }
     // Once more: what was granted in this very step may be over in it as well.
@@ -245,6 +263,21 @@ export class EngineWatch {
   #gone(view: View, address: string, id: number, why: string): void {
     const asked = this.#asked.get(this.#keyOf(view, address, id));
     if (asked !== undefined) asked.gone = why;
+  }
+
+  /** Who says which ticket it had keeps it, over restarts too (R3, R4). */
+  #queued(key: string, command: Command, ticket: number): void {
+    const asked = this.#asked.get(key);
+    if (asked === undefined) return;
+    if (
+      command.kind === "acquire" &&
+      command.ticket !== null &&
+      command.ticket === asked.ticket &&
+      ticket !== command.ticket
+    ) {
+      this.#world.violate("R4", `${key} had ticket ${command.ticket}, and is given ${ticket}`, asked.lock);
+    }
+    asked.ticket = ticket;
   }
 
   #granted(engine: Engine, view: View, to: string, [, id, token, extra]: Granted, nowMs: number): void {

@@ -38,6 +38,8 @@ export interface RunResult {
 const SERVED_MS_MAX = 400_000;
 /** What a client no longer believes in is free after that. */
 const SETTLED_MS = 8_000;
+/** How long a call may take when nothing is wrong any more; a silent connection is found out in less. */
+const ASKED_MS = 30_000;
 /** Detached holds, their kept answers, and the sessions of the dead are gone after that. */
 const EMPTY_MS_MAX = 150_000;
 const SLICE_MS = 1_000;
@@ -140,6 +142,8 @@ class Simulation {
     }
     await this.#until(SETTLED_MS, () => false);
     if (world.violations.length > 0) return;
+    await this.#askAgain();
+    if (world.violations.length > 0) return;
     const living = new Set(this.#clients.map(({ life }) => life?.id));
     for (const { lock, token, owner } of this.watch.sessionHolds()) {
       // The dead and the closed keep theirs for a lease.
@@ -155,6 +159,28 @@ class Simulation {
     if (world.violations.length > 0) return;
     this.#checkEmpty();
     if (!this.#wildClocks) this.#shared.recorder.judge();
+  }
+
+  /** Whoever is alive reaches the server again, whatever its connections have been through. */
+  async #askAgain(): Promise<void> {
+    const { world } = this;
+    let open = 0;
+    for (const { life } of this.#clients) {
+      if (life === null || life.isClosed) continue;
+      const lock = `${life.service}/0`;
+      open++;
+      life.process.arrive(() => {
+        const answered = life.session.call(ASKED_MS, (id) => ["check", id, lock, ASKED_MS]);
+        answered.then(
+          () => open--,
+          (error: Error) => {
+            world.violate("R3", `${life.id} cannot reach a server that works: ${error.message}`, lock);
+          },
+        );
+      });
+    }
+    await this.#until(2 * ASKED_MS, () => open === 0);
+    if (open > 0) world.violate("R3", `${open} clients get no answer from a server that works`);
   }
 
   async #until(ms: number, isDone: () => boolean): Promise<void> {

@@ -18,6 +18,8 @@ const TRIES = 300;
 const TAKEN_BACK_MS = 50;
 /** After this long without a grant the next waiter is helped: the caller's hold lasts 300 s. */
 const GIVEN_UP_MS = 2_000;
+/** So many such waiters are proof enough. */
+const GIVEN_UP_MAX = 5;
 /** How the caller hangs up: it closes, it resets, or it is busy with other things before it closes. */
 const WAYS = ["close", "reset", "busy, then close"] as const;
 
@@ -30,15 +32,13 @@ afterAll(() => processes.end());
 test("[Q7p] a grant whose HTTP caller has hung up is taken back at once", { timeout: 60_000 }, async () => {
   // In memory: it is the server's speed that counts here, not that of a disk.
   const spansMs = await hangUps(await Stand.open(await processes.server({ store: "memory" })), "Q7p");
-  expect(spansMs.filter((ms) => ms > GIVEN_UP_MS)).toEqual([]);
   // One in twenty may meet a moment in which this machine lets other processes run.
   expect(quantile(spansMs, 0.95)).toBeLessThan(TAKEN_BACK_MS);
 });
 
 test("[Q7q] so is one that met its hang-up while it was written to disk", { timeout: 60_000 }, async () => {
   const spansMs = await hangUps(await Stand.open(await processes.server()), "Q7q");
-  // How long a flush takes is the disk's affair. The hold itself would have lasted 300 s.
-  expect(spansMs.filter((ms) => ms > GIVEN_UP_MS)).toEqual([]);
+  // How long one flush takes is the disk's affair.
   expect(median(spansMs)).toBeLessThan(TAKEN_BACK_MS);
 });
 
@@ -50,7 +50,8 @@ async function hangUps(stand: Stand, rule: string): Promise<readonly number[]> {
 
   const spansMs: number[] = [];
   let read = 0;
-  for (let at = 0; at < TRIES; at++) {
+  const isHopeless = () => spansMs.filter((ms) => ms > GIVEN_UP_MS).length >= GIVEN_UP_MAX;
+  for (let at = 0; at < TRIES && !isHopeless(); at++) {
     const pauseMs = (Math.floor(at / WAYS.length) / (TRIES / WAYS.length)) * arrivalMs * 1.5;
     const spanMs = await stand.hangUp(`hung up/${at}`, WAYS[at % WAYS.length]!, pauseMs);
     if (spanMs === null) read++;
@@ -64,6 +65,7 @@ async function hangUps(stand: Stand, rule: string): Promise<readonly number[]> {
       `the lock in median ${median(spansMs).toFixed(1)} ms, p99 ${quantile(spansMs, 0.99).toFixed(1)} ms, longest ` +
       `${Math.max(...spansMs).toFixed(1)} ms, ${late.length} later than ${TAKEN_BACK_MS} ms`,
   );
+  expect(spansMs.filter((ms) => ms > GIVEN_UP_MS)).toEqual([]);
   // Otherwise the pauses have missed what they are for.
   expect(spansMs.length).toBeGreaterThan(TRIES / 4);
   return spansMs;

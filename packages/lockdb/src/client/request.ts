@@ -118,7 +118,6 @@ export class AcquireRequest extends Request {
   /** The server has said that it waits. */
   queued(ticket: number): void {
     this.ticket = ticket;
-    this.#ungrantedAt = laterOf(this.#ungrantedAt!, this.sentAt!);
     this.#isQueued = true;
   }
 

@@ -21,7 +21,7 @@ async function run(program: string, options: { readonly cjs?: boolean; readonly 
     LOCKDB_SERVER_URL: options.url ?? real.server.url,
     LOCK: real.name,
   };
-  const child = spawn(process.execPath, [`--input-type=${type}`, "-e", program], { cwd: ROOT, env });
+  const child = spawn(process.execPath, [`--input-type=${type}`, "-e", program], { cwd: ROOT, env, timeout: 15_000 });
   let [stdout, stderr] = ["", ""];
   let printedAtMs = 0;
   child.stdout.setEncoding("utf8").on("data", (text: string) => {

@@ -73,6 +73,19 @@ describe("a server that is not there", () => {
     lease.assertHeld();
   });
 
+  test("[R3z] one that was away for long and is back is not waited for long when it goes again", async () => {
+    const { world, script } = await holding();
+    script.visit.line.cut();
+    script.refusal = { message: "down" };
+    await world.run(9_000);
+    script.refusal = null;
+    await world.until(() => script.visits.length === 2);
+    await world.run(10);
+    script.visit.line.cut();
+    await world.run(60);
+    expect(script.visits).toHaveLength(3);
+  });
+
   test("[L5s] after a lost connection the next address is tried at once, and the session goes on there", async () => {
     const { world, script, session } = stage({ urls: ["http://one", "http://two"] });
     const lease = await world.settled(session.acquire(terms("disk")));
@@ -92,6 +105,8 @@ describe("half-open connections", () => {
     script.visit.line.lose();
     const lostAtMs = world.nowMs;
     await world.until(() => script.visits.length === 2);
+    // It is the welcome that renews, and no heartbeat after it.
+    script.mute.add("heartbeat");
     expect(world.nowMs - lostAtMs).toBeLessThanOrEqual((2 * 10_000) / 3 + 100);
     await world.run(10);
     lease.assertHeld();
@@ -146,6 +161,18 @@ describe("the end of a session", () => {
     expect(script.visit.of("hold")).toHaveLength(0);
     const again = script.visit.messages.filter(([kind]) => kind === "acquire" || kind === "check");
     expect(again.map(([kind, id]) => [kind, id])).toEqual(asked.map(([kind, id]) => [kind, id]));
+  });
+
+  test("[L5w] what comes after the word that it is over, in the same frame, is ignored", async () => {
+    const { world, script, session } = await holding();
+    script.mute.add("acquire");
+    const outcome = outcomeOf(session.acquire(terms("other")));
+    await world.run(10);
+    const [, id] = script.visit.of("acquire").at(-1)!;
+    script.mute.clear();
+    script.visit.say(["ended", "SESSION_ENDED", "over"], ["granted", id, 99]);
+    await world.until(() => outcome.state === "resolved");
+    expect(outcome.value!.token).not.toBe(99);
   });
 
   test("[L5u] a release that is on its way when the session ends is false: it was over", async () => {

@@ -24,8 +24,8 @@ describe("what a lease is counted from", () => {
     expect(lease.remainingMs).toBe(TRUSTED_MS - 80);
   });
 
-  test("[L2l] any answer counts as a renewal: a check, an acquire, a heartbeat", async () => {
-    const { world, session, lease } = await holding();
+  test("[L2l] any answer counts as a renewal: to a check, to an acquire, a place in the queue", async () => {
+    const { world, script, session, lease } = await holding();
     await world.run(2_000);
     const sentAtMs = world.nowMs;
     await world.settled(session.call(5_000, (id) => ["check", id, "x", 5_000]));
@@ -34,6 +34,11 @@ describe("what a lease is counted from", () => {
     const again = world.nowMs;
     await world.settled(session.acquire(terms("other")));
     expect(lease.remainingMs).toBe(TRUSTED_MS - (world.nowMs - again));
+    await world.run(2_000);
+    script.answer = ([kind, id]) => (kind === "acquire" ? [["queued", id, 1, 0]] : null);
+    void outcomeOf(session.acquire(terms("busy")));
+    await world.run(2);
+    expect(lease.remainingMs).toBe(TRUSTED_MS - 2);
   });
 
   test("[L2m] a refusal renews nothing: one that could not be read never came to the session", async () => {
@@ -322,6 +327,60 @@ describe("ends of their own", () => {
     script.visit.say(["granted", script.visit.of("acquire")[0]![1], 7]);
     await world.until(() => outcome.state === "resolved");
     expect(outcome.value!.remainingMs).toBeGreaterThan(5_000);
+  });
+
+  test("[L7h] a request that waited long and was granted when the connection went is not old", async () => {
+    const { world, script, session } = stage();
+    script.answer = ([kind, id]) => (kind === "acquire" ? [["queued", id, 1, 0]] : null);
+    const outcome = outcomeOf(session.acquire(terms("disk", { waitMs: HOUR_MS, detachedMs: 20_000 })));
+    await world.run(60_000);
+    script.answer = ([kind, id]) => (kind === "acquire" ? [["granted", id, 7]] : null);
+    script.visit.line.cut();
+    await world.until(() => outcome.state === "resolved");
+    // The last heartbeat that was answered before the grant.
+    expect(outcome.value!.remainingMs).toBeGreaterThan(20_000 * 0.97 - LEASE_MS / 3 - 100);
+    expect(script.visit.of("release")).toHaveLength(0);
+  });
+
+  test("[L7i] nor is it young: it was granted before the connection was back, whatever has been answered since", async () => {
+    const { world, script, session } = stage();
+    script.mute.add("check");
+    script.answer = ([kind, id]) => (kind === "acquire" ? [["queued", id, 1, 0]] : null);
+    void outcomeOf(session.call(HOUR_MS, (id) => ["check", id, "x", 1]));
+    const outcome = outcomeOf(session.acquire(terms("disk", { waitMs: HOUR_MS, detachedMs: 20_000 })));
+    await world.run(5_000);
+    world.endpoints.clear();
+    script.visit.line.cut();
+    await world.run(8_000);
+    world.endpoints.set("http://one", script);
+    // The check is answered first, and is a renewal.
+    script.mute.clear();
+    script.answer = ([kind, id]) => (kind === "acquire" ? [["granted", id, 7]] : null);
+    await world.until(() => outcome.state === "resolved");
+    expect(outcome.value!.remainingMs).toBeLessThan(20_000 * 0.97 - 8_000);
+  });
+
+  test("[L7j] a detached hold that an earlier session was granted is as old as that grant", async () => {
+    const { world, script, session } = stage();
+    script.mute.add("acquire");
+    const outcome = outcomeOf(session.acquire(terms("disk", { detachedMs: 20_000 })));
+    await world.run(12_000);
+    script.mute.clear();
+    script.visit.end("SESSION_ENDED");
+    await world.until(() => outcome.state === "resolved");
+    expect(outcome.value!.remainingMs).toBeLessThan(20_000 * 0.97 - 11_900);
+  });
+
+  test("[L7k] a session hold is not: what an earlier session was granted is over", async () => {
+    const { world, script, session } = stage();
+    script.mute.add("acquire");
+    const outcome = outcomeOf(session.acquire(terms("disk", { maxHoldMs: 10_000 })));
+    await world.run(12_000);
+    script.mute.clear();
+    script.visit.end("SESSION_ENDED");
+    await world.until(() => outcome.state === "resolved");
+    expect(outcome.value!.remainingMs).toBeGreaterThan(TRUSTED_MS - 100);
+    expect(script.visit.of("release")).toHaveLength(0);
   });
 
   test("[L9b] a detached lease outlives its session, its connection and the server's silence", async () => {

@@ -140,6 +140,10 @@ export class Machine {
     return this.#state === "running";
   }
 
+  get timerCount(): number {
+    return this.#timers.size;
+  }
+
   /** True while a timer is set that keeps the process alive. */
   get isKeptAliveByTimers(): boolean {
     return [...this.#timers].some((timer) => timer.keepsAlive);
