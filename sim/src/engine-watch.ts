@@ -228,7 +228,10 @@ export class EngineWatch {
     if (command.kind === "disconnect" && view.addressBySession.get(command.session) === command.address) {
       view.addressBySession.delete(command.session);
     }
-    if (command.kind === "cancel") this.#gone(view, command.address, command.id, "it was cancelled");
+    if (command.kind === "cancel") {
+      this.#checkTakenBack(engine, view, command.address, command.id, nowMs);
+      this.#gone(view, command.address, command.id, "it was cancelled");
+    }
     for (const change of changes) {
       if (change.type === "session" && change.value === null) this.#sessionEnded(view, change.id);
     }
@@ -349,6 +352,16 @@ export class EngineWatch {
         .flatMap((lock) => this.inspect(engine, lock, 0).holders.map((holder) => ({ lock, ...holder })))
         .filter(({ detached }) => !detached),
     );
+  }
+
+  /** Nobody will use what was granted to a request that is cancelled (Q7). */
+  #checkTakenBack(engine: Engine, view: View, address: string, id: number, nowMs: number): void {
+    const asked = this.#asked.get(this.#keyOf(view, address, id));
+    if (asked?.granted?.view !== view || asked.gone !== null) return;
+    const { token } = asked.granted;
+    const [holder] = this.inspect(engine, asked.lock, nowMs).holders;
+    if (holder?.token !== token) return;
+    this.#world.violate("Q7", `token ${token} of ${asked.lock} is kept, and ${asked.key} was cancelled`, asked.lock);
   }
 
   inspect(engine: Engine, lock: string, nowMs: number): LockInfo {

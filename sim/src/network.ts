@@ -42,6 +42,7 @@ export class Network {
     this.#wires.add(wire);
     this.#hosts.set(wire, host);
     if (purpose === "http") this.#http.add(wire);
+    else this.#mayCutFresh(wire);
     wire.server.received = () => this.#arrived(wire, purpose);
     wire.up.send({ kind: "syn" }, client.localMs);
     return wire;
@@ -85,9 +86,22 @@ export class Network {
   cutOne(): string | null {
     const wire = this.#any();
     if (wire === null || this.#http.has(wire)) return null;
+    this.#cut(wire);
+    return this.#hosts.get(wire)!;
+  }
+
+  #mayCutFresh(wire: Wire): void {
+    const { random } = this.#world;
+    const { freshCutChance, latencyMsMax } = this.#plan;
+    if (this.#calm || !random.chance(freshCutChance)) return;
+    this.#world.after(random.between(0, 5 * latencyMsMax), () => {
+      if (!this.#calm && !wire.over) this.#cut(wire);
+    });
+  }
+
+  #cut(wire: Wire): void {
     this.#broken.add(wire);
     wire.cut(() => this.#noticeMs());
-    return this.#hosts.get(wire)!;
   }
 
   /** @param silent with the whole machine, so that nobody tells the other side */

@@ -8,6 +8,8 @@ export interface NetworkPlan {
   readonly spikeMsMax: number;
   /** How often a side does not learn that its connection was cut. */
   readonly halfOpenChance: number;
+  /** How often a connection is cut while client and server are still greeting each other. */
+  readonly freshCutChance: number;
 }
 
 export interface DiskPlan {
@@ -110,6 +112,7 @@ export function planOf(random: Random, wildClocks: boolean): Plan {
     spikeChance: some(0.4, () => random.span(0.0005, 0.1)),
     spikeMsMax: leaseMs * random.span(0.1, 3),
     halfOpenChance: some(0.6, () => random.next()),
+    freshCutChance: some(0.4, () => random.span(0.01, 0.4)),
   };
   return {
     clients: 2 + random.int(5),

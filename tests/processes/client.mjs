@@ -35,7 +35,6 @@ serveCalls({
     }
     return infos;
   },
-  close: () => locker.close(),
   /** Tells of the session's next renewal, as soon as the client knows of it. */
   tellRenewal: ({ token }) => {
     const lease = leases.get(token);
@@ -55,6 +54,5 @@ notify("ready");
 function keep(lease, askedMs) {
   const atMs = clockMs();
   leases.set(lease.token, lease);
-  lease.signal.addEventListener("abort", () => notify("lost", { token: lease.token, atMs: clockMs() }));
   return { token: lease.token, ticket: lease.ticket ?? null, askedMs, atMs };
 }

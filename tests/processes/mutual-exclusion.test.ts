@@ -1,5 +1,4 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import { setPriority } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { clockMs, Processes, ROOT_KEY } from "./processes.js";
@@ -21,8 +20,6 @@ describe(`${PROCESSES} processes add one to a number in a file, ${CYCLES} times 
     const server = await processes.server();
     const given = { serverUrl: server.url, apiKey: ROOT_KEY, cycles: CYCLES, numberFile, logFile };
     const counters = Array.from({ length: PROCESSES }, () => processes.script("counter.mjs", given));
-    // They would take all processors from the tests beside them, some of which measure short times.
-    for (const { pid } of counters) setPriority(pid, 5);
     await Promise.all(counters.map((counter) => counter.next("ready")));
 
     const startMs = clockMs();

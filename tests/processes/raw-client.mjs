@@ -22,7 +22,6 @@ socket.on("message", (data) => {
   received += messages.length;
   for (const message of messages) notify("message", { message, atMs });
 });
-socket.on("close", (code, reason) => notify("closed", { code, reason: String(reason), atMs: clockMs() }));
 
 serveCalls({ send: ({ messages }) => send(messages) });
 

@@ -103,7 +103,9 @@ export class HeldLease implements Lease {
   release(): Promise<boolean> {
     if (this.#releasing === null) {
       this.#ownEndTimer?.cancel();
-      this.#releasing = this.#lost === null ? this.#keeper.release(this) : Promise.resolve(false);
+      // A detached hold may still be there when its holder has stopped to trust it.
+      const mayBeThere = this.#lost === null || this.terms.detachedMs !== null;
+      this.#releasing = mayBeThere ? this.#keeper.release(this) : Promise.resolve(false);
     }
     return this.#releasing;
   }
@@ -146,8 +148,10 @@ export class HeldLease implements Lease {
   /** What a resume says of it (R3). */
   get claim(): ClaimExtra {
     const { minHoldMs, maxHoldMs, metadata } = this.terms;
+    // By the clock that cannot be set: what the server takes for its end must not be earlier than what we believe.
+    const heldMs = this.#keeper.now().monotonicMs - this.#since.monotonicMs;
     return {
-      heldMs: Math.max(0, Math.floor(elapsedMs(this.#since, this.#keeper.now()))),
+      heldMs: Math.max(0, Math.floor(heldMs)),
       ...(minHoldMs === null ? {} : { minHoldMs }),
       ...(maxHoldMs === null ? {} : { maxHoldMs }),
       ...(metadata === null ? {} : { metadata }),

@@ -26,6 +26,7 @@ import type { AcquireOptions, CallOptions, Lease, LockDBOptions, LockOptions, Na
 
 const WAIT_MS_DEFAULT = 30_000;
 const CALL_MS_DEFAULT = 5_000;
+const UNLOCK_MS_MAX = 50_000;
 const ANSWER_MS = 5_000;
 
 /**
@@ -184,7 +185,8 @@ export class LockDB {
   /** The original call: frees detached locks by name. True when any of them was locked. */
   async unlock(names: Names, options: CallOptions = {}): Promise<boolean> {
     const { waitTimeoutInMs = CALL_MS_DEFAULT } = known(options, CALL_OPTIONS);
-    const timeoutMs = span(waitTimeoutInMs, "waitTimeoutInMs");
+    // Its answer is kept for a minute: asked again after that, it might free the next holder (Q6).
+    const timeoutMs = Math.min(span(waitTimeoutInMs, "waitTimeoutInMs"), UNLOCK_MS_MAX);
     let wasLocked = false;
     for (const name of allNames(names)) {
       const one = await this.#session.call(timeoutMs, (id) => ["unlock", id, name]);

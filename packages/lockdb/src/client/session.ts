@@ -21,6 +21,9 @@ const ANSWER_MS = 5_000;
 const SWEEP_MS = 250;
 const BYE_MS = 1_000;
 
+/** Messages that stand for themselves, and answer nothing. */
+const UNASKED: ReadonlySet<ServerMessage[0]> = new Set(["welcome", "lost", "ended", "error"]);
+
 type Granted = Extract<FinalAnswer, readonly ["granted", ...unknown[]]>;
 
 export interface SessionOptions {
@@ -58,6 +61,9 @@ export class ClientSession implements LeaseKeeper {
   #isResumed = false;
   #welcomed = false;
   #everWelcomed = false;
+  /** The server has heard all that was said when the present connection began. */
+  #isWelcomedHere = false;
+  readonly #beforeWelcome: ServerMessage[] = [];
   #helloAt: Moment | null = null;
   #idNext = 1;
   #heartbeat: Request | null = null;
@@ -201,6 +207,10 @@ export class ClientSession implements LeaseKeeper {
 
   #opened(): void {
     const { service, leaseMs, owner } = this.#options;
+    this.#isWelcomedHere = false;
+    this.#beforeWelcome.length = 0;
+    // What is out of time by now must not be asked again: its answers are not kept for ever (Q6).
+    this.#sweep();
     // Whoever hears of a loss may ask for something at once: that goes out below, in the order of the ids.
     this.#trust.check();
     const [client, session, connection, resume] = [
@@ -224,9 +234,23 @@ export class ClientSession implements LeaseKeeper {
   #received(messages: readonly ServerMessage[]): void {
     for (const message of messages) {
       if (!this.#connector.isOpen) return;
-      this.#take(message);
+      // Until the welcome it is not known what of this connection the server has heard, and what renews the session.
+      if (this.#isWelcomedHere || UNASKED.has(message[0])) this.#take(message);
+      else this.#beforeWelcome.push(message);
     }
     this.#keepAliveAsNeeded();
+  }
+
+  #welcome(): void {
+    this.#isWelcomedHere = true;
+    this.#welcomed = true;
+    this.#everWelcomed = true;
+    this.#wantedSince = null;
+    this.#connector.settled();
+    this.#trust.renew(this.#helloAt!);
+    this.#beatTimer?.cancel();
+    this.#beatTimer = this.#setBeatTimer();
+    this.#received(this.#beforeWelcome.splice(0));
   }
 
   #take(message: ServerMessage): void {
@@ -242,14 +266,7 @@ export class ClientSession implements LeaseKeeper {
         return this.#trust.renew(request.sentAt!);
       }
       case "welcome":
-        this.#welcomed = true;
-        this.#everWelcomed = true;
-        this.#wantedSince = null;
-        this.#connector.settled();
-        this.#trust.renew(this.#helloAt!);
-        this.#beatTimer?.cancel();
-        this.#beatTimer = this.#setBeatTimer();
-        return;
+        return this.#welcome();
       case "lost": {
         const why = message[2] === "force" ? "it was freed by force" : "the server ended it";
         return this.#leases.get(message[1])?.lose(why);
@@ -394,6 +411,7 @@ export class ClientSession implements LeaseKeeper {
 
   /** Gives up requests whose time is over, and all of them when no server was ever reached. */
   #sweep(): void {
+    this.#sweepTimer?.cancel();
     this.#sweepTimer = null;
     const nowMs = this.runtime.monotonicMs();
     const neverReached =

@@ -12,11 +12,11 @@ function held(other: Partial<LeaseTerms> = {}) {
   const world = new World();
   const machine = new Machine(world, "ann");
   const runtime = new VirtualRuntime(machine);
-  const keeper = {
+  const keeper: LeaseKeeper & { sessionMs: number; answer: Promise<boolean>; calls: string[] } = {
     runtime,
     sessionMs: Number.POSITIVE_INFINITY,
     answer: Promise.resolve(true),
-    calls: [] as string[],
+    calls: [],
     now: () => now(runtime),
     sessionRemainingMs: () => keeper.sessionMs,
     release: () => {
@@ -28,7 +28,7 @@ function held(other: Partial<LeaseTerms> = {}) {
       keeper.calls.push("ranOut");
       lease.lose("its lease ran out");
     },
-  } satisfies LeaseKeeper & Record<string, unknown>;
+  };
   const lease = new HeldLease(keeper, 7, terms("disk", other), now(runtime));
   return { world, machine, runtime, keeper, lease };
 }

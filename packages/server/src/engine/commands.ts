@@ -112,9 +112,10 @@ export interface HoldRecord {
   readonly request: string | null;
   /** True for what remains of a minimum hold after its release (L7): nobody may unlock it. */
   readonly remainder: boolean;
+  /** Kept at least until then, whoever lets it go (L7). */
+  readonly minUntilMs?: number;
   /** Set only in a clean stop's records (R5): the session that holds it. */
   readonly session?: string;
-  readonly minUntilMs?: number;
   readonly maxUntilMs?: number | null;
 }
 

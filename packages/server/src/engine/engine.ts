@@ -86,7 +86,7 @@ export class Engine {
 
   /** The records of a clean stop (R5). Nothing may be applied or answered after this. */
   stop(): readonly DurableChange[] {
-    return stopRecords(this.#grants.table);
+    return [...stopRecords(this.#grants.table), ...this.#sessions.awaitedRecords()];
   }
 
   #tick(nowMs: number, out: Effects): void {
@@ -111,6 +111,9 @@ export class Engine {
           break;
         case "pending":
           this.#postponed.expire(ending, out);
+          break;
+        case "ended":
+          this.#sessions.forgetEnded(ending);
           break;
         case "answer":
           this.#grants.table.forgetAnswer(ending, out);

@@ -224,6 +224,7 @@ export function holdRecord(hold: Hold, expiresAtMs: number): HoldRecord {
     metadata: hold.metadata,
     request: hold.request,
     remainder: hold.remainder,
+    ...(hold.minUntilMs > 0 ? { minUntilMs: hold.minUntilMs } : {}),
   };
 }
 

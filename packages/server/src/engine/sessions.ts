@@ -1,8 +1,12 @@
-import type { Command, Effects, EngineLimits, SessionRecord } from "./commands.js";
+import { LIMITS } from "lockdb/protocol";
+import type { Command, DurableChange, Effects, EngineLimits, SessionRecord } from "./commands.js";
 import type { Grants } from "./grants.js";
 import type { Postponed } from "./postponed.js";
 import { ended, refuse, tell } from "./replies.js";
-import { Hold, Session } from "./state.js";
+import { type EndedSession, Hold, Session } from "./state.js";
+
+/** Longer than a connection may take to say hello, whatever the network does to it. */
+const ENDED_KEPT_MS = 60_000;
 
 type Of<K extends Command["kind"]> = Extract<Command, { kind: K }>;
 
@@ -13,6 +17,8 @@ export class Sessions {
   readonly #postponed: Postponed;
   readonly #onRecovered: (nowMs: number, out: Effects) => void;
   readonly #sessions = new Map<string, Session>();
+  /** Sessions that are over: a `hello` that was stuck in the network must not open one of them again. */
+  readonly #ended = new Map<string, EndedSession>();
   #awaitedCount = 0;
 
   constructor(
@@ -44,14 +50,15 @@ export class Sessions {
   live(command: { session: string | null; address: string }, nowMs: number): Session | null {
     const session = command.session === null ? undefined : this.#sessions.get(command.session);
     if (session === undefined || session.address !== command.address) return null;
-    session.expiresAtMs = nowMs + session.leaseMs;
+    this.#renew(session, nowMs);
     return session;
   }
 
   hello(command: Of<"hello">, nowMs: number, out: Effects): void {
     let session = this.#sessions.get(command.session);
     if (session === undefined) {
-      if (command.resume) return ended(command.address, "SESSION_ENDED", out);
+      if (command.resume || this.#ended.has(command.session))
+        return ended(command.address, "SESSION_ENDED", out);
       if (this.#sessions.size >= this.#limits.sessionsMax)
         return ended(command.address, "LIMIT_EXCEEDED", out);
       const { client, leaseMs, owner } = command;
@@ -61,6 +68,9 @@ export class Sessions {
       out.changes.push({ type: "session", id: session.id, value: { client, leaseMs, owner } });
     } else if (session.client !== command.client || command.connection <= session.connection) {
       return ended(command.address, "INVALID", out, "Another connection has taken this session over.");
+    }
+    if (session.answers.size + (session.answersBefore?.size ?? 0) > LIMITS.answersMax) {
+      return ended(command.address, "LIMIT_EXCEEDED", out);
     }
     if (session.address !== null) {
       ended(session.address, "INVALID", out, "Another connection has taken this session over.");
@@ -72,8 +82,9 @@ export class Sessions {
       out.changes.push({ type: "session", id: session.id, value: { client, leaseMs, owner } });
     }
     session.address = command.address;
+    if (session.connection === 0) session.expiresAtMs = nowMs + session.leaseMs;
     session.connection = command.connection;
-    session.expiresAtMs = nowMs + session.leaseMs;
+    this.#renew(session, nowMs);
     session.syncing = true;
     session.answersBefore = new Map([...(session.answersBefore ?? []), ...session.answers]);
     session.answers = new Map();
@@ -101,6 +112,7 @@ export class Sessions {
   sync(command: Of<"sync">, nowMs: number, out: Effects): void {
     const session = this.live(command, nowMs);
     if (session === null || !session.syncing) return;
+    session.expiresAtMs = nowMs + session.leaseMs;
     const resumed = session.connection > 1;
     for (const waiter of [...session.waiters.values()]) {
       if (waiter.seenOn !== session.connection) this.#grants.table.dequeue(waiter);
@@ -180,6 +192,26 @@ export class Sessions {
     return true;
   }
 
+  /** The records of a clean stop for those who are not back yet: the next start must wait for them too (R5). */
+  awaitedRecords(): readonly DurableChange[] {
+    const changes: DurableChange[] = [];
+    for (const { id, awaited, client, leaseMs, owner, expiresAtMs } of this.#sessions.values()) {
+      if (!awaited) continue;
+      changes.push({ type: "session", id, value: { client, leaseMs, owner, awaitedUntilMs: expiresAtMs } });
+    }
+    return changes;
+  }
+
+  /** Nothing of it can arrive any more. */
+  forgetEnded(session: EndedSession): void {
+    this.#ended.delete(session.id);
+  }
+
+  /** A session that is waited for is renewed by its first `hello` and its `sync` only, or recovery might never end. */
+  #renew(session: Session, nowMs: number): void {
+    if (!session.awaited) session.expiresAtMs = nowMs + session.leaseMs;
+  }
+
   #away(session: Session): void {
     session.address = null;
     this.#postponed.dropOf(session.id);
@@ -194,6 +226,9 @@ export class Sessions {
     out.changes.push({ type: "session", id: session.id, value: null });
     this.#sessions.delete(session.id);
     this.#grants.table.deadlines.delete(session);
+    const over: EndedSession = { kind: "ended", id: session.id, dueMs: 0, heapIndex: -1 };
+    this.#ended.set(session.id, over);
+    this.#grants.table.deadlines.set(over, nowMs + ENDED_KEPT_MS);
     this.#away(session);
     // All its waiters go before any of its holds: none of them may be the next holder (Q3).
     this.#dequeueAll(session);

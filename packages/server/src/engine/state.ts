@@ -61,7 +61,7 @@ export class Session implements Timed {
 }
 
 /** Whatever has an end on the lease clock. */
-export type Ending = Session | Hold | Waiter | Pending | KeptAnswer;
+export type Ending = Session | Hold | Waiter | Pending | KeptAnswer | EndedSession;
 
 /** One HTTP request that waits, or was granted and not handed over yet. */
 export interface Caller {
@@ -184,9 +184,10 @@ export class Waiter implements Timed {
     this.since = nowMs;
   }
 
-  /** Its connection is down: it keeps its ticket and is passed over (Q7). */
+  /** Its connection is down, or back without having spoken of it: it keeps its ticket and is passed over (Q7). */
   get away(): boolean {
-    return this.session !== null && this.session.address === null;
+    const { session } = this;
+    return session !== null && (session.address === null || this.seenOn !== session.connection);
   }
 }
 
@@ -210,6 +211,12 @@ export interface KeptAnswer extends Timed {
   readonly request: string;
   readonly message: ServerMessage;
   readonly about: string;
+}
+
+/** A session that is over, for as long as an old `hello` of it may still be on its way. */
+export interface EndedSession extends Timed {
+  readonly kind: "ended";
+  readonly id: string;
 }
 
 /** An answer to a session's request, until the client acknowledges it or a minute has passed. */

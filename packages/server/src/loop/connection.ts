@@ -12,7 +12,7 @@ import type { Loop, Recipient } from "./loop.js";
 /** A reader that lets more than this pile up is cut off (N3). */
 const BACKLOG_BYTES_MAX = 8 * 1_024 * 1_024;
 
-/** A connection that does not say hello in this time is closed. */
+/** A connection that does not say hello, and then sync, in this time is closed. */
 const HELLO_MS = 10_000;
 
 /** Inspections on their way at once: their answers are long. */
@@ -52,7 +52,7 @@ export class Connection implements Recipient {
     this.#loop = loop;
     this.#account = account;
     this.#address = loop.attach(this);
-    const tooLate = () => this.#close("INVALID", "No hello came. Say hello first.");
+    const tooLate = () => this.#close("INVALID", "No hello and sync came in time.");
     this.#cancelHelloTimer = loop.runtime.setTimer(tooLate, HELLO_MS);
     socket.on("message", (data, isBinary) => this.#read(data, isBinary));
     socket.on("close", () => this.#closed());
@@ -189,6 +189,7 @@ export class Connection implements Recipient {
       case "bye":
         return this.#submit({ kind: message[0], session, address, id: message[1] });
       case "sync":
+        this.#cancelHelloTimer();
         return this.#submit({ kind: "sync", session, address });
     }
   }
@@ -196,7 +197,6 @@ export class Connection implements Recipient {
   #hello(message: Extract<ClientMessage, readonly ["hello", unknown]>): void {
     if (this.#session !== null)
       return this.#refuse(message, "INVALID", "Hello was said before on this connection.");
-    this.#cancelHelloTimer();
     const { service, ...hello } = message[1];
     this.#service = service;
     this.#session = hello.session;

@@ -57,7 +57,7 @@ export class Loop {
   readonly #dirty = new Set<Recipient>();
   #store: Store | null = null;
   #clock: LeaseClock;
-  #state: "running" | "failed" | "stopped" = "failed";
+  #state: "running" | "stopping" | "failed" | "stopped" = "failed";
   #inbox: { readonly service: Service; readonly command: Command }[] = [];
   #turnIsDue = false;
   #addresses = 0;
@@ -114,8 +114,9 @@ export class Loop {
     }
     if (!("address" in command)) return;
     const code = this.ready && !isStuck ? "LIMIT_EXCEEDED" : "UNAVAILABLE";
+    // Whoever is refused by a disk that hangs must come back, with this request too: its connection ends.
     const message: ServerMessage =
-      "id" in command
+      "id" in command && !isStuck
         ? ["refused", command.id, code, ERRORS[code].message]
         : ["ended", code, ERRORS[code].message];
     this.#deliver([{ to: command.address, message }]);
@@ -124,12 +125,15 @@ export class Loop {
 
   /** Stops for good: everybody is told, then the session holds are written down for the next start (R5). */
   async stop(): Promise<void> {
-    if (this.#state === "stopped") return;
+    if (this.#state === "stopped" || this.#state === "stopping") return;
     if (this.#state === "running") {
+      // Nothing new is taken from here on, or the last flush would never come.
+      this.#state = "stopping";
       this.#runTurn();
+      this.#cancelTimer?.();
       await this.#settle();
     }
-    const wasRunning = this.ready;
+    const wasRunning = this.#works;
     this.#state = "stopped";
     this.#cancelTimer?.();
     this.#tellAll("The server is stopping. Try again soon.");
@@ -145,6 +149,11 @@ export class Loop {
     }
   }
 
+  /** What was taken is still applied and committed. */
+  get #works(): boolean {
+    return this.#state === "running" || this.#state === "stopping";
+  }
+
   // --- a turn ---
 
   #scheduleTurn(): void {
@@ -158,7 +167,7 @@ export class Loop {
 
   #runTurn(): void {
     this.#turnIsDue = false;
-    if (!this.ready) return;
+    if (!this.#works) return;
     const nowMs = this.#clock.read(this.#options.runtime.monotonicMs());
     const inbox = this.#inbox;
     this.#inbox = [];
@@ -213,7 +222,7 @@ export class Loop {
   }
 
   #commit(): void {
-    if (this.#committing !== null || this.#batch.length === 0 || !this.ready) return;
+    if (this.#committing !== null || this.#batch.length === 0 || !this.#works) return;
     const batch = this.#batch;
     const number = this.#batchNumber++;
     this.#batch = [];
@@ -352,9 +361,10 @@ export class Loop {
   }
 
   async #reopen(): Promise<void> {
-    await this.#store?.close().catch(() => {});
-    this.#store = null;
     while (this.#state === "failed") {
+      // Also one that was opened anew and failed at once.
+      await this.#store?.close().catch(() => {});
+      this.#store = null;
       try {
         await this.#open();
       } catch (error) {

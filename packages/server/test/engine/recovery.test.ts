@@ -279,4 +279,54 @@ describe("recovery", () => {
       9000  -   crash              -> | +session ann
       18999 -   tick
       19000 -   tick               -> | -session ann`));
+
+  test("[R5d] a clean stop does not forget who is still waited for, though he has said hello", () =>
+    check(`
+      0    ann acquire disk         -> ann granted #1
+      1000 -   crash
+      2000 ann resume
+      3000 -   stop
+      4000 bob acquire disk now     -> bob refused RECOVERING
+      5000 ann resume
+      5000 ann hold #1 disk
+      5000 ann sync                 -> ann welcome back
+      6000 bob acquire disk now     -> bob refused LOCK_TIMEOUT`));
+
+  test("[R4k] who says hello and never syncs holds recovery up for one lease at most", () =>
+    check(`
+      0     ann acquire disk        -> ann granted #1
+      1000  -   crash
+      2000  ann resume
+      8000  ann heartbeat           -> ann done null
+      9000  ann resume              -> ann ended INVALID
+      11999 -   tick
+      12000 -   tick                -> ann ended SESSION_ENDED
+      12001 bob acquire disk now    -> bob granted #100002`));
+
+  test("[R3o] a hello that was stuck in the network does not open an ended session again", () =>
+    check(`
+      0     ann bye                   -> ann done true
+      1000  ann hello connection=1    -> ann ended SESSION_ENDED
+      60000 -   tick`));
+
+  test("[Q7h] a waiter whose session is back and has not spoken of it is passed over", () =>
+    check(`
+      0 ann acquire disk              -> ann granted #1
+      1 bob acquire:1 disk            -> bob queued t1
+      2 cid acquire disk              -> cid queued t2
+      3 bob away
+      4 bob resume
+      5 ann release #1                -> cid granted #2, ann done true
+      6 bob sync                      -> bob welcome back
+      7 cid release #2                -> cid done true`));
+
+  test("[L7e] the shortest time of a detached hold outlives a restart", () =>
+    check(`
+      0    ann acquire disk 30s for=300s min=60s -> ann granted #1
+      1000 -   crash
+      2000 bob unlock disk            -> bob done true
+      2001 bob acquire disk now       -> bob refused RECOVERING
+      3000 ann resume
+      3000 ann sync                   -> ann welcome back
+      3001 bob acquire disk now       -> bob refused LOCK_TIMEOUT`));
 });

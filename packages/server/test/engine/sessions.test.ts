@@ -83,8 +83,8 @@ describe("request ids", () => {
       0     ann acquire:1 disk for=60s -> ann granted #1
       1     ann away
       10000 -   tick
-      10001 ann hello session=session-ann
-      10001 ann acquire:1 disk for=60s -> ann granted #1`));
+      10001 zoe hello client=client-ann
+      10001 zoe acquire:1 disk for=60s -> zoe granted #1`));
 });
 
 describe("tokens", () => {
