@@ -361,7 +361,11 @@ export class EngineWatch {
     const { token } = asked.granted;
     const [holder] = this.inspect(engine, asked.lock, nowMs).holders;
     if (holder?.token !== token) return;
-    this.#world.violate("Q7", `token ${token} of ${asked.lock} is kept, and ${asked.key} was cancelled`, asked.lock);
+    this.#world.violate(
+      "Q7",
+      `token ${token} of ${asked.lock} is kept, and ${asked.key} was cancelled`,
+      asked.lock,
+    );
   }
 
   inspect(engine: Engine, lock: string, nowMs: number): LockInfo {

@@ -274,7 +274,9 @@ export class ClientSession implements LeaseKeeper {
       case "ended":
         return this.#ended(message[1], message[2]);
       case "error":
-        // The server could not read us: nothing that we say will be answered as it should.
+        // The server could not read us: nothing that we say will be answered as it should. If it was a hold that we
+        // named, it is free by now.
+        this.#loseAll("the server could not read what was said of it");
         this.#failAll(errorOf(message[1], message[2]));
         return this.#connector.drop(message[2]);
     }

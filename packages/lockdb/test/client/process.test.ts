@@ -21,7 +21,11 @@ async function run(program: string, options: { readonly cjs?: boolean; readonly 
     LOCKDB_SERVER_URL: options.url ?? real.server.url,
     LOCK: real.name,
   };
-  const child = spawn(process.execPath, [`--input-type=${type}`, "-e", program], { cwd: ROOT, env, timeout: 15_000 });
+  const child = spawn(process.execPath, [`--input-type=${type}`, "-e", program], {
+    cwd: ROOT,
+    env,
+    timeout: 15_000,
+  });
   let [stdout, stderr] = ["", ""];
   let printedAtMs = 0;
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
@@ -39,7 +43,7 @@ async function run(program: string, options: { readonly cjs?: boolean; readonly 
 }
 
 const START = `import LockDB from "lockdb"; const locker = new LockDB(); const { LOCK } = process.env;`;
-const SOON_MS = 1_500;
+const SOON_MS = 3_000;
 
 describe("a process", () => {
   test.concurrent.each([

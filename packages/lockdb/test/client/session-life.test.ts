@@ -268,6 +268,22 @@ describe("a server that cannot, or will not", () => {
     });
   });
 
+  test("[R3aa] a server that cannot read what we say of our holds has freed them: we do not believe in them", async () => {
+    const { world, script, session, lease } = await holding();
+    const { signal } = lease;
+    script.mute.add("acquire");
+    const outcome = outcomeOf(session.acquire(terms("other", { waitMs: FOREVER })));
+    await world.run(10);
+    script.answer = ([kind]) => (kind === "hold" ? [["error", "INVALID", "Unknown field."]] : null);
+    script.visit.line.cut();
+    await world.until(() => outcome.state === "rejected");
+    expect(outcome.error).toMatchObject({ code: "INVALID", message: "Unknown field." });
+    expect(signal.reason).toBeInstanceOf(LockLostError);
+    script.mute.clear();
+    script.answer = () => null;
+    (await world.settled(session.acquire(terms("disk")))).assertHeld();
+  });
+
   test("[Q3a] a server that does not answer in time: the request is given up there too", async () => {
     const { world, script, session } = await holding();
     script.mute.add("acquire");

@@ -445,7 +445,11 @@ describe("with a real engine", () => {
     type Ask = (session: ClientSession, token: number) => Promise<unknown>;
     const asks: [what: string, ask: Ask, answer: unknown][] = [
       ["acquire", (session) => session.acquire(terms("free")).then((lease) => lease.isHeld), true],
-      ["a try", (session) => session.acquire(terms("taken", { waitMs: 0 })).catch((e) => e.code), "LOCK_TIMEOUT"],
+      [
+        "a try",
+        (session) => session.acquire(terms("taken", { waitMs: 0 })).catch((e) => e.code),
+        "LOCK_TIMEOUT",
+      ],
       ["release", (session, token) => session.releaseAny(token, "detached"), true],
       ["a vain release", (session) => session.releaseAny(99, "free"), false],
       ["unlock", (session) => session.call(5_000, (id) => ["unlock", id, "detached"]), true],
