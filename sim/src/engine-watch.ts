@@ -28,6 +28,8 @@ interface Asked {
   readonly durableKey: string | null;
   /** The last token that it was granted, and by which engine. */
   granted: { readonly token: number; readonly view: View } | null;
+  /** Its answer was acknowledged. */
+  isHeard: boolean;
   /** Its place in the queue, if it has one. */
   ticket: number | null;
   /** Why it must not be granted any more. */
@@ -196,6 +198,7 @@ export class EngineWatch {
             detachedMs,
             durableKey,
             granted: null,
+            isHeard: false,
             ticket: null,
             gone: null,
           });
@@ -206,6 +209,9 @@ export class EngineWatch {
         this.#checkAway(engine, view, command.session);
         this.#ended.delete(command.session);
         view.sessionByAddress.set(command.address, command.session);
+        break;
+      case "acknowledge":
+        for (const id of command.ids) this.#heard(`${command.session}/${id}`);
         break;
       case "claim":
         view.known.add(command.token);
@@ -261,6 +267,11 @@ export class EngineWatch {
   #keyOf(view: View, address: string, id: number): string {
     const session = view.sessionByAddress.get(address);
     return session === undefined ? `${view.number}:${address}` : `${session}/${id}`;
+  }
+
+  #heard(key: string): void {
+    const asked = this.#asked.get(key);
+    if (asked !== undefined) asked.isHeard = true;
   }
 
   #gone(view: View, address: string, id: number, why: string): void {
@@ -357,7 +368,8 @@ export class EngineWatch {
   /** Nobody will use what was granted to a request that is cancelled (Q7). */
   #checkTakenBack(engine: Engine, view: View, address: string, id: number, nowMs: number): void {
     const asked = this.#asked.get(this.#keyOf(view, address, id));
-    if (asked?.granted?.view !== view || asked.gone !== null) return;
+    // Who has heard of a grant gives it back by its token.
+    if (asked?.granted?.view !== view || asked.gone !== null || asked.isHeard) return;
     const { token } = asked.granted;
     const [holder] = this.inspect(engine, asked.lock, nowMs).holders;
     if (holder?.token !== token) return;

@@ -3,7 +3,8 @@ import type { Runtime, Socket, SocketClosed, Timer } from "../runtime/runtime.js
 import type { Moment } from "./trust.js";
 
 const BACKOFF_MS_MIN = 50;
-const BACKOFF_MS_MAX = 2_000;
+/** Short: after a crash a server grants nothing until its clients are back (R4), and a refused attempt costs little. */
+const BACKOFF_MS_MAX = 500;
 /** An address that does not answer is left after this time; sooner while there are others, so that they have their turn. */
 const CONNECT_MS = 4_000;
 const CONNECT_MS_OF_SEVERAL = 2_000;

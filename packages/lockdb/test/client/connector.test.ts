@@ -46,16 +46,16 @@ async function attempts(urls: readonly string[], forMs: number, seed?: number) {
 }
 
 describe("making a connection", () => {
-  test("[R3n] a pause between attempts grows to two seconds, and not beyond", async () => {
+  test("[R3n] a pause between attempts grows to half a second, and not beyond", async () => {
     const begun = await attempts(["http://one"], 120_000);
     const pauses = begun.slice(1).map(({ atMs }, at) => atMs - begun[at]!.atMs);
     expect(pauses[0]).toBeGreaterThanOrEqual(12.5);
     expect(pauses[0]).toBeLessThanOrEqual(50 + 3);
     const late = pauses.slice(10);
-    expect(Math.max(...late)).toBeLessThanOrEqual(2_000 + 3);
-    expect(Math.min(...late)).toBeGreaterThanOrEqual(500);
-    expect(Math.max(...late)).toBeGreaterThan(1_500);
-    expect(Math.min(...late)).toBeLessThan(1_000);
+    expect(Math.max(...late)).toBeLessThanOrEqual(500 + 3);
+    expect(Math.min(...late)).toBeGreaterThanOrEqual(125);
+    expect(Math.max(...late)).toBeGreaterThan(375);
+    expect(Math.min(...late)).toBeLessThan(250);
   });
 
   test("[R3o] pauses differ between clients: a thousand do not return in step", async () => {
@@ -75,7 +75,7 @@ describe("making a connection", () => {
     expect(begun[3]!.atMs - begun[2]!.atMs).toBeGreaterThanOrEqual(12.5);
     const rounds = begun.slice(30).filter((_, at) => at % 3 === 0);
     const pauses = rounds.slice(1).map(({ atMs }, at) => atMs - rounds[at]!.atMs);
-    expect(Math.max(...pauses)).toBeLessThanOrEqual(2_000 + 10);
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(500 + 10);
   });
 
   test("[R3q] a connection that worked makes the next pause short again", async () => {
