@@ -275,6 +275,9 @@ export class EngineWatch {
   }
 
   #gone(view: View, address: string, id: number, why: string): void {
+    const session = view.sessionByAddress.get(address);
+    // What is said on a connection that was taken over concerns nobody.
+    if (session !== undefined && view.addressBySession.get(session) !== address) return;
     const asked = this.#asked.get(this.#keyOf(view, address, id));
     if (asked !== undefined) asked.gone = why;
   }
