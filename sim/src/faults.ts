@@ -100,6 +100,18 @@ export class Faults {
           () => `has a connection stalled ${direction} for ${ms.toFixed()} ms`,
         );
       }
+      case "lostAnswers": {
+        // One client's answers are on their way when the server dies: what it released, others have by then.
+        const ms = random.span(20, silenceMsMax);
+        story.note(null, client.name, () => `will miss its answers of the next ${ms.toFixed()} ms`);
+        this.#network.silence(client.name, false, true, 2 * ms);
+        this.#world.after(ms, () => {
+          if (this.#stopped) return;
+          this.#network.cutHost(client.name);
+          this.#crashServer();
+        });
+        return;
+      }
       case "clientCrash":
         client.crash(random.chance(0.3));
         this.#world.after(random.span(1, this.#plan.downMsMax), () => client.start());

@@ -90,6 +90,11 @@ export class Network {
     return this.#hosts.get(wire)!;
   }
 
+  cutHost(host: string): void {
+    for (const wire of this.#open())
+      if (this.#hosts.get(wire) === host && !this.#http.has(wire)) this.#cut(wire);
+  }
+
   #mayCutFresh(wire: Wire): void {
     const { random } = this.#world;
     const { freshCutChance, latencyMsMax } = this.#plan;

@@ -25,6 +25,7 @@ export const FAULTS = [
   "cut",
   "silence",
   "lateBytes",
+  "lostAnswers",
   "clientCrash",
   "clientPause",
   "clientSuspend",

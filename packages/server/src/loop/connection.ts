@@ -52,7 +52,8 @@ export class Connection implements Recipient {
     this.#loop = loop;
     this.#account = account;
     this.#address = loop.attach(this);
-    const tooLate = () => this.#close("INVALID", "No hello and sync came in time.");
+    // They may be on their way, after a pause of this process or a silence of the network: trying again helps.
+    const tooLate = () => this.#close("UNAVAILABLE", "No hello and sync came in time. Connect again.");
     this.#cancelHelloTimer = loop.runtime.setTimer(tooLate, HELLO_MS);
     socket.on("message", (data, isBinary) => this.#read(data, isBinary));
     socket.on("close", () => this.#closed());
