@@ -229,9 +229,9 @@ function isUtilLinuxScript(): boolean {
 
 /** What `serve` writes on a pseudo terminal, until Ctrl-C ends it. */
 async function banner(args: readonly string[], env: Env = {}): Promise<string> {
-  const command = [process.execPath, BIN, "serve", "--log-level", "fatal", ...args]
-    .map((part) => `'${part}'`)
-    .join(" ");
+  const words = [process.execPath, BIN, "serve", "--log-level", "fatal", ...args];
+  // `exec`: a shell in between, which some keep, would be ended by the Ctrl-C itself, whatever the server does.
+  const command = `exec ${words.map((word) => `'${word}'`).join(" ")}`;
   const child = spawn("script", ["-qec", command, "/dev/null"], { cwd: folder, env: envOf(env) });
   let text = "";
   let isReady = false;
