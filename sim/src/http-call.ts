@@ -1,4 +1,5 @@
 import type { Loop, Recipient } from "../../packages/server/dist/loop/loop.js";
+import { ServiceKey } from "../../packages/server/dist/loop/service.js";
 import type { EngineWatch } from "./engine-watch.js";
 import type { Process } from "./process.js";
 import type { Wire } from "./wire.js";
@@ -9,7 +10,7 @@ const UNREAD_MS = 1_000;
 /** What a caller sends on its connection once it has read the answer: it would ask for more, or close in good order. */
 export const READ = "read";
 
-type Command = Parameters<Loop["submit"]>[2];
+type Command = Parameters<Loop["submit"]>[1];
 
 /** The server's side of one HTTP call: its command, its answer, and what a caller that hangs up leaves behind (Q7). */
 export class HttpCall implements Recipient {
@@ -20,6 +21,7 @@ export class HttpCall implements Recipient {
   readonly #watch: EngineWatch;
   readonly #address: string;
   #service = "";
+  #key: ServiceKey | null = null;
   #answered = false;
   #settled = false;
 
@@ -54,8 +56,9 @@ export class HttpCall implements Recipient {
   #request(body: Record<string, unknown>): void {
     const from = { session: null, address: this.#address, id: 1 };
     this.#service = body.service as string;
+    this.#key = new ServiceKey(this.#account, this.#service);
     const { service: _service, ...rest } = body;
-    this.#loop.submit(this.#account, this.#service, { ...rest, ...from } as unknown as Command);
+    this.#loop.submit(this.#key!, { ...rest, ...from } as unknown as Command);
   }
 
   /** The connection has ended. Before anybody can have read a grant, that grant is taken back. */
@@ -63,8 +66,8 @@ export class HttpCall implements Recipient {
     if (this.#settled) return;
     this.#settled = true;
     this.#loop.detach(this.#address);
-    if (this.#service === "") return;
-    this.#loop.submit(this.#account, this.#service, {
+    if (this.#key === null) return;
+    this.#loop.submit(this.#key!, {
       kind: "cancel",
       session: null,
       address: this.#address,
@@ -75,7 +78,7 @@ export class HttpCall implements Recipient {
   #read(): void {
     if (this.#settled) return;
     this.#settled = true;
-    this.#loop.submit(this.#account, this.#service, { kind: "delivered", address: this.#address });
+    this.#loop.submit(this.#key!, { kind: "delivered", address: this.#address });
     this.#loop.detach(this.#address);
   }
 }

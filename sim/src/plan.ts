@@ -76,6 +76,8 @@ export interface Plan {
   /** Clocks differ by more than L2 allows: only tokens protect. */
   readonly wildClocks: boolean;
   readonly suspends: boolean;
+  /** Session holds are written down too. */
+  readonly strict: boolean;
   readonly faultsPerMinute: Readonly<Record<Fault, number>>;
   readonly pauseMsMax: number;
   readonly downMsMax: number;
@@ -125,6 +127,7 @@ export function planOf(random: Random, wildClocks: boolean): Plan {
     rateMax: 1 + spread,
     wildClocks,
     suspends,
+    strict: random.chance(0.25),
     faultsPerMinute: faults,
     pauseMsMax: leaseMs * random.span(0.2, 5),
     downMsMax: leaseMs * random.span(0.05, 3),

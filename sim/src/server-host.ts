@@ -10,12 +10,8 @@ import { Process } from "./process.js";
 import type { Wire } from "./wire.js";
 import type { World } from "./world.js";
 
-const LIMITS = {
-  waitersMax: 1_000,
-  holdsMax: 10_000,
-  sessionsMax: 1_000,
-  servicesMax: 10,
-};
+const LIMITS = { waitersMax: 1_000, holdsMax: 10_000, sessionsMax: 1_000 };
+const SERVICES_MAX = 10;
 
 const ACCOUNT = "default";
 const CLOSE_MS = 30_000;
@@ -59,9 +55,11 @@ export class ServerHost implements Listener {
     process.arrive(() => {
       Loop.start({
         openStore: () => this.#disk.open(process),
-        limits: LIMITS,
+        service: { ...LIMITS, writesSessionHolds: this.#plan.strict },
+        servicesMax: SERVICES_MAX,
         runtime: {
           monotonicMs: () => process.monotonicMs(),
+          wallMs: () => process.wallMs(),
           defer: (run) => process.defer(run),
           setTimer: (run, ms) => process.setTimer(run, ms),
         },

@@ -9,6 +9,7 @@ export interface ServeOptions {
   readonly port: number;
   readonly store: "lmdb" | "memory";
   readonly dataDir: string;
+  readonly durability: (typeof DURABILITIES)[number];
   readonly rootKey: string | null;
   readonly allowPlainText: boolean;
   readonly waitersMax: number;
@@ -30,6 +31,7 @@ export interface OptionRow<T> {
   readonly parse: (text: string) => T;
 }
 
+const DURABILITIES = ["standard", "strict"] as const;
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "silent"] as const;
 
 export const OPTIONS: { readonly [K in keyof ServeOptions]: OptionRow<ServeOptions[K]> } = {
@@ -60,6 +62,15 @@ export const OPTIONS: { readonly [K in keyof ServeOptions]: OptionRow<ServeOptio
     default: "lmdb",
     doc: "Where durable data goes: lmdb (the data folder), or memory (gone when the server stops; for tests).",
     parse: (text) => oneOf(text, ["lmdb", "memory"] as const),
+  },
+  durability: {
+    flag: "--durability <mode>",
+    env: "LOCKDB_DURABILITY",
+    default: "standard",
+    doc:
+      "What is written of a session's holds. standard: nothing; after a crash the server waits for its clients to say " +
+      "what they hold. strict: each before it is granted; a lock costs a disk flush, and a crash leaves nothing to wait for.",
+    parse: (text) => oneOf(text, DURABILITIES),
   },
   rootKey: {
     flag: null,

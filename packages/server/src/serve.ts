@@ -29,7 +29,8 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
   const access = await openAccess(openStore, options.rootKey);
   const loop = await Loop.start({
     openStore,
-    limits: options,
+    service: { ...options, writesSessionHolds: options.durability === "strict" },
+    servicesMax: options.servicesMax,
     runtime: nodeRuntime,
     log: logger,
   });

@@ -1,5 +1,6 @@
 import { LockDBError } from "../client/errors.js";
-import type { ErrorCode } from "../protocol/index.js";
+import type { ErrorCode, HolderInfo } from "../protocol/index.js";
+import { holderText, printable } from "./words.js";
 
 /** Exit codes (I4). From 64 on they are those of sysexits.h, as far as it has a fitting one. */
 export const EXIT = {
@@ -98,7 +99,7 @@ function errorText(error: unknown): string {
   if (error instanceof UsageError || error instanceof ExitError) return error.message;
   if (!(error instanceof LockDBError)) return error.stack ?? error.message;
   const name = error.name === "LockDBError" ? error.code : error.name;
-  return `${name}: ${error.message}${holderText(error.details.holder)}`;
+  return `${name}: ${error.message}${holderSentence(error.details.holder)}`;
 }
 
 function errorObject(error: unknown): object {
@@ -112,33 +113,6 @@ function errorObject(error: unknown): object {
 }
 
 /** Who has the lock, as a sentence to add. */
-function holderText(holder: unknown): string {
-  if (typeof holder !== "object" || holder === null) return "";
-  const { owner, token, heldForMs, detached, expiresInMs } = holder as Record<string, unknown>;
-  if (typeof owner !== "string" || typeof token !== "number" || typeof heldForMs !== "number") return "";
-  if (detached === true && typeof expiresInMs === "number") {
-    // Whoever locked it has probably ended since.
-    return ` ${owner} locked it ${spanText(heldForMs)} ago, for another ${spanText(expiresInMs)} (token ${token}).`;
-  }
-  return ` ${owner} has held it for ${spanText(heldForMs)} (token ${token}).`;
-}
-
-/** A time span for people, in its two largest units. */
-export function spanText(ms: number): string {
-  if (ms < 1_000) return `${Math.round(ms)} ms`;
-  const seconds = Math.floor(ms / 1_000);
-  if (seconds < 60) return `${seconds} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${seconds % 60} s`;
-  const hours = Math.floor(minutes / 60);
-  if (hours < 24) return `${hours} h ${minutes % 60} min`;
-  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
-}
-
-/** Owners and names come from others: what could steer a terminal or turn the text around is escaped. */
-function printable(text: string): string {
-  return text.replace(
-    /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
-    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+function holderSentence(holder: unknown): string {
+  return typeof holder === "object" && holder !== null ? ` ${holderText(holder as HolderInfo)}` : "";
 }

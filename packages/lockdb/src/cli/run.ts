@@ -3,9 +3,10 @@ import { LockLostError } from "../client/errors.js";
 import type { Lease } from "../index.js";
 import { LEASE_MS_DEFAULT } from "../protocol/index.js";
 import { addServerFlags, duration, namesOf, openClient, type ServerFlags, waitMsOrForever } from "./args.js";
-import { ExitError, spanText, UsageError, type Voice, warn } from "./exit.js";
+import { ExitError, UsageError, type Voice, warn } from "./exit.js";
 import { Job } from "./job.js";
 import { ENDING, onSignals, signalExitCode } from "./signals.js";
+import { spanText } from "./words.js";
 
 interface RunFlags extends ServerFlags {
   readonly waitTimeoutInMs?: number | "forever";

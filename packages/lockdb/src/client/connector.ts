@@ -5,6 +5,9 @@ import type { Moment } from "./trust.js";
 const BACKOFF_MS_MIN = 50;
 /** Short: after a crash a server grants nothing until its clients are back (R4), and a refused attempt costs little. */
 const BACKOFF_MS_MAX = 500;
+/** When nobody waits for the connection, and many attempts have come to nothing. */
+const BACKOFF_MS_IDLE = 2_000;
+const ROUNDS_UNTIL_IDLE = 100;
 /** An address that does not answer is left after this time; sooner while there are others, so that they have their turn. */
 const CONNECT_MS = 4_000;
 const CONNECT_MS_OF_SEVERAL = 2_000;
@@ -73,7 +76,8 @@ export class Connector {
     this.#keepsAlive = on;
     this.#socket?.keepAlive(on);
     if (this.#retry === null) return;
-    // Only who waits changes, not how long: else a client that is called often would never try again.
+    // Who waits changes, and how long only once: else a client that is called often would never try again.
+    if (on) this.#retryAtMs = Math.min(this.#retryAtMs, this.#runtime.monotonicMs() + BACKOFF_MS_MAX);
     this.#retry.cancel();
     this.#setRetry();
   }
@@ -171,7 +175,10 @@ export class Connector {
   #pause(): void {
     const rounds = Math.floor((this.#failures - 1) / this.#urls.length);
     const isNewRound = this.#failures % this.#urls.length === 0;
-    const capMs = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(rounds, 10));
+    const isIdle = !this.#keepsAlive && rounds >= ROUNDS_UNTIL_IDLE;
+    const capMs = isIdle
+      ? BACKOFF_MS_IDLE
+      : Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(rounds, 10));
     // Jitter over the whole span: a thousand clients of a server that was restarted must not return in step.
     const pauseMs = isNewRound ? capMs * (0.25 + 0.75 * this.#runtime.random()) : 0;
     this.#retryAtMs = this.#runtime.monotonicMs() + pauseMs;

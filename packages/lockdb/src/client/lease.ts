@@ -10,6 +10,8 @@ export interface LeaseKeeper {
   now(): Moment;
   /** How long the session itself can be trusted. */
   sessionRemainingMs(): number;
+  /** True when renewals have been failing for half of the lease. */
+  isAtRisk(): boolean;
   release(lease: HeldLease): Promise<boolean>;
   forget(lease: HeldLease): void;
   /** A look at the clocks has shown that it is over. The server may still have it. */
@@ -83,6 +85,11 @@ export class HeldLease implements Lease {
 
   onAtRisk(callback: (remainingMs: number) => void): void {
     this.#atRisk.push(callback);
+    // Whoever comes to be at risk is told once; this listener has come after that.
+    if (this.terms.detachedMs !== null || !this.isHeld || !this.#keeper.isAtRisk()) return;
+    this.#keeper.runtime.defer(() => {
+      if (this.isHeld) callback(this.remainingMs);
+    });
   }
 
   assertHeld(): void {

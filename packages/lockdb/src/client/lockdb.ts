@@ -9,6 +9,7 @@ import {
   metadataProblem,
   ownerProblem,
   PORT_DEFAULT,
+  reasonProblem,
   serviceIdProblem,
 } from "../protocol/index.js";
 import {
@@ -138,8 +139,20 @@ export class LockDB {
    * @returns false when it was over already
    */
   async release(name: Name, token: number): Promise<boolean> {
-    if (!Number.isSafeInteger(token) || token < 1) throw invalid("A token is an integer from 1.");
-    return this.#session.releaseAny(token, checkedName(name));
+    return this.#session.releaseAny(checkedToken(token), checkedName(name));
+  }
+
+  /**
+   * Ends a hold of somebody else, who is told and loses it. For operators: whoever held it may be writing still, and only
+   * the token protects what it writes to (F1). The server records who did it, and why.
+   * @param token the one that was seen, with `inspect` or in an error: a later hold is not touched
+   * @throws LockDBError `NOT_HELD` when the lock has no hold with this token; `details.holder` tells who has it
+   */
+  async forceRelease(name: Name, token: number, reason: string): Promise<void> {
+    const checked = checkedName(name);
+    const problem = reasonProblem(reason);
+    if (problem !== null) throw invalid(problem);
+    await this.#session.force(checked, checkedToken(token), reason);
   }
 
   /** Who holds a lock and who waits for it. */
@@ -286,6 +299,11 @@ function checkedName(name: string): string {
   const problem = lockNameProblem(name);
   if (problem !== null) throw invalid(problem);
   return name;
+}
+
+function checkedToken(token: number): number {
+  if (!Number.isSafeInteger(token) || token < 1) throw invalid("A token is an integer from 1.");
+  return token;
 }
 
 function span(value: unknown, what: string): number {

@@ -1,7 +1,7 @@
 import type { AcquireExtra, ClientMessage, ServerMessage } from "../protocol/index.js";
 import { errorOf, LockDBError } from "./errors.js";
 import type { HeldLease, LeaseTerms } from "./lease.js";
-import { laterOf, type Moment } from "./trust.js";
+import { laterOf, type Moment, trustedMs } from "./trust.js";
 
 /** An answer that settles a request. */
 export type FinalAnswer = Extract<ServerMessage, readonly ["granted" | "done" | "refused", ...unknown[]]>;
@@ -30,6 +30,9 @@ export abstract class Request {
   abstract settle(answer: FinalAnswer): void;
   abstract fail(error: LockDBError): void;
 }
+
+/** However short a hold is to be, nobody sends heartbeats faster. */
+const BEAT_MS_MIN = 20;
 
 /** What to ask for. Times are in milliseconds. */
 export interface AcquireTerms extends LeaseTerms {
@@ -88,6 +91,12 @@ export class AcquireRequest extends Request {
 
   get signal(): AbortSignal | undefined {
     return this.#signal;
+  }
+
+  /** How often its session must be renewed while it waits, so that its grant is not too old to be trusted. */
+  get beatMs(): number {
+    const spanMs = this.terms.detachedMs ?? this.terms.maxHoldMs;
+    return spanMs === null ? Number.POSITIVE_INFINITY : Math.max(BEAT_MS_MIN, trustedMs(spanMs) / 4);
   }
 
   message(nowMs: number): ClientMessage {

@@ -2,6 +2,7 @@ import type { ClientMessage, ErrorCode, ServerMessage } from "../protocol/index.
 import type { Runtime, Timer } from "../runtime/runtime.js";
 import { Connector } from "./connector.js";
 import { ConnectionError, errorOf, type LockDBError, LockTimeoutError } from "./errors.js";
+import { Heartbeats } from "./heartbeats.js";
 import { HeldLease, type LeaseKeeper } from "./lease.js";
 import {
   type AcquireHost,
@@ -61,13 +62,16 @@ export class ClientSession implements LeaseKeeper {
   #isResumed = false;
   #welcomed = false;
   #everWelcomed = false;
+  /** The server has refused the last connection for a reason that will not change by itself. */
+  #isRefused = false;
   /** The server has heard all that was said when the present connection began. */
   #isWelcomedHere = false;
   readonly #beforeWelcome: ServerMessage[] = [];
   #helloAt: Moment | null = null;
   #idNext = 1;
+  readonly #heartbeats: Heartbeats;
   #heartbeat: Request | null = null;
-  #beatTimer: Timer | null = null;
+  #welcomeTimer: Timer | null = null;
   #sweepTimer: Timer | null = null;
   #wantedSince: number | null = null;
   #lastFailure = "no attempt was made yet";
@@ -84,6 +88,12 @@ export class ClientSession implements LeaseKeeper {
       },
       over: () => this.#loseAll("the server could not be reached in time"),
     });
+    this.#heartbeats = new Heartbeats(runtime, options.leaseMs, {
+      ageMs: () => this.#trust.ageMs,
+      isPending: ({ id }) => this.#requests.has(id),
+      send: (answered) => this.#sendHeartbeat(answered),
+      failed: () => this.#noAnswer(),
+    });
     this.#connector = new Connector(runtime, options.urls, options.apiKey, {
       isWanted: () => this.#isWanted,
       opened: () => this.#opened(),
@@ -98,6 +108,10 @@ export class ClientSession implements LeaseKeeper {
 
   sessionRemainingMs(): number {
     return this.#trust.remainingMs;
+  }
+
+  isAtRisk(): boolean {
+    return this.#trust.isAtRisk;
   }
 
   /** Stands in the queue until granted, refused, out of time or aborted. */
@@ -125,6 +139,14 @@ export class ClientSession implements LeaseKeeper {
   releaseAny(token: number, name: string): Promise<boolean> {
     const lease = this.#leases.get(token);
     return lease?.terms.name === name ? lease.release() : this.#release(token, name, null);
+  }
+
+  /**
+   * Ends somebody else's hold. Its holder is told, and the server keeps who did it, and why.
+   * @throws LockDBError `NOT_HELD` when the lock has no hold with this token
+   */
+  async force(name: string, token: number, reason: string): Promise<void> {
+    await this.call(ANSWER_MS, (id) => ["force", id, name, token, reason]);
   }
 
   ranOut(lease: HeldLease): void {
@@ -192,11 +214,12 @@ export class ClientSession implements LeaseKeeper {
 
   /**
    * A request that was given up is one that the server must hear of, but nobody waits for it. An idle client comes back
-   * too, while its lease lasts: after a crash the server grants nothing until it has (R4).
+   * too, however long the server is away: after a crash that grants nothing until it has heard of all, or waits for a
+   * lease (R4).
    */
   get #isWanted(): boolean {
     if (this.#requests.size > 0 || this.#leases.size > 0 || this.#cancelled.size > 0) return true;
-    return this.#welcomed && this.#closed === null && this.#trust.remainingMs > 0;
+    return this.#welcomed && this.#closed === null && !this.#isRefused;
   }
 
   #want(): void {
@@ -228,7 +251,7 @@ export class ClientSession implements LeaseKeeper {
     for (const request of this.#requests.values()) this.#send(request);
     this.#connector.send(["sync"]);
     this.#isResumed = true;
-    this.#beatTimer = this.runtime.setTimer(() => this.#noAnswer(), ANSWER_MS, false);
+    this.#welcomeTimer = this.runtime.setTimer(() => this.#noAnswer(), ANSWER_MS, false);
   }
 
   #received(messages: readonly ServerMessage[]): void {
@@ -245,11 +268,12 @@ export class ClientSession implements LeaseKeeper {
     this.#isWelcomedHere = true;
     this.#welcomed = true;
     this.#everWelcomed = true;
+    this.#isRefused = false;
     this.#wantedSince = null;
     this.#connector.settled();
     this.#trust.renew(this.#helloAt!);
-    this.#beatTimer?.cancel();
-    this.#beatTimer = this.#setBeatTimer();
+    this.#welcomeTimer?.cancel();
+    this.#heartbeats.start();
     this.#received(this.#beforeWelcome.splice(0));
   }
 
@@ -263,7 +287,8 @@ export class ClientSession implements LeaseKeeper {
         const request = this.#requests.get(message[1]);
         if (!(request instanceof AcquireRequest)) return;
         request.queued(message[2]);
-        return this.#trust.renew(request.sentAt!);
+        this.#trust.renew(request.sentAt!);
+        return this.#heartbeats.mind(request);
       }
       case "welcome":
         return this.#welcome();
@@ -298,7 +323,7 @@ export class ClientSession implements LeaseKeeper {
     const [kind, id] = answer;
     if (!this.#cancelled.has(id)) return;
     // The cancel alone may find nothing: a frame that carries it acknowledges the grant that has just come.
-    if (kind === "granted") return this.#giveBack(answer[2]);
+    if (kind === "granted") return this.#giveBack("release", answer[2]);
     if (kind === "refused" && (answer[2] === "UNAVAILABLE" || answer[2] === "SESSION_ENDED")) return;
     this.#cancelled.delete(id);
   }
@@ -312,20 +337,23 @@ export class ClientSession implements LeaseKeeper {
     }
     // Too late to be trusted: it is given back, and asked for again in what is left of the time (L5).
     lease.lose("its grant came too late");
-    this.#giveBack(token);
+    this.#giveBack("release", token);
     if (endsAtMs > this.runtime.monotonicMs()) {
       return this.#startAcquire(terms, endsAtMs, resolve, reject, signal);
     }
     reject(new LockTimeoutError("The lock was granted too late to be used. Try again, or wait longer."));
   }
 
-  #giveBack(token: number): void {
+  /** @param kind `abandon` when somebody has worked under it: the next holder is told (Q11) */
+  #giveBack(kind: "release" | "abandon", token: number): void {
     const none = () => {};
     const deadlineMs = this.runtime.monotonicMs() + ANSWER_MS;
-    this.#post(new CallRequest(this.#idNext++, deadlineMs, (id) => ["release", id, token], none, none));
+    this.#post(new CallRequest(this.#idNext++, deadlineMs, (id) => [kind, id, token], none, none));
   }
 
   #ended(code: ErrorCode, text: string): void {
+    // Nothing that is said on this connection from here on is heard.
+    this.#isResumed = false;
     if (code === "SESSION_ENDED") {
       this.#loseAll("the server ended the session");
       this.#session = this.#newSessionId();
@@ -347,12 +375,12 @@ export class ClientSession implements LeaseKeeper {
     for (const request of this.#requests.values()) {
       if (request instanceof AcquireRequest) request.disconnected(this.#trust.renewedAt);
     }
-    this.#beatTimer?.cancel();
-    this.#beatTimer = null;
+    this.#welcomeTimer?.cancel();
+    this.#heartbeats.stop();
     if (this.#heartbeat !== null) this.#requests.delete(this.#heartbeat.id);
     this.#heartbeat = null;
-    // A refusal with a reason, other than "try again", will not change by itself.
     if (code !== null && code !== "UNAVAILABLE") {
+      this.#isRefused = true;
       this.#failAll(errorOf(code, code === "UNAUTHORIZED" ? undefined : reason));
       this.#cancelled.clear();
     }
@@ -376,33 +404,18 @@ export class ClientSession implements LeaseKeeper {
     lease.lose(why);
     this.#leases.delete(lease.token);
     // The server may still have it, and nobody will use it any more. After a resume it is not named, which frees it.
-    if (isOurs && this.#isResumed) this.#giveBack(lease.token);
+    if (isOurs && this.#isResumed) this.#giveBack("abandon", lease.token);
   }
 
-  // --- heartbeats ---
-
-  #setBeatTimer(): Timer {
-    const restMs = this.#options.leaseMs / 3 - this.#trust.ageMs;
-    return this.runtime.setTimer(() => this.#beat(), Math.max(1, restMs), false);
-  }
-
-  #beat(): void {
-    this.#beatTimer = null;
-    if (!this.#connector.isOpen) return;
-    const { leaseMs } = this.#options;
-    if (this.#trust.ageMs < leaseMs / 3) {
-      this.#beatTimer = this.#setBeatTimer();
-      return;
-    }
-    // The last one was not answered in a third of the lease: the connection is half open, or the server stands still.
-    if (this.#heartbeat !== null) return this.#noAnswer();
+  /** The one request that nobody waits for: it does not count as work. */
+  #sendHeartbeat(answered: () => void): void {
     const settled = () => {
       this.#heartbeat = null;
+      answered();
     };
     const never = Number.POSITIVE_INFINITY;
     this.#heartbeat = new CallRequest(this.#idNext++, never, (id) => ["heartbeat", id], settled, settled);
     this.#post(this.#heartbeat);
-    this.#beatTimer = this.runtime.setTimer(() => this.#beat(), leaseMs / 3, false);
   }
 
   #noAnswer(): void {
@@ -459,7 +472,8 @@ export class ClientSession implements LeaseKeeper {
     this.#leases.clear();
     if (this.#isResumed) await this.#sayBye();
     this.#trust.reset();
-    this.#beatTimer?.cancel();
+    this.#welcomeTimer?.cancel();
+    this.#heartbeats.stop();
     this.#sweepTimer?.cancel();
     this.#connector.close();
   }

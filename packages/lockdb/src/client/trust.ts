@@ -82,6 +82,11 @@ export class SessionTrust {
     return trustedMs(this.#leaseMs) - this.ageMs;
   }
 
+  /** Half of the lease has passed without a renewal (L6). */
+  get isAtRisk(): boolean {
+    return this.#renewedAt !== null && this.ageMs >= this.#leaseMs / 2;
+  }
+
   /** The server has renewed the session at some time after this moment. */
   renew(moment: Moment): void {
     // Trust that has run out never comes back: what was held then is lost, even if no timer has fired yet.
@@ -119,7 +124,7 @@ export class SessionTrust {
     this.check();
     if (this.#isOver) return;
     this.#timer = this.#setTimer();
-    if (this.#warned || this.ageMs < this.#leaseMs / 2) return;
+    if (this.#warned || !this.isAtRisk) return;
     this.#warned = true;
     this.#events.atRisk(Math.floor(this.remainingMs));
   }

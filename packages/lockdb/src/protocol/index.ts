@@ -10,5 +10,12 @@ export {
   SUBPROTOCOL,
 } from "./limits.js";
 export type * from "./messages.js";
-export { clientIdProblem, lockNameProblem, ownerProblem, serviceIdProblem, utf8Bytes } from "./names.js";
+export {
+  clientIdProblem,
+  lockNameProblem,
+  ownerProblem,
+  reasonProblem,
+  serviceIdProblem,
+  utf8Bytes,
+} from "./names.js";
 export { clientMessageProblem, metadataProblem } from "./validate.js";

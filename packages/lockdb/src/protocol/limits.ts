@@ -1,7 +1,8 @@
 /** Limits that hold for every account (N3), and the wire's own numbers. Times are in milliseconds. */
 export const LIMITS = {
   nameBytesMax: 512,
-  ownerBytesMax: 256,
+  /** An owner's label, or the reason of an administrative act. */
+  labelBytesMax: 256,
   metadataBytesMax: 1_024,
   /** One message, or one HTTP body. */
   messageBytesMax: 64 * 1_024,

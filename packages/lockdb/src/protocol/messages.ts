@@ -49,6 +49,8 @@ export type ClientMessage =
   | readonly ["acquire", id: number, name: string, waitMs: number | null, extra?: AcquireExtra]
   | readonly ["cancel", id: number]
   | readonly ["release", id: number, token: number, name?: string]
+  | readonly ["abandon", id: number, token: number]
+  | readonly ["force", id: number, name: string, token: number, reason: string]
   | readonly ["unlock", id: number, name: string]
   | readonly ["check", id: number, name: string, waitMs: number | null]
   | readonly ["inspect", id: number, name: string]
@@ -75,6 +77,8 @@ export interface GrantExtra {
 export interface HolderInfo {
   readonly token: number;
   readonly owner: string;
+  /** `closed`: the hold is over, and its lock stays closed for the rest of a minimum hold (L7) or a lock delay (L8). */
+  readonly state: "held" | "closed";
   readonly mode: "exclusive";
   /** True for a hold that outlives its maker's session (L9). */
   readonly detached: boolean;
@@ -99,8 +103,16 @@ export interface LockInfo {
   readonly holders: readonly HolderInfo[];
   readonly queue: readonly WaiterInfo[];
   readonly queueLength: number;
+  /** The last hold that ended by expiry or force, until a later one was released (Q11). */
+  readonly previous?: Previous;
   /** True while the server waits for its clients after a crash: a holder may be unknown yet (R4). */
   readonly recovering: boolean;
+}
+
+/** What an operator may set for a service. */
+export interface ServiceSettings {
+  /** How long a lock stays closed after a hold that ended by expiry (L8). */
+  readonly lockDelayMs: number;
 }
 
 export type RefusalDetails = Readonly<Record<string, unknown>>;
@@ -109,7 +121,7 @@ export type ServerMessage =
   | readonly ["welcome", { readonly session: string; readonly leaseMs: number; readonly resumed: boolean }]
   | readonly ["queued", id: number, ticket: number, ahead: number]
   | readonly ["granted", id: number, token: number, extra?: GrantExtra]
-  | readonly ["done", id: number, value: boolean | null | LockInfo]
+  | readonly ["done", id: number, value: boolean | null | LockInfo | ServiceSettings]
   | readonly ["refused", id: number, code: ErrorCode, message: string, details?: RefusalDetails]
   | readonly ["lost", token: number, endedBy: EndedBy]
   | readonly ["ended", code: ErrorCode, message: string]

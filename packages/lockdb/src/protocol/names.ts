@@ -29,10 +29,19 @@ export function clientIdProblem(id: unknown): string | null {
 
 /** What is wrong with an owner label, or null. */
 export function ownerProblem(owner: unknown): string | null {
-  if (typeof owner !== "string") return "An owner must be a string.";
-  if (owner === "") return "An owner must not be empty.";
-  if (utf8Bytes(owner) > LIMITS.ownerBytesMax) return "An owner is at most 256 bytes of UTF-8.";
-  return textProblem(owner, "An owner");
+  return labelProblem(owner, "An owner");
+}
+
+/** What is wrong with the reason of an administrative act, or null. */
+export function reasonProblem(reason: unknown): string | null {
+  return labelProblem(reason, "A reason");
+}
+
+function labelProblem(label: unknown, what: string): string | null {
+  if (typeof label !== "string") return `${what} must be a string.`;
+  if (label === "") return `${what} must not be empty.`;
+  if (utf8Bytes(label) > LIMITS.labelBytesMax) return `${what} is at most 256 bytes of UTF-8.`;
+  return textProblem(label, what);
 }
 
 /** Length in UTF-8 of a string, without encoding it. A lone surrogate counts as three. */

@@ -1,7 +1,14 @@
 /** The trust boundary of the native protocol: whatever passes here is a `ClientMessage`, field by field. */
 import { LIMITS } from "./limits.js";
 import type { ClientMessage } from "./messages.js";
-import { clientIdProblem, lockNameProblem, ownerProblem, serviceIdProblem, utf8Bytes } from "./names.js";
+import {
+  clientIdProblem,
+  lockNameProblem,
+  ownerProblem,
+  reasonProblem,
+  serviceIdProblem,
+  utf8Bytes,
+} from "./names.js";
 
 /** What is wrong with a message that came over the wire, or null when it is a `ClientMessage`. */
 export function clientMessageProblem(message: unknown): string | null {
@@ -69,6 +76,8 @@ const FORMS: Record<ClientMessage[0], { readonly required: number; readonly fiel
   },
   cancel: { required: 1, fields: [numberProblem] },
   release: { required: 2, fields: [numberProblem, numberProblem, lockNameProblem] },
+  abandon: { required: 2, fields: [numberProblem, numberProblem] },
+  force: { required: 4, fields: [numberProblem, lockNameProblem, numberProblem, reasonProblem] },
   unlock: { required: 2, fields: [numberProblem, lockNameProblem] },
   check: { required: 3, fields: [numberProblem, lockNameProblem, waitProblem] },
   inspect: { required: 2, fields: [numberProblem, lockNameProblem] },

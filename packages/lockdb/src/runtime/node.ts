@@ -34,10 +34,18 @@ function connect(url: string, apiKey: string, handlers: SocketHandlers): Socket 
     handshakeTimeout: HANDSHAKE_MS,
     closeTimeout: CLOSING_MS,
     maxPayload: FRAME_BYTES_MAX,
+    // While it connects, too, it must not keep a process alive that waits for nothing.
+    finishRequest: (request) => {
+      request.on("socket", (connecting) => {
+        raw = connecting;
+        if (!keepsAlive) raw.unref();
+      });
+      request.end();
+    },
   };
-  const socket = new WebSocket(url, SUBPROTOCOL, options);
   let raw: IncomingMessage["socket"] | null = null;
   let keepsAlive = true;
+  const socket = new WebSocket(url, SUBPROTOCOL, options);
   let failure: SocketClosed | null = null;
   let isClosed = false;
   const closed = (reason: SocketClosed) => {
@@ -45,6 +53,7 @@ function connect(url: string, apiKey: string, handlers: SocketHandlers): Socket 
     isClosed = true;
     handlers.close(failure ?? reason);
   };
+  // Where `finishRequest` is not known, as in Bun, the socket shows up here.
   socket.on("upgrade", (response) => {
     raw = response.socket;
     if (!keepsAlive) raw.unref();

@@ -47,7 +47,7 @@ async function attempts(urls: readonly string[], forMs: number, seed?: number) {
 
 describe("making a connection", () => {
   test("[R3n] a pause between attempts grows to half a second, and not beyond", async () => {
-    const begun = await attempts(["http://one"], 120_000);
+    const begun = await attempts(["http://one"], 30_000);
     const pauses = begun.slice(1).map(({ atMs }, at) => atMs - begun[at]!.atMs);
     expect(pauses[0]).toBeGreaterThanOrEqual(12.5);
     expect(pauses[0]).toBeLessThanOrEqual(50 + 3);
@@ -56,6 +56,23 @@ describe("making a connection", () => {
     expect(Math.min(...late)).toBeGreaterThanOrEqual(125);
     expect(Math.max(...late)).toBeGreaterThan(375);
     expect(Math.min(...late)).toBeLessThan(250);
+  });
+
+  test("[R3ad] when nobody waits and a hundred attempts have failed it grows to two seconds, until somebody does", async () => {
+    const { world, connector } = connecting(["http://one"]);
+    connector.want();
+    await world.run(120_000);
+    let before = world.lines.length;
+    await world.run(60_000);
+    const idle = world.lines.length - before;
+    expect(idle).toBeGreaterThan(29);
+    expect(idle).toBeLessThan(121);
+    connector.keepAlive(true);
+    before = world.lines.length;
+    await world.run(503);
+    expect(world.lines.length).toBeGreaterThan(before);
+    await world.run(60_000);
+    expect(world.lines.length - before).toBeGreaterThan(120);
   });
 
   test("[R3o] pauses differ between clients: a thousand do not return in step", async () => {

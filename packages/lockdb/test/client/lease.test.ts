@@ -12,13 +12,20 @@ function held(other: Partial<LeaseTerms> = {}) {
   const world = new World();
   const machine = new Machine(world, "ann");
   const runtime = new VirtualRuntime(machine);
-  const keeper: LeaseKeeper & { sessionMs: number; answer: Promise<boolean>; calls: string[] } = {
+  const keeper: LeaseKeeper & {
+    sessionMs: number;
+    atRisk: boolean;
+    answer: Promise<boolean>;
+    calls: string[];
+  } = {
     runtime,
     sessionMs: Number.POSITIVE_INFINITY,
     answer: Promise.resolve(true),
     calls: [],
     now: () => now(runtime),
     sessionRemainingMs: () => keeper.sessionMs,
+    atRisk: false,
+    isAtRisk: () => keeper.atRisk,
     release: () => {
       keeper.calls.push("release");
       return keeper.answer;
@@ -111,6 +118,27 @@ describe("a lease", () => {
     const { keeper, lease } = held();
     await lease[Symbol.asyncDispose]();
     expect(keeper.calls).toEqual(["release"]);
+  });
+
+  test("[L6i] a listener that comes when the lease is at risk already is warned too", async () => {
+    const { world, keeper, lease } = held();
+    const heard: string[] = [];
+    keeper.sessionMs = 4_000;
+    lease.onAtRisk((ms) => heard.push(`early ${ms}`));
+    keeper.atRisk = true;
+    lease.onAtRisk((ms) => heard.push(`late ${ms}`));
+    expect(heard).toEqual([]);
+    await world.run(1);
+    expect(heard).toEqual(["late 4000"]);
+    lease.onAtRisk((ms) => heard.push(`lost ${ms}`));
+    lease.lose("late");
+    await world.run(1);
+    expect(heard).toEqual(["late 4000"]);
+    const detached = held({ detachedMs: 60_000 });
+    detached.keeper.atRisk = true;
+    detached.lease.onAtRisk((ms) => heard.push(`detached ${ms}`));
+    await detached.world.run(1);
+    expect(heard).toEqual(["late 4000"]);
   });
 
   test("[L6e] every listener is warned, whatever another one throws", async () => {

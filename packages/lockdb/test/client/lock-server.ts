@@ -5,7 +5,7 @@ import { type Change, openMemoryStore, type Store } from "../../../server/src/st
 import type { SocketClosed } from "../../src/runtime/runtime.js";
 import { type Endpoint, type Line, Machine, type ServerEnd, type World } from "./virtual.js";
 
-const LIMITS = { waitersMax: 1_000, holdsMax: 1_000, sessionsMax: 1_000, servicesMax: 10 };
+const LIMITS = { waitersMax: 1_000, holdsMax: 1_000, sessionsMax: 1_000 };
 
 /** The server's own loop, engine and connections on a machine of the world. Its store outlives its crashes. */
 export class LockServer implements Endpoint {
@@ -35,7 +35,8 @@ export class LockServer implements Endpoint {
     this.#process = process;
     process.loop = await Loop.start({
       openStore: async () => this.#storeOf(process),
-      limits: LIMITS,
+      service: { ...LIMITS, writesSessionHolds: false },
+      servicesMax: 10,
       runtime: this.#runtimeOf(process),
       log: { warn: () => {}, error: (facts) => console.error(facts) },
     });
@@ -92,6 +93,7 @@ export class LockServer implements Endpoint {
     };
     return {
       monotonicMs: () => machine.monotonicMs,
+      wallMs: () => machine.wallMs,
       defer: (callback) => machine.world.after(0, () => machine.run(ifAlive(callback))),
       setTimer: (callback, ms) => {
         const timer = machine.setTimer(ifAlive(callback), ms, true);

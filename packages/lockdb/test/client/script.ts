@@ -52,6 +52,8 @@ export class Script implements Endpoint {
         return [["done", message[1], null]];
       case "cancel":
       case "release":
+      case "abandon":
+      case "force":
       case "unlock":
       case "check":
       case "inspect":

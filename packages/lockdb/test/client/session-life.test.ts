@@ -430,15 +430,29 @@ describe("keeping the process alive", () => {
     expect(runtime.isKeptAlive).toBe(false);
   });
 
-  test("[I1w] an idle client whose lease has run out does not come back by itself", async () => {
-    const { world, script, lease, session } = await holding();
+  test("[R4w] an idle client comes back however long the server was away, and keeps no process alive", async () => {
+    const { world, runtime, script, lease } = await holding();
     await world.settled(lease.release());
     script.refusal = { message: "down" };
     script.visit.line.cut();
-    await world.run(10_000);
+    await world.run(600_000);
+    expect(runtime.isKeptAlive).toBe(false);
     script.refusal = null;
-    await world.run(60_000);
-    expect(script.visits).toHaveLength(1);
+    await world.run(3_000);
+    expect(script.visits).toHaveLength(2);
+    expect(script.visit.of("hello")[0]![1]).toMatchObject({ resume: true });
+  });
+
+  test("[R4x] one whose key is refused does not try again before it is asked", async () => {
+    const { world, script, lease, session } = await holding();
+    await world.settled(lease.release());
+    script.refusal = { message: "no", code: "UNAUTHORIZED" };
+    script.visit.line.cut();
+    await world.run(1_000);
+    const attempts = world.lines.length;
+    await world.run(600_000);
+    expect(world.lines).toHaveLength(attempts);
+    script.refusal = null;
     await world.settled(session.call(5_000, (id) => ["check", id, "x", 1]));
     expect(script.visits).toHaveLength(2);
   });

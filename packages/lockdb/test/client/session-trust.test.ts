@@ -141,7 +141,8 @@ describe("when the server is silent", () => {
     machine.jumpWall(HOUR_MS);
     await world.run(2_000);
     expect(lease.signal.aborted).toBe(true);
-    expect(script.visit.of("release").map(([, , token]) => token)).toEqual([lease.token]);
+    expect(script.visit.of("abandon").map(([, , token]) => token)).toEqual([lease.token]);
+    expect(script.visit.of("release")).toHaveLength(0);
   });
 
   test("[L5m] it is given back too when a look at the clock was what found the loss", async () => {
@@ -150,7 +151,8 @@ describe("when the server is silent", () => {
     expect(() => lease.assertHeld()).toThrow(LockLostError);
     expect(await lease.release()).toBe(false);
     await world.run(2_000);
-    expect(script.visit.of("release").map(([, , token]) => token)).toEqual([lease.token]);
+    expect(script.visit.of("abandon").map(([, , token]) => token)).toEqual([lease.token]);
+    expect(script.visit.of("release")).toHaveLength(0);
   });
 
   test("[L5n] after a loss by our clock the same session can lock again", async () => {
@@ -397,11 +399,9 @@ describe("ends of their own", () => {
     const DAY_MS = 86_400_000;
     const { world, machine, script, session } = stage();
     const lease = await world.settled(session.acquire(terms("disk", { detachedMs: 30 * DAY_MS })));
-    // The client cannot come back before its session is over: only the lease's own clock runs then.
-    script.refusal = { message: "down" };
+    // The client is sent away for good: only the lease's own clock runs from then on.
+    script.refusal = { message: "down", code: "FORBIDDEN" };
     script.visit.line.cut();
-    await world.run(20_000);
-    script.refusal = null;
     const { signal } = lease;
     await world.run(29 * DAY_MS);
     lease.assertHeld();
@@ -409,6 +409,8 @@ describe("ends of their own", () => {
     machine.jumpWall(DAY_MS / 2);
     await world.run(60_000);
     expect(signal.aborted).toBe(true);
+    expect(script.visits).toHaveLength(1);
+    script.refusal = null;
     script.mute.add("acquire");
     const waiting = outcomeOf(session.acquire(terms("other", { waitMs: 40 * DAY_MS })));
     await world.run(10_000);

@@ -1,4 +1,11 @@
-import type { ClaimExtra, Metadata, ServerMessage } from "lockdb/protocol";
+import type {
+  ClaimExtra,
+  EndedBy,
+  Metadata,
+  Previous,
+  ServerMessage,
+  ServiceSettings,
+} from "lockdb/protocol";
 
 /**
  * What can happen to a service. `address` is where the sender is reached: one per connection or per HTTP request,
@@ -24,7 +31,12 @@ export type Command =
     } & Of)
   | ({ readonly kind: "sync" } & Of)
   | ({ readonly kind: "disconnect" } & Of)
-  | ({ readonly kind: "acknowledge"; readonly ids: readonly number[] } & Of)
+  /** Answers to these requests, and notices that these tokens were lost, have arrived. */
+  | ({
+      readonly kind: "acknowledge";
+      readonly ids: readonly number[];
+      readonly lostTokens: readonly number[];
+    } & Of)
   | AcquireCommand
   | ({ readonly kind: "cancel"; readonly id: number } & From)
   | ({
@@ -32,6 +44,24 @@ export type Command =
       readonly id: number;
       readonly token: number;
       readonly name: string | null;
+    } & From)
+  /** A hold that its holder could not trust any more: it ends as by expiry, and the next holder is told (Q11). */
+  | ({ readonly kind: "abandon"; readonly id: number; readonly token: number } & From)
+  | ({
+      readonly kind: "force";
+      readonly id: number;
+      readonly name: string;
+      readonly token: number;
+      readonly reason: string;
+      /** Who did it, for the audit log. */
+      readonly who: string;
+    } & From)
+  /** Changes the service's settings, or only asks for them. */
+  | ({
+      readonly kind: "settings";
+      readonly id: number;
+      readonly change: ServiceSettings | null;
+      readonly who: string;
     } & From)
   | NamedCommand
   | ({ readonly kind: "inspect"; readonly id: number; readonly name: string } & From)
@@ -91,6 +121,10 @@ export type DurableChange =
   | { readonly type: "session"; readonly id: string; readonly value: SessionRecord | null }
   | { readonly type: "hold"; readonly id: string; readonly value: HoldRecord | null }
   | { readonly type: "answer"; readonly id: string; readonly value: AnswerRecord | null }
+  | { readonly type: "previous"; readonly id: string; readonly value: PreviousRecord | null }
+  | { readonly type: "revoked"; readonly id: string; readonly value: RevokedRecord | null }
+  | { readonly type: "settings"; readonly id: ""; readonly value: ServiceSettings }
+  | { readonly type: "audit"; readonly id: ""; readonly value: AuditFacts }
   | { readonly type: "ceiling"; readonly id: ""; readonly value: CeilingRecord }
   | { readonly type: "stopped"; readonly id: ""; readonly value: StoppedRecord | null };
 
@@ -98,7 +132,9 @@ export interface SessionRecord {
   readonly client: string;
   readonly leaseMs: number;
   readonly owner: string;
-  /** Set while the service waits for this session to return: what it has left (R6). */
+  /** Set when all its holds are in the store, as with `--durability strict`: a crash leaves nothing to ask it. */
+  readonly holdsKnown?: true;
+  /** Set after a crash, until the session returns: what it has left (R6). */
   readonly awaitedUntilMs?: number;
 }
 
@@ -106,17 +142,37 @@ export interface HoldRecord {
   readonly name: string;
   readonly owner: string;
   readonly grantedAtMs: number;
-  readonly expiresAtMs: number;
+  /** Null for a session's hold, which ends with its session. */
+  readonly expiresAtMs: number | null;
   readonly metadata: Metadata;
   /** Who asked, as `client/id`: the same request gets the same token, after a crash too (Q6). */
   readonly request: string | null;
-  /** True for what remains of a minimum hold after its release (L7): nobody may unlock it. */
+  /** True for what remains of a hold that is over: its lock stays closed, and nobody may unlock it (L7, L8). */
   readonly remainder: boolean;
+  /** How a remainder's hold ended, when it was not by its holder's wish (Q11). */
+  readonly endedBy?: EndedBy;
   /** Kept at least until then, whoever lets it go (L7). */
   readonly minUntilMs?: number;
-  /** Set only in a clean stop's records (R5): the session that holds it. */
+  readonly maxUntilMs?: number;
+  /** The session that holds it: written by a clean stop (R5), and with `--durability strict`. */
   readonly session?: string;
-  readonly maxUntilMs?: number | null;
+}
+
+/** The last hold of a lock, which ended by expiry or force. The id is its token. */
+export interface PreviousRecord extends Omit<Previous, "token"> {
+  readonly name: string;
+}
+
+/** A session hold that was freed by force: its session has not acknowledged that yet (R3). The id is its token. */
+export interface RevokedRecord {
+  readonly session: string;
+}
+
+/** An administrative act. The loop adds the time of day. */
+export interface AuditFacts {
+  readonly who: string;
+  readonly what: string;
+  readonly details: Readonly<Record<string, string | number>>;
 }
 
 export interface AnswerRecord {
@@ -137,8 +193,10 @@ export interface StoppedRecord {
   readonly clean: true;
 }
 
-export interface EngineLimits {
+export interface EngineOptions {
   readonly waitersMax: number;
   readonly holdsMax: number;
   readonly sessionsMax: number;
+  /** True to write session holds down too: a crash then leaves nobody to wait for. */
+  readonly writesSessionHolds: boolean;
 }

@@ -1,4 +1,4 @@
-import type { Command, DurableChange, Effects, EngineLimits } from "./commands.js";
+import type { Command, DurableChange, Effects, EngineOptions } from "./commands.js";
 import { Grants } from "./grants.js";
 import { Postponed } from "./postponed.js";
 import { refusalOfLock, tell } from "./replies.js";
@@ -11,19 +11,22 @@ import { Sessions } from "./sessions.js";
  * equal commands at equal times give equal effects, on every machine, for ever. `nowMs` is the lease clock (L3, R6).
  */
 export class Engine {
-  readonly #grants = new Grants();
+  readonly #options: EngineOptions;
+  readonly #grants: Grants;
   readonly #postponed: Postponed;
   readonly #sessions: Sessions;
   readonly #requests: Requests;
 
-  constructor(limits: EngineLimits) {
-    this.#postponed = new Postponed(this.#grants.table.deadlines, limits.waitersMax);
-    this.#sessions = new Sessions(limits, this.#grants, this.#postponed, (nowMs, out) => {
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    this.#grants = new Grants(options.writesSessionHolds);
+    this.#postponed = new Postponed(this.#grants.table.deadlines, options.waitersMax);
+    this.#sessions = new Sessions(options, this.#grants, this.#postponed, (nowMs, out) => {
       // First what was asked of the locks as they were: an old unlock by name must not free the next holder.
       this.#requests.answerPostponed(nowMs, out);
       this.#grants.open(nowMs, out);
     });
-    this.#requests = new Requests(limits, this.#grants, this.#sessions, this.#postponed);
+    this.#requests = new Requests(options, this.#grants, this.#sessions, this.#postponed);
   }
 
   /** True while sessions from before an unclean start are not back (R4). */
@@ -48,6 +51,12 @@ export class Engine {
         return this.#requests.acquire(command, nowMs, out);
       case "release":
         return this.#requests.release(command, nowMs, out);
+      case "abandon":
+        return this.#requests.abandon(command, nowMs, out);
+      case "force":
+        return this.#requests.force(command, nowMs, out);
+      case "settings":
+        return this.#requests.settings(command, out);
       case "check":
       case "unlock":
         return this.#requests.named(command, nowMs, out);
@@ -66,7 +75,7 @@ export class Engine {
       case "heartbeat":
         return this.#sessions.heartbeat(command, nowMs, out);
       case "acknowledge":
-        return this.#sessions.acknowledge(command, nowMs);
+        return this.#sessions.acknowledge(command, nowMs, out);
       case "disconnect":
         return this.#sessions.disconnect(command);
       case "bye":
@@ -81,7 +90,7 @@ export class Engine {
    * answered (R5, R6).
    */
   restore(records: readonly DurableRecord[], nowMs: number, out: Effects): void {
-    restore(records, this.#sessions, this.#grants.table, nowMs, out);
+    restore(records, this.#options.writesSessionHolds, this.#sessions, this.#grants, nowMs, out);
   }
 
   /** The records of a clean stop (R5). Nothing may be applied or answered after this. */
@@ -98,7 +107,7 @@ export class Engine {
           break;
         case "hold":
           if (ending.session !== null) tell(ending.session, ["lost", ending.token, "expiry"], out);
-          this.#grants.takeBack(ending, nowMs, out);
+          this.#grants.expire(ending, nowMs, out);
           break;
         case "waiter":
           this.#grants.table.dequeue(ending);

@@ -1,36 +1,73 @@
-import type { ServerMessage } from "lockdb/protocol";
+import type { EndedBy, ServerMessage, ServiceSettings } from "lockdb/protocol";
 import { keepAnswer, sweepAnswers } from "./answers.js";
 import type { Effects } from "./commands.js";
-import { LockTable } from "./lock-table.js";
-import { tell } from "./replies.js";
-import type { Caller, Hold, Lock, Session, Waiter } from "./state.js";
+import { LockTable, type Requester } from "./lock-table.js";
+import { PreviousHolds } from "./previous.js";
+import { grantedMessage, tell } from "./replies.js";
+import type { Caller, Hold, HoldTerms, Lock, Session, Waiter } from "./state.js";
 
 /** How holds end and locks are given on, and how those who asked get their answers. */
 export class Grants {
-  readonly table = new LockTable();
+  readonly table: LockTable;
+  readonly previous = new PreviousHolds();
   /** HTTP requests that wait, or were granted and not handed over yet. */
   readonly callers = new Map<string, Caller>();
+  settings: ServiceSettings = { lockDelayMs: 0 };
+
+  constructor(writesSessionHolds: boolean) {
+    this.table = new LockTable(writesSessionHolds);
+  }
 
   /** Ends a hold by its holder's wish; what remains of a minimum hold stays closed, durably (L7). */
   letGo(hold: Hold, nowMs: number, out: Effects): void {
-    if (hold.minUntilMs <= nowMs) return this.takeBack(hold, nowMs, out);
-    hold.session?.removeHold(hold);
-    hold.session = null;
-    hold.remainder = true;
-    this.table.keepUntil(hold, hold.minUntilMs, out);
+    this.previous.settle(hold.lock.name, out);
+    this.#end(hold, null, hold.minUntilMs, nowMs, out);
   }
 
-  /** Ends a hold that nobody used, or that is over: the next waiter has the lock in the same step (Q2). */
+  /** Ends a hold whose time is over: the next holder is told (Q11), after the lock delay (L8). */
+  expire(hold: Hold, nowMs: number, out: Effects): void {
+    if (hold.remainder) return this.takeBack(hold, nowMs, out);
+    this.#end(hold, "expiry", nowMs + this.settings.lockDelayMs, nowMs, out);
+  }
+
+  /** Ends a hold that its holder has given up as lost: that is an expiry, but no way around a minimum hold. */
+  abandon(hold: Hold, nowMs: number, out: Effects): void {
+    const closedUntilMs = Math.max(hold.minUntilMs, nowMs + this.settings.lockDelayMs);
+    this.#end(hold, "expiry", closedUntilMs, nowMs, out);
+  }
+
+  /** Ends a hold against its holder's wish, or opens what remains of one. */
+  force(hold: Hold, nowMs: number, out: Effects): void {
+    if (hold.remainder) this.takeBack(hold, nowMs, out);
+    else this.#end(hold, "force", nowMs, nowMs, out);
+  }
+
+  /** Takes a hold away, whatever it was: the next waiter has the lock in the same step (Q2). */
   takeBack(hold: Hold, nowMs: number, out: Effects): void {
     this.table.free(hold, nowMs, out);
-    this.grantNext(hold.lock, nowMs, out);
+    const { lock, token, owner, endedBy } = hold;
+    if (endedBy !== null) this.previous.remember(lock.name, { endedBy, token, owner }, out);
+    this.grantNext(lock, nowMs, out);
+  }
+
+  /** Grants a lock that nobody holds. */
+  grant(
+    lock: Lock,
+    to: Requester,
+    terms: HoldTerms,
+    ticket: number | null,
+    nowMs: number,
+    out: Effects,
+  ): ServerMessage {
+    const { token } = this.table.grant(lock, to, terms, nowMs, out);
+    return grantedMessage(to.id, token, ticket, this.previous.of(lock.name));
   }
 
   /** Gives a free lock to the first waiter who can be reached. */
   grantNext(lock: Lock, nowMs: number, out: Effects): void {
     const waiter = this.table.takeNext(lock);
     if (waiter === null) return;
-    const message = this.table.grant(lock, waiter, waiter.terms, waiter.ticket, nowMs, out);
+    const message = this.grant(lock, waiter, waiter.terms, waiter.ticket, nowMs, out);
     this.settleWaiter(waiter, message, nowMs, out);
   }
 
@@ -67,5 +104,11 @@ export class Grants {
     const { address } = waiter.caller!;
     if (message[0] !== "granted") this.callers.delete(address);
     out.answers.push({ to: address, message });
+  }
+
+  #end(hold: Hold, endedBy: EndedBy | null, closedUntilMs: number, nowMs: number, out: Effects): void {
+    hold.endedBy = endedBy;
+    if (closedUntilMs > nowMs) this.table.keepClosed(hold, closedUntilMs, out);
+    else this.takeBack(hold, nowMs, out);
   }
 }

@@ -1,10 +1,16 @@
-import type { HolderInfo, LockInfo, WaiterInfo } from "lockdb/protocol";
+import type { HolderInfo, LockInfo, Previous, WaiterInfo } from "lockdb/protocol";
 import type { Hold, Lock } from "./state.js";
 
 const QUEUE_SHOWN_MAX = 100;
 
 /** Who has a lock and who waits for it (Q9). A lock that nobody holds or wants is free, not absent. */
-export function lockInfo(name: string, lock: Lock | undefined, recovering: boolean, nowMs: number): LockInfo {
+export function lockInfo(
+  name: string,
+  lock: Lock | undefined,
+  previous: Previous | undefined,
+  recovering: boolean,
+  nowMs: number,
+): LockInfo {
   const hold = lock?.hold ?? null;
   const queue: WaiterInfo[] = [];
   for (
@@ -16,13 +22,22 @@ export function lockInfo(name: string, lock: Lock | undefined, recovering: boole
     queue.push({ ticket, owner, waitingForMs: nowMs - since, away });
   }
   const holders = hold === null ? [] : [holderInfo(hold, nowMs)];
-  return { name, held: hold !== null, holders, queue, queueLength: lock?.waiterCount ?? 0, recovering };
+  return {
+    name,
+    held: hold !== null,
+    holders,
+    queue,
+    queueLength: lock?.waiterCount ?? 0,
+    ...(previous === undefined ? {} : { previous }),
+    recovering,
+  };
 }
 
 export function holderInfo(hold: Hold, nowMs: number): HolderInfo {
   return {
     token: hold.token,
     owner: hold.owner,
+    state: hold.remainder ? "closed" : "held",
     mode: "exclusive",
     detached: hold.session === null,
     heldForMs: nowMs - hold.grantedAtMs,

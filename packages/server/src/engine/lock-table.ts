@@ -1,6 +1,7 @@
-import { ANSWER_KEPT_MS, type GrantExtra, type ServerMessage } from "lockdb/protocol";
+import { ANSWER_KEPT_MS, type ServerMessage } from "lockdb/protocol";
 import type { Effects, HoldRecord } from "./commands.js";
 import { Deadlines } from "./deadlines.js";
+import { grantedMessage } from "./replies.js";
 import {
   type Caller,
   type Ending,
@@ -32,12 +33,17 @@ export class LockTable {
   readonly requests = new Map<string, Hold | KeptAnswer>();
   /** False while the service recovers: nothing is granted (R4). */
   granting = true;
-  /** How many holds are in the store. */
-  durableCount = 0;
+  /** Holds that belong to no session. */
+  detachedCount = 0;
+  readonly #writesSessionHolds: boolean;
   #tokenNext = 1;
   #tokenCeiling = 1;
   #ticketNext = 1;
   #ticketCeiling = 1;
+
+  constructor(writesSessionHolds: boolean) {
+    this.#writesSessionHolds = writesSessionHolds;
+  }
 
   /** The next token and ticket: above all that were ever given out. */
   get ceilings(): { readonly tokens: number; readonly tickets: number } {
@@ -87,14 +93,7 @@ export class LockTable {
   }
 
   /** Grants a lock that nobody holds. The one place where a token is made. */
-  grant(
-    lock: Lock,
-    to: Requester,
-    terms: HoldTerms,
-    ticket: number | null,
-    nowMs: number,
-    out: Effects,
-  ): ServerMessage {
+  grant(lock: Lock, to: Requester, terms: HoldTerms, nowMs: number, out: Effects): Hold {
     const token = this.#takeToken(out);
     const detached = terms.detachedMs !== null;
     const hold = new Hold(token, lock, detached ? null : to.session, to.owner, terms.metadata, nowMs);
@@ -111,25 +110,41 @@ export class LockTable {
     }
     this.insert(hold);
     if (detached) this.keepUntil(hold, nowMs + terms.detachedMs!, out);
-    else if (hold.maxUntilMs !== null) this.deadlines.set(hold, hold.maxUntilMs);
-    const extra: GrantExtra | null = ticket === null ? null : { ticket };
-    return extra === null ? ["granted", to.id, token] : ["granted", to.id, token, extra];
+    else {
+      if (hold.maxUntilMs !== null) this.deadlines.set(hold, hold.maxUntilMs);
+      if (this.#writesSessionHolds) this.write(hold, out);
+    }
+    return hold;
   }
 
   /** Puts a hold where it belongs, at a grant and when one is restored. */
   insert(hold: Hold): void {
     this.holds.set(hold.token, hold);
-    if (hold.durable) this.durableCount++;
+    if (hold.session === null) this.detachedCount++;
     hold.lock.hold = hold;
     hold.session?.addHold(hold);
   }
 
-  /** Makes a hold durable with an end of its own (L9, L7). */
+  /** Makes a hold durable with an end of its own (L9). */
   keepUntil(hold: Hold, expiresAtMs: number, out: Effects): void {
-    if (!hold.durable) this.durableCount++;
-    hold.durable = true;
     this.deadlines.set(hold, expiresAtMs);
-    out.changes.push({ type: "hold", id: String(hold.token), value: holdRecord(hold, expiresAtMs) });
+    this.write(hold, out);
+  }
+
+  /** What remains of a hold that is over: its lock stays closed until then, for everybody (L7, L8). */
+  keepClosed(hold: Hold, untilMs: number, out: Effects): void {
+    if (hold.session !== null) {
+      hold.session.removeHold(hold);
+      hold.session = null;
+      this.detachedCount++;
+    }
+    hold.remainder = true;
+    this.keepUntil(hold, untilMs, out);
+  }
+
+  write(hold: Hold, out: Effects): void {
+    hold.durable = true;
+    out.changes.push({ type: "hold", id: String(hold.token), value: holdRecord(hold) });
   }
 
   /** Ends a hold. The lock is free afterwards; `grantNext` gives it on. */
@@ -137,20 +152,13 @@ export class LockTable {
     this.holds.delete(hold.token);
     this.deadlines.delete(hold);
     hold.lock.hold = null;
-    hold.session?.removeHold(hold);
+    if (hold.session === null) this.detachedCount--;
+    else hold.session.removeHold(hold);
     if (hold.caller !== null) hold.caller.hold = null;
-    if (hold.durable) {
-      this.durableCount--;
-      out.changes.push({ type: "hold", id: String(hold.token), value: null });
-    }
+    if (hold.durable) out.changes.push({ type: "hold", id: String(hold.token), value: null });
     if (hold.request !== null) {
-      this.keepAnswer(
-        hold.request,
-        ["granted", requestId(hold.request), hold.token],
-        hold.lock.name,
-        nowMs,
-        out,
-      );
+      const message = grantedMessage(requestId(hold.request), hold.token);
+      this.keepAnswer(hold.request, message, hold.lock.name, nowMs, out);
     }
   }
 
@@ -215,16 +223,20 @@ export class LockTable {
 }
 
 /** A hold as it is written down. */
-export function holdRecord(hold: Hold, expiresAtMs: number): HoldRecord {
+export function holdRecord(hold: Hold): HoldRecord {
+  const { session, endedBy, minUntilMs, maxUntilMs } = hold;
   return {
     name: hold.lock.name,
     owner: hold.owner,
     grantedAtMs: hold.grantedAtMs,
-    expiresAtMs,
+    expiresAtMs: session === null ? hold.dueMs : null,
     metadata: hold.metadata,
     request: hold.request,
     remainder: hold.remainder,
-    ...(hold.minUntilMs > 0 ? { minUntilMs: hold.minUntilMs } : {}),
+    ...(endedBy === null ? {} : { endedBy }),
+    ...(minUntilMs > 0 ? { minUntilMs } : {}),
+    ...(maxUntilMs === null ? {} : { maxUntilMs }),
+    ...(session === null ? {} : { session: session.id }),
   };
 }
 

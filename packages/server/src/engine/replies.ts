@@ -1,4 +1,4 @@
-import { ERRORS, type ErrorCode, type ServerMessage } from "lockdb/protocol";
+import { ERRORS, type ErrorCode, type Previous, type ServerMessage } from "lockdb/protocol";
 import type { Effects } from "./commands.js";
 import { holderInfo } from "./inspect.js";
 import type { Lock, Session } from "./state.js";
@@ -15,6 +15,20 @@ export function ended(
   message: string = ERRORS[code].message,
 ): void {
   out.answers.push({ to: address, message: ["ended", code, message] });
+}
+
+export function grantedMessage(
+  id: number,
+  token: number,
+  ticket: number | null = null,
+  previous?: Previous,
+): ServerMessage {
+  if (ticket === null && previous === undefined) return ["granted", id, token];
+  const extra = {
+    ...(ticket === null ? {} : { ticket }),
+    ...(previous === undefined ? {} : { previous }),
+  };
+  return ["granted", id, token, extra];
 }
 
 export function refusal(id: number, code: ErrorCode, message: string = ERRORS[code].message): ServerMessage {
@@ -35,8 +49,9 @@ export function refusalOfLock(
   code: ErrorCode,
   lock: Lock | undefined,
   nowMs: number,
+  message: string = ERRORS[code].message,
 ): ServerMessage {
   const hold = lock?.hold ?? null;
   const holder = hold === null ? null : holderInfo(hold, nowMs);
-  return ["refused", id, code, ERRORS[code].message, { holder, ahead: lock?.waiterCount ?? 0 }];
+  return ["refused", id, code, message, { holder, ahead: lock?.waiterCount ?? 0 }];
 }

@@ -1,11 +1,11 @@
 import { type ErrorCode, LIMITS, type ServerMessage } from "lockdb/protocol";
 import { keepAnswer } from "./answers.js";
-import type { AcquireCommand, Command, Effects, EngineLimits, NamedCommand } from "./commands.js";
+import type { AcquireCommand, Command, Effects, EngineOptions, NamedCommand } from "./commands.js";
 import type { Grants } from "./grants.js";
 import { lockInfo } from "./inspect.js";
 import type { Requester } from "./lock-table.js";
 import type { Postponed } from "./postponed.js";
-import { refusal, refusalOfLock, refuse } from "./replies.js";
+import { grantedMessage, refusal, refusalOfLock, refuse, tell } from "./replies.js";
 import type { Sessions } from "./sessions.js";
 import { type Caller, Hold, type Lock, type Session } from "./state.js";
 
@@ -13,13 +13,13 @@ type Of<K extends Command["kind"]> = Extract<Command, { kind: K }>;
 
 /** What sessions and HTTP callers ask for: locks, their release, and what is going on. */
 export class Requests {
-  readonly #limits: EngineLimits;
+  readonly #options: EngineOptions;
   readonly #grants: Grants;
   readonly #sessions: Sessions;
   readonly #postponed: Postponed;
 
-  constructor(limits: EngineLimits, grants: Grants, sessions: Sessions, postponed: Postponed) {
-    this.#limits = limits;
+  constructor(options: EngineOptions, grants: Grants, sessions: Sessions, postponed: Postponed) {
+    this.#options = options;
     this.#grants = grants;
     this.#sessions = sessions;
     this.#postponed = postponed;
@@ -44,7 +44,7 @@ export class Requests {
     const from: Requester = { session, caller, id, owner: session?.owner ?? command.owner ?? "http" };
     const lock = table.lockNamed(name);
     if (free) {
-      const message = table.grant(lock, from, command, null, nowMs, out);
+      const message = this.#grants.grant(lock, from, command, null, nowMs, out);
       return this.#grants.settle(session, command, name, message, nowMs, out);
     }
     const believed = session?.restored && command.ticket !== null && command.ticket < table.ceilings.tickets;
@@ -54,30 +54,60 @@ export class Requests {
   }
 
   release(command: Of<"release">, nowMs: number, out: Effects): void {
-    const { id, token } = command;
+    const hold = this.#holdToEnd(command, command.name, nowMs, out);
+    if (hold === null) return;
+    const { session } = hold;
+    if (session === null) this.#keepDurableAnswer(command, `release ${command.token}`, nowMs, out);
+    this.#grants.letGo(hold, nowMs, out);
+    this.#done(command, `release ${command.token}`, nowMs, out);
+  }
+
+  /** Its holder has lost it, and says so: only a session's own hold can be lost so. */
+  abandon(command: Of<"abandon">, nowMs: number, out: Effects): void {
+    const hold = this.#holdToEnd(command, null, nowMs, out);
+    if (hold === null) return;
+    this.#grants.abandon(hold, nowMs, out);
+    this.#done(command, `release ${command.token}`, nowMs, out);
+  }
+
+  /** Frees what somebody else holds. Its holder is told, now or when it returns (R3); the act is recorded (A7). */
+  force(command: Of<"force">, nowMs: number, out: Effects): void {
+    const { id, name, token, reason, who } = command;
+    const about = `force ${token}`;
     const session = this.#sessions.live(command, nowMs);
-    const about = `release ${token}`;
     if (command.session !== null) {
       if (session === null) return refuse(command, "SESSION_ENDED", out);
-      const isNew = id > session.idMax;
-      if (isNew) session.idMax = id;
-      const known = this.#grants.table.holds.get(token);
-      const isPlain = isNew && known?.session === session;
-      if (!isPlain && this.#repeated(session, id, about, isNew, command.address, out)) return;
+      if (this.#repeated(session, id, about, this.#isNew(session, id), command.address, out)) return;
     }
-    const hold = this.#grants.table.holds.get(token);
-    const named = command.name === null || command.name === hold?.lock.name;
-    if (
-      hold === undefined ||
-      !named ||
-      hold.remainder ||
-      (hold.session !== null && hold.session !== session)
-    ) {
-      return this.#grants.settle(session, command, about, refusal(id, "NOT_HELD"), nowMs, out);
+    const lock = this.#grants.table.locks.get(name);
+    const hold = lock?.hold ?? null;
+    if (hold === null || hold.token !== token) {
+      const message = refusalOfLock(id, "NOT_HELD", lock, nowMs, "The lock has no hold with this token now.");
+      return this.#grants.settle(session, command, about, message, nowMs, out);
     }
-    if (hold.session === null) this.#keepDurableAnswer(session, id, about, true, nowMs, out);
-    this.#grants.letGo(hold, nowMs, out);
-    this.#grants.settle(session, command, about, ["done", id, true], nowMs, out);
+    const details = { name, token, holder: hold.owner, reason };
+    out.changes.push({ type: "audit", id: "", value: { who, what: "force release", details } });
+    if (hold.session !== null) {
+      this.#sessions.revoke(hold.session, token, out);
+      tell(hold.session, ["lost", token, "force"], out);
+    }
+    this.#keepDurableAnswer(command, about, nowMs, out);
+    this.#grants.force(hold, nowMs, out);
+    this.#done(command, about, nowMs, out);
+  }
+
+  settings(command: Of<"settings">, out: Effects): void {
+    const { change, who } = command;
+    if (change !== null) {
+      this.#grants.settings = change;
+      out.changes.push({ type: "settings", id: "", value: change });
+      out.changes.push({
+        type: "audit",
+        id: "",
+        value: { who, what: "settings changed", details: { ...change } },
+      });
+    }
+    out.answers.push({ to: command.address, message: ["done", command.id, this.#grants.settings] });
   }
 
   named(command: NamedCommand, nowMs: number, out: Effects): void {
@@ -95,6 +125,7 @@ export class Requests {
     const info = lockInfo(
       command.name,
       this.#grants.table.locks.get(command.name),
+      this.#grants.previous.of(command.name),
       this.#sessions.recovering,
       nowMs,
     );
@@ -132,6 +163,41 @@ export class Requests {
     }
   }
 
+  /** The hold that a request may end: its session's own, or a detached one. Null when the request is answered already. */
+  #holdToEnd(
+    command: Of<"release"> | Of<"abandon">,
+    name: string | null,
+    nowMs: number,
+    out: Effects,
+  ): Hold | null {
+    const { id, token } = command;
+    const about = `release ${token}`;
+    const session = this.#sessions.live(command, nowMs);
+    const hold = this.#grants.table.holds.get(token);
+    if (command.session !== null) {
+      if (session === null) {
+        refuse(command, "SESSION_ENDED", out);
+        return null;
+      }
+      const isNew = this.#isNew(session, id);
+      const isPlain = isNew && hold?.session === session;
+      if (!isPlain && this.#repeated(session, id, about, isNew, command.address, out)) return null;
+    }
+    const isOwn = hold !== undefined && hold.session === session && session !== null;
+    const isFree =
+      hold !== undefined && hold.session === null && !hold.remainder && command.kind === "release";
+    if (hold !== undefined && (isOwn || isFree) && (name === null || name === hold.lock.name)) return hold;
+    this.#grants.settle(session, command, about, refusal(id, "NOT_HELD"), nowMs, out);
+    return null;
+  }
+
+  /** A session's ids rise: one that is not the highest was seen before. */
+  #isNew(session: Session, id: number): boolean {
+    if (id <= session.idMax) return false;
+    session.idMax = id;
+    return true;
+  }
+
   #answerNamed(session: Session | null, command: NamedCommand, nowMs: number, out: Effects): void {
     const { kind, id, name } = command;
     const hold = this.#grants.table.locks.get(name)?.hold ?? null;
@@ -151,7 +217,7 @@ export class Requests {
     }
     if (hold.session !== null || hold.remainder) {
       const message = hold.remainder
-        ? "The lock is closed for the rest of its minimum hold. Wait until it ends."
+        ? "The lock is closed for the rest of a minimum hold or a lock delay. Wait until it ends."
         : `The lock is held by a session (${hold.owner}). It ends when that session releases it or runs out.`;
       return this.#grants.settle(
         session,
@@ -162,9 +228,9 @@ export class Requests {
         out,
       );
     }
-    this.#keepDurableAnswer(session, id, `unlock ${name}`, true, nowMs, out);
+    this.#keepDurableAnswer(command, `unlock ${name}`, nowMs, out);
     this.#grants.letGo(hold, nowMs, out);
-    this.#grants.settle(session, command, `unlock ${name}`, ["done", id, true], nowMs, out);
+    this.#done(command, `unlock ${name}`, nowMs, out);
   }
 
   #acquireRefusal(
@@ -173,22 +239,21 @@ export class Requests {
     free: boolean,
     { waitMs, detachedMs }: AcquireCommand,
   ): ErrorCode | null {
-    if (detachedMs !== null && this.#grants.table.durableCount >= this.#limits.holdsMax)
+    if (detachedMs !== null && this.#grants.table.detachedCount >= this.#options.holdsMax)
       return "LIMIT_EXCEEDED";
-    if (session !== null && session.holdCount + session.waiters.size >= this.#limits.holdsMax)
+    if (session !== null && session.holdCount + session.waiters.size >= this.#options.holdsMax)
       return "LIMIT_EXCEEDED";
     if (session !== null && session.answers.size >= LIMITS.answersMax) return "LIMIT_EXCEEDED";
     if (free) return null;
     if (waitMs === 0) return this.#sessions.recovering ? "RECOVERING" : "LOCK_TIMEOUT";
-    if (lock !== undefined && lock.waiterCount >= this.#limits.waitersMax) return "QUEUE_FULL";
+    if (lock !== undefined && lock.waiterCount >= this.#options.waitersMax) return "QUEUE_FULL";
     return null;
   }
 
   /** True when this request was seen before: it has no second effect, and gets the same answer (Q6). */
   #answeredBefore(session: Session, command: AcquireCommand, nowMs: number, out: Effects): boolean {
     const { id, name, address } = command;
-    const isNew = id > session.idMax;
-    if (isNew) session.idMax = id;
+    const isNew = this.#isNew(session, id);
     if (isNew && command.detachedMs === null) return false;
     const waiter = session.waiters.get(id);
     if (waiter !== undefined && waiter.lock.name === name) {
@@ -222,7 +287,7 @@ export class Requests {
       return true;
     }
     if (stored?.message === null) return false;
-    const message = stored?.message ?? (made instanceof Hold ? grantedAgain(id, made) : made!.message);
+    const message = stored?.message ?? (made instanceof Hold ? this.#grantedAgain(id, made) : made!.message);
     if (message[0] === "granted") {
       const hold = this.#grants.table.holds.get(message[2]);
       if (hold?.session === session) hold.seenOn = session.connection;
@@ -233,9 +298,8 @@ export class Requests {
   }
 
   #repeatedUnlock(session: Session, command: NamedCommand, out: Effects): boolean {
-    const isNew = command.id > session.idMax;
-    if (isNew) session.idMax = command.id;
-    else if (this.#postponed.has(command)) return true;
+    const isNew = this.#isNew(session, command.id);
+    if (!isNew && this.#postponed.has(command)) return true;
     return this.#repeated(session, command.id, `unlock ${command.name}`, isNew, command.address, out);
   }
 
@@ -248,25 +312,36 @@ export class Requests {
     return hold?.session === session ? hold : null;
   }
 
+  #grantedAgain(id: number, hold: Hold): ServerMessage {
+    return grantedMessage(id, hold.token, null, this.#grants.previous.of(hold.lock.name));
+  }
+
   #caller(address: string): Caller {
     const caller: Caller = { address, waiter: null, hold: null };
     this.#grants.callers.set(address, caller);
     return caller;
   }
 
+  /** The answer of a change that outlives a crash: asked again after one, it must not happen again (Q6). */
   #keepDurableAnswer(
-    session: Session | null,
-    id: number,
+    command: { session: string | null; id: number },
     about: string,
-    value: boolean,
     nowMs: number,
     out: Effects,
   ) {
-    if (session === null) return;
-    this.#grants.table.keepAnswer(`${session.client}/${id}`, ["done", id, value], about, nowMs, out);
+    const session = command.session === null ? undefined : this.#sessions.get(command.session);
+    if (session === undefined) return;
+    const { id } = command;
+    this.#grants.table.keepAnswer(`${session.client}/${id}`, ["done", id, true], about, nowMs, out);
   }
-}
 
-function grantedAgain(id: number, hold: Hold): ServerMessage {
-  return ["granted", id, hold.token];
+  #done(
+    command: { session: string | null; id: number; address: string },
+    about: string,
+    nowMs: number,
+    out: Effects,
+  ): void {
+    const session = command.session === null ? null : (this.#sessions.get(command.session) ?? null);
+    this.#grants.settle(session, command, about, ["done", command.id, true], nowMs, out);
+  }
 }

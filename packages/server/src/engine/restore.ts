@@ -1,14 +1,18 @@
+import type { ServiceSettings } from "lockdb/protocol";
 import type {
   AnswerRecord,
   CeilingRecord,
   DurableChange,
   Effects,
   HoldRecord,
+  PreviousRecord,
+  RevokedRecord,
   SessionRecord,
 } from "./commands.js";
+import type { Grants } from "./grants.js";
 import { holdRecord, type LockTable } from "./lock-table.js";
 import type { Sessions } from "./sessions.js";
-import { Hold } from "./state.js";
+import { Hold, type Session } from "./state.js";
 
 /** A record as it comes from the store. */
 export interface DurableRecord {
@@ -20,28 +24,38 @@ export interface DurableRecord {
 /** Takes up what an earlier process made durable. After a crash the sessions on the list are waited for (R4). */
 export function restore(
   records: readonly DurableRecord[],
+  writesSessionHolds: boolean,
   sessions: Sessions,
-  table: LockTable,
+  grants: Grants,
   nowMs: number,
   out: Effects,
 ): void {
-  const clean = records.some((record) => record.type === "stopped");
-  // Holds refer to sessions, whatever the order of the records.
-  for (const { type, id, value } of records) {
-    if (type === "ceiling") {
-      const { tokens, tickets } = value as CeilingRecord;
-      table.startAbove(tokens, tickets);
-    } else if (type === "session") {
-      sessions.restore(id, value as SessionRecord, clean, nowMs, out);
-    } else if (type === "answer") {
-      const { message, about, untilMs } = value as AnswerRecord;
-      table.restoreAnswer(id, message, about, untilMs);
-    }
+  const { table } = grants;
+  const all = <T>(wanted: string) =>
+    records.filter(({ type }) => type === wanted).map(({ id, value }) => ({ id, value: value as T }));
+  const clean = all("stopped").length > 0;
+  for (const { value } of all<ServiceSettings>("settings")) grants.settings = value;
+  for (const { value } of all<CeilingRecord>("ceiling")) table.startAbove(value.tokens, value.tickets);
+  for (const { id, value } of all<SessionRecord>("session")) sessions.restore(id, value, clean, nowMs, out);
+  for (const { id, value } of all<RevokedRecord>("revoked"))
+    sessions.restoreRevoked(Number(id), value.session);
+  for (const { id, value } of all<AnswerRecord>("answer")) {
+    table.restoreAnswer(id, value.message, value.about, value.untilMs);
   }
-  for (const { type, id, value } of records) {
-    if (type === "hold") restoreHold(Number(id), value as HoldRecord, clean, sessions, table, out);
+  const byToken = (a: { id: string }, b: { id: string }) => Number(a.id) - Number(b.id);
+  for (const { id, value } of all<PreviousRecord>("previous").sort(byToken)) {
+    grants.previous.restore(Number(id), value);
   }
-  // An old list of holds must never be read twice: by the next start they may have been given on (R5).
+  for (const { id, value } of all<HoldRecord>("hold")) {
+    // A clean stop's list of session holds must never be read twice: by the next start they may have been given on
+    // (R5). What is written at each change stays.
+    const isList = value.session !== undefined && clean && !writesSessionHolds;
+    if (isList) out.changes.push({ type: "hold", id, value: null });
+    const session = value.session === undefined ? null : sessions.get(value.session);
+    // A session's holds end with it, in one batch: there is none without its session.
+    if (session === undefined) throw new Error(`The stored hold ${id} belongs to no session.`);
+    restoreHold(Number(id), value, session, !isList, table);
+  }
   if (clean) out.changes.push({ type: "stopped", id: "", value: null });
   table.granting = !sessions.recovering;
 }
@@ -53,10 +67,8 @@ export function stopRecords(table: LockTable): readonly DurableChange[] {
     { type: "ceiling", id: "", value: table.ceilings },
   ];
   for (const hold of table.holds.values()) {
-    if (hold.session === null) continue;
-    const { minUntilMs, maxUntilMs } = hold;
-    const value: HoldRecord = { ...holdRecord(hold, 0), session: hold.session.id, minUntilMs, maxUntilMs };
-    changes.push({ type: "hold", id: String(hold.token), value });
+    if (hold.session === null || hold.durable) continue;
+    changes.push({ type: "hold", id: String(hold.token), value: holdRecord(hold) });
   }
   return changes;
 }
@@ -64,23 +76,20 @@ export function stopRecords(table: LockTable): readonly DurableChange[] {
 function restoreHold(
   token: number,
   record: HoldRecord,
-  clean: boolean,
-  sessions: Sessions,
+  session: Session | null,
+  durable: boolean,
   table: LockTable,
-  out: Effects,
 ): void {
-  const session = record.session === undefined ? null : sessions.get(record.session);
-  if (record.session !== undefined) out.changes.push({ type: "hold", id: String(token), value: null });
-  if (session === undefined || (session !== null && !clean)) return;
   const lock = table.lockNamed(record.name);
   const hold = new Hold(token, lock, session, record.owner, record.metadata, record.grantedAtMs);
   hold.minUntilMs = record.minUntilMs ?? 0;
   hold.maxUntilMs = record.maxUntilMs ?? null;
   hold.remainder = record.remainder;
-  hold.durable = session === null;
+  hold.endedBy = record.endedBy ?? null;
+  hold.durable = durable;
   hold.request = record.request;
   table.insert(hold);
   if (hold.request !== null) table.requests.set(hold.request, hold);
-  if (hold.durable) table.deadlines.set(hold, record.expiresAtMs);
-  else if (hold.maxUntilMs !== null) table.deadlines.set(hold, hold.maxUntilMs);
+  const endsAtMs = record.expiresAtMs ?? hold.maxUntilMs;
+  if (endsAtMs !== null) table.deadlines.set(hold, endsAtMs);
 }

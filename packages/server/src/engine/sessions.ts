@@ -1,5 +1,5 @@
 import { LIMITS } from "lockdb/protocol";
-import type { Command, DurableChange, Effects, EngineLimits, SessionRecord } from "./commands.js";
+import type { Command, DurableChange, Effects, EngineOptions, SessionRecord } from "./commands.js";
 import type { Grants } from "./grants.js";
 import type { Postponed } from "./postponed.js";
 import { ended, refuse, tell } from "./replies.js";
@@ -12,22 +12,23 @@ type Of<K extends Command["kind"]> = Extract<Command, { kind: K }>;
 
 /** Sessions: how they open, resume, stay and end, and how the missing ones are waited for after a crash (R3, R4). */
 export class Sessions {
-  readonly #limits: EngineLimits;
+  readonly #options: EngineOptions;
   readonly #grants: Grants;
   readonly #postponed: Postponed;
   readonly #onRecovered: (nowMs: number, out: Effects) => void;
   readonly #sessions = new Map<string, Session>();
   /** Sessions that are over: a `hello` that was stuck in the network must not open one of them again. */
   readonly #ended = new Map<string, EndedSession>();
-  #awaitedCount = 0;
+  /** Awaited sessions of whose holds nothing is known. */
+  #unknownCount = 0;
 
   constructor(
-    limits: EngineLimits,
+    options: EngineOptions,
     grants: Grants,
     postponed: Postponed,
     onRecovered: (nowMs: number, out: Effects) => void,
   ) {
-    this.#limits = limits;
+    this.#options = options;
     this.#grants = grants;
     this.#postponed = postponed;
     this.#onRecovered = onRecovered;
@@ -37,9 +38,9 @@ export class Sessions {
     return this.#sessions.size;
   }
 
-  /** True while sessions from before an unclean start are not back (R4). */
+  /** True while sessions from before an unclean start may hold what nobody here knows of (R4). */
   get recovering(): boolean {
-    return this.#awaitedCount > 0;
+    return this.#unknownCount > 0;
   }
 
   get(id: string): Session | undefined {
@@ -59,13 +60,14 @@ export class Sessions {
     if (session === undefined) {
       if (command.resume || this.#ended.has(command.session))
         return ended(command.address, "SESSION_ENDED", out);
-      if (this.#sessions.size >= this.#limits.sessionsMax)
+      if (this.#sessions.size >= this.#options.sessionsMax)
         return ended(command.address, "LIMIT_EXCEEDED", out);
       const { client, leaseMs, owner } = command;
       session = new Session(command.session, client, leaseMs, owner);
+      session.holdsKnown = this.#options.writesSessionHolds;
       this.#sessions.set(session.id, session);
       this.#grants.table.deadlines.set(session, nowMs + leaseMs);
-      out.changes.push({ type: "session", id: session.id, value: { client, leaseMs, owner } });
+      out.changes.push(sessionPut(session));
     } else if (session.client !== command.client || command.connection <= session.connection) {
       return ended(command.address, "INVALID", out, "Another connection has taken this session over.");
     }
@@ -78,8 +80,7 @@ export class Sessions {
     }
     if (session.awaited && session.connection === 0) {
       // What it had left must be gone from the store before the client relies on a full lease again (R6).
-      const { client, leaseMs, owner } = session;
-      out.changes.push({ type: "session", id: session.id, value: { client, leaseMs, owner } });
+      out.changes.push(sessionPut(session, false));
     }
     session.address = command.address;
     if (session.connection === 0) session.expiresAtMs = nowMs + session.leaseMs;
@@ -95,7 +96,10 @@ export class Sessions {
     if (session === null) return;
     const { token, name, extra } = command;
     const known = this.#grants.table.holds.get(token);
-    if (known?.session === session && known.lock.name === name) {
+    if (session.revoked.has(token)) {
+      session.revoked.set(token, session.connection);
+      out.answers.push({ to: command.address, message: ["lost", token, "force"] });
+    } else if (known?.session === session && known.lock.name === name) {
       known.seenOn = session.connection;
     } else if (known !== undefined || !this.#restoreClaim(session, command, nowMs, out)) {
       out.answers.push({ to: command.address, message: ["lost", token, "expiry"] });
@@ -118,7 +122,16 @@ export class Sessions {
       if (waiter.seenOn !== session.connection) this.#grants.table.dequeue(waiter);
     }
     for (const hold of session.holds()) {
-      if (hold.seenOn !== session.connection) this.#grants.letGo(hold, nowMs, out);
+      // Its holder knows nothing of it, or does not trust it any more; which of both cannot be told.
+      if (hold.seenOn !== session.connection) this.#grants.abandon(hold, nowMs, out);
+      else if (this.#options.writesSessionHolds && !hold.durable) this.#grants.table.write(hold, out);
+    }
+    for (const [token, spokenOfOn] of session.revoked) {
+      if (spokenOfOn !== session.connection) this.#forgetRevoked(session, token, out);
+    }
+    if (this.#options.writesSessionHolds && !session.holdsKnown) {
+      session.holdsKnown = true;
+      out.changes.push(sessionPut(session, false));
     }
     session.syncing = false;
     session.restored = false;
@@ -137,10 +150,17 @@ export class Sessions {
     out.answers.push({ to: command.address, message: ["done", command.id, null] });
   }
 
-  acknowledge(command: Of<"acknowledge">, nowMs: number): void {
+  acknowledge(command: Of<"acknowledge">, nowMs: number, out: Effects): void {
     const session = this.live(command, nowMs);
     if (session === null) return;
     for (const id of command.ids) session.answers.delete(id);
+    for (const token of command.lostTokens) this.#forgetRevoked(session, token, out);
+  }
+
+  /** A hold of this session is freed by force, and stays so until the session has heard of it, crashes or not (R3). */
+  revoke(session: Session, token: number, out: Effects): void {
+    session.revoked.set(token, 0);
+    out.changes.push({ type: "revoked", id: String(token), value: { session: session.id } });
   }
 
   bye(command: Of<"bye">, nowMs: number, out: Effects): void {
@@ -160,23 +180,30 @@ export class Sessions {
   }
 
   restore(id: string, record: SessionRecord, clean: boolean, nowMs: number, out: Effects): void {
-    const { client, leaseMs, owner } = record;
+    const { client, leaseMs, owner, awaitedUntilMs, holdsKnown = false } = record;
     const session = new Session(id, client, leaseMs, owner);
     session.restored = true;
-    session.awaited = !clean || record.awaitedUntilMs !== undefined;
-    session.expiresAtMs = record.awaitedUntilMs ?? nowMs + leaseMs;
+    session.awaited = !clean || awaitedUntilMs !== undefined;
+    session.mayHold = session.awaited && !holdsKnown;
+    session.holdsKnown = this.#options.writesSessionHolds && !session.mayHold;
+    // Which locks the delay would be for is not known, so it is waited for together with the session (L8).
+    const delayMs = session.mayHold ? this.#grants.settings.lockDelayMs : 0;
+    session.expiresAtMs = awaitedUntilMs ?? nowMs + leaseMs + delayMs;
+    if (session.mayHold) this.#unknownCount++;
     this.#sessions.set(id, session);
     this.#grants.table.deadlines.set(session, session.expiresAtMs);
-    if (!session.awaited) return;
-    this.#awaitedCount++;
-    if (record.awaitedUntilMs !== undefined) return;
-    out.changes.push({ type: "session", id, value: { ...record, awaitedUntilMs: session.expiresAtMs } });
+    const isFirstWait = session.awaited && awaitedUntilMs === undefined;
+    if (isFirstWait || session.holdsKnown !== holdsKnown) out.changes.push(sessionPut(session));
+  }
+
+  restoreRevoked(token: number, id: string): void {
+    this.#sessions.get(id)?.revoked.set(token, 0);
   }
 
   /** Believes a claim after an unclean start, unless its token was never given out or another claim outranks it. */
   #restoreClaim(session: Session, claim: Of<"claim">, nowMs: number, out: Effects): boolean {
-    if (!session.awaited || claim.token >= this.#grants.table.ceilings.tokens) return false;
-    if (session.holdCount >= this.#limits.holdsMax) return false;
+    if (!session.mayHold || claim.token >= this.#grants.table.ceilings.tokens) return false;
+    if (session.holdCount >= this.#options.holdsMax) return false;
     const lock = this.#grants.table.lockNamed(claim.name);
     const rival = lock.hold;
     if (rival !== null) {
@@ -194,12 +221,9 @@ export class Sessions {
 
   /** The records of a clean stop for those who are not back yet: the next start must wait for them too (R5). */
   awaitedRecords(): readonly DurableChange[] {
-    const changes: DurableChange[] = [];
-    for (const { id, awaited, client, leaseMs, owner, expiresAtMs } of this.#sessions.values()) {
-      if (!awaited) continue;
-      changes.push({ type: "session", id, value: { client, leaseMs, owner, awaitedUntilMs: expiresAtMs } });
-    }
-    return changes;
+    return [...this.#sessions.values()]
+      .filter(({ awaited }) => awaited)
+      .map((session) => sessionPut(session));
   }
 
   /** Nothing of it can arrive any more. */
@@ -232,17 +256,35 @@ export class Sessions {
     this.#away(session);
     // All its waiters go before any of its holds: none of them may be the next holder (Q3).
     this.#dequeueAll(session);
-    for (const hold of session.holds()) {
-      this.#grants.table.free(hold, nowMs, out);
-      this.#grants.grantNext(hold.lock, nowMs, out);
-    }
+    for (const token of [...session.revoked.keys()]) this.#forgetRevoked(session, token, out);
+    for (const hold of session.holds()) this.#grants.expire(hold, nowMs, out);
     if (session.awaited) this.#returned(session, nowMs, out);
   }
 
-  /** One session fewer to wait for. With the last one recovery ends. */
+  /** One session fewer to wait for. With the last one that may hold something recovery ends. */
   #returned(session: Session, nowMs: number, out: Effects): void {
     session.awaited = false;
-    this.#awaitedCount--;
+    if (!session.mayHold) return;
+    session.mayHold = false;
+    this.#unknownCount--;
     if (!this.recovering) this.#onRecovered(nowMs, out);
   }
+
+  #forgetRevoked(session: Session, token: number, out: Effects): void {
+    if (!session.revoked.delete(token)) return;
+    out.changes.push({ type: "revoked", id: String(token), value: null });
+  }
+}
+
+/** A session as it is written down. `awaited`: with what it has left (R6). */
+function sessionPut(session: Session, awaited = session.awaited): DurableChange {
+  const { id, client, leaseMs, owner, holdsKnown, expiresAtMs } = session;
+  const value: SessionRecord = {
+    client,
+    leaseMs,
+    owner,
+    ...(holdsKnown ? { holdsKnown } : {}),
+    ...(awaited ? { awaitedUntilMs: expiresAtMs } : {}),
+  };
+  return { type: "session", id, value };
 }

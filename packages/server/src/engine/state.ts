@@ -1,4 +1,4 @@
-import type { Metadata, ServerMessage } from "lockdb/protocol";
+import type { EndedBy, Metadata, ServerMessage } from "lockdb/protocol";
 import type { NamedCommand } from "./commands.js";
 import type { Timed } from "./deadlines.js";
 
@@ -19,11 +19,17 @@ export class Session implements Timed {
   syncing = false;
   /** On the list of an unclean start, and not back yet (R4). */
   awaited = false;
+  /** Awaited, and nothing is known of what it holds: nothing is granted meanwhile (R4). */
+  mayHold = false;
+  /** Its record says that all its holds are in the store. */
+  holdsKnown = false;
   /** Known from before this start: tickets it names are believed until its first `sync`. */
   restored = false;
   idMax = 0;
   holdCount = 0;
   firstHold: Hold | null = null;
+  /** Tokens of its holds that were freed by force, and the connection on which it last spoke of each (R3). */
+  readonly revoked = new Map<number, number>();
   readonly waiters = new Map<number, Waiter>();
   answers = new Map<number, StoredAnswer>();
   /** Answers from before the present `hello`, until `sync` says which of them still matter. */
@@ -121,9 +127,12 @@ export class Hold implements Timed {
   minUntilMs = 0;
   /** Ended then at the latest (L7); null for no such end. */
   maxUntilMs: number | null = null;
-  /** Written to the store: a detached hold, or a remainder. */
+  /** In the store. A hold without a session always is. */
   durable = false;
+  /** It is over, and its lock stays closed for a while (L7, L8). */
   remainder = false;
+  /** How it ended, when it was not by its holder's wish. */
+  endedBy: EndedBy | null = null;
   /** Who asked for a detached hold, as `client/id`; null for HTTP callers of the original routes. */
   request: string | null = null;
   /** The connection on which the session last showed that it knows of this hold. */

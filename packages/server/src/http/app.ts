@@ -13,7 +13,9 @@ import { CONNECT_PATH, ERRORS, type ErrorCode, KEY_SUBPROTOCOL, LIMITS, SUBPROTO
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Access } from "../access/index.js";
 import { Connection, type Loop } from "../loop/index.js";
+import { errorBody, refuseTyped } from "./errors.js";
 import { mayBeOriginal, originalRoutes } from "./original-routes.js";
+import { settingsRoutes } from "./settings.js";
 
 /** A request whose headers and body have not arrived by then is cut off. Waiting for an answer has no such limit. */
 const REQUEST_MS = 30_000;
@@ -68,6 +70,7 @@ export async function httpServer({ access, loop, logger }: HttpParts): Promise<H
       : reply.code(503).type("text/plain").send("not ready\n"),
   );
   await app.register(originalRoutes, { access, loop });
+  await app.register(settingsRoutes, { access, loop });
 
   const sockets = upgrades(app, access, loop);
   await app.ready();
@@ -117,10 +120,9 @@ function authorizationIn(offered: readonly string[]): string | undefined {
  * base address. It must not take the refusal for a lock (C2).
  */
 function refuse(request: FastifyRequest, reply: FastifyReply, code: ErrorCode): FastifyReply {
+  if (!mayBeOriginal(request.method, request.url)) return refuseTyped(reply, code);
   const { status, message } = ERRORS[code];
-  reply.code(status!);
-  if (!mayBeOriginal(request.method, request.url)) return reply.send(errorBody(code));
-  return reply.type("text/plain; charset=utf-8").send(`${code}: ${message}`);
+  return reply.code(status!).type("text/plain; charset=utf-8").send(`${code}: ${message}`);
 }
 
 /** Bytes that are no HTTP request: a short refusal, then the end of that connection. */
@@ -151,11 +153,6 @@ function endWith(socket: Duplex, status: string, type: string, body: string): vo
     `HTTP/1.1 ${status}\r\ncontent-type: ${type}; charset=utf-8\r\n` +
       `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
-}
-
-/** The one shape of an error over HTTP (E). */
-function errorBody(code: ErrorCode, message: string = ERRORS[code].message): object {
-  return { error: { code, message, retryable: ERRORS[code].retryable, details: {} } };
 }
 
 async function closeAll(app: FastifyInstance, sockets: ReadonlySet<WebSocket>): Promise<void> {

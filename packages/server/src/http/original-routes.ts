@@ -14,7 +14,8 @@ import {
   serviceIdProblem,
 } from "lockdb/protocol";
 import type { Access } from "../access/index.js";
-import type { Loop, Recipient } from "../loop/index.js";
+import type { Command } from "../engine/index.js";
+import { type Loop, type Recipient, ServiceKey } from "../loop/index.js";
 
 const WAIT_MS_DEFAULT = 30_000;
 const EXPIRATION_S_DEFAULT = 300;
@@ -93,7 +94,7 @@ export async function originalRoutes(app: FastifyInstance, { access, loop }: { a
 /** One call, from its command to its answer, or to the moment its caller hangs up. */
 class OriginalCall implements Recipient {
   readonly #loop: Loop;
-  readonly #account: string;
+  readonly #service: ServiceKey;
   readonly #event: EventName;
   readonly #body: Body;
   readonly #response: ServerResponse;
@@ -114,7 +115,7 @@ class OriginalCall implements Recipient {
     response: ServerResponse,
   ) {
     this.#loop = loop;
-    this.#account = account;
+    this.#service = new ServiceKey(account, body.serviceId);
     this.#event = event;
     this.#body = body;
     this.#response = response;
@@ -231,8 +232,8 @@ class OriginalCall implements Recipient {
     this.#submit({ kind: "cancel", session: null, address: this.#address, id: 1 });
   }
 
-  #submit(command: Parameters<Loop["submit"]>[2]): void {
-    this.#loop.submit(this.#account, this.#body.serviceId, command);
+  #submit(command: Command): void {
+    this.#loop.submit(this.#service, command);
   }
 }
 

@@ -7,7 +7,9 @@ import {
   type ServerMessage,
 } from "lockdb/protocol";
 import type { RawData, WebSocket } from "ws";
+import type { Command } from "../engine/index.js";
 import type { Loop, Recipient } from "./loop.js";
+import { ServiceKey } from "./service.js";
 
 /** A reader that lets more than this pile up is cut off (N3). */
 const BACKLOG_BYTES_MAX = 8 * 1_024 * 1_024;
@@ -36,10 +38,11 @@ export class Connection implements Recipient {
   readonly #account: string;
   readonly #address: string;
   readonly #cancelHelloTimer: () => void;
-  #service: string | null = null;
+  #service: ServiceKey | null = null;
   #session: string | null = null;
+  #owner = "";
   #outgoing: ServerMessage[] = [];
-  /** Request ids of the messages sent and not acknowledged, in order; 0 for a message that answers none. */
+  /** What the messages that were sent and not acknowledged are about, in order: see `subjectOf`. */
   #unacknowledged: number[] = [];
   #acknowledged = 0;
   /** Inspections without an answer yet, by request id: nothing keeps a client from using one twice. */
@@ -99,7 +102,7 @@ export class Connection implements Recipient {
 
   #say(message: ServerMessage): void {
     this.#outgoing.push(message);
-    this.#unacknowledged.push(isAnswer(message) ? message[1] : 0);
+    this.#unacknowledged.push(subjectOf(message));
   }
 
   #inspected(id: number): void {
@@ -166,6 +169,14 @@ export class Connection implements Recipient {
         const [kind, id, token, name = null] = message;
         return this.#submit({ kind, session, address, id, token, name });
       }
+      case "abandon": {
+        const [kind, id, token] = message;
+        return this.#submit({ kind, session, address, id, token });
+      }
+      case "force": {
+        const [kind, id, name, token, reason] = message;
+        return this.#submit({ kind, session, address, id, name, token, reason, who: this.#owner });
+      }
       case "check": {
         const [kind, id, name, waitMs] = message;
         return this.#submit({ kind, session, address, id, name, waitMs: waitMs ?? Number.POSITIVE_INFINITY });
@@ -199,13 +210,14 @@ export class Connection implements Recipient {
     if (this.#session !== null)
       return this.#refuse(message, "INVALID", "Hello was said before on this connection.");
     const { service, ...hello } = message[1];
-    this.#service = service;
+    this.#service = new ServiceKey(this.#account, service);
     this.#session = hello.session;
+    this.#owner = hello.owner;
     this.#submit({ kind: "hello", address: this.#address, ...hello });
   }
 
-  #submit(command: Parameters<Loop["submit"]>[2]): void {
-    this.#loop.submit(this.#account, this.#service!, command);
+  #submit(command: Command): void {
+    this.#loop.submit(this.#service!, command);
   }
 
   /** Answers up to here have arrived and need not be kept (Q6). False when more is claimed than was sent. */
@@ -213,10 +225,13 @@ export class Connection implements Recipient {
     const count = received - this.#acknowledged;
     if (count < 0 || count > this.#unacknowledged.length) return false;
     if (count === 0) return true;
-    const ids = this.#unacknowledged.splice(0, count).filter((id) => id !== 0);
+    const subjects = this.#unacknowledged.splice(0, count);
+    const ids = subjects.filter((subject) => subject > 0);
+    const lostTokens = subjects.filter((subject) => subject < 0).map((subject) => -subject);
     this.#acknowledged = received;
-    if (ids.length > 0 && this.#session !== null) {
-      this.#submit({ kind: "acknowledge", session: this.#session, address: this.#address, ids });
+    if (ids.length + lostTokens.length > 0 && this.#session !== null) {
+      const from = { session: this.#session, address: this.#address };
+      this.#submit({ kind: "acknowledge", ...from, ids, lostTokens });
     }
     return true;
   }
@@ -251,8 +266,14 @@ export class Connection implements Recipient {
 
 function isAnswer(
   message: ServerMessage,
-): message is Extract<ServerMessage, readonly [string, number, ...unknown[]]> {
+): message is Extract<ServerMessage, readonly ["granted" | "refused" | "done", ...unknown[]]> {
   return message[0] === "granted" || message[0] === "refused" || message[0] === "done";
+}
+
+/** What an acknowledgement of this message is about: a request's id, or, below 0, a token that was lost. 0: nothing. */
+function subjectOf(message: ServerMessage): number {
+  if (isAnswer(message)) return message[1];
+  return message[0] === "lost" ? -message[1] : 0;
 }
 
 function isHello(message: unknown): boolean {

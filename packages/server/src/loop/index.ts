@@ -2,3 +2,4 @@ export { Connection } from "./connection.js";
 export { LeaseClock } from "./lease-clock.js";
 export { Loop, type LoopOptions, type Recipient } from "./loop.js";
 export { type LoopRuntime, nodeRuntime } from "./runtime.js";
+export { ServiceKey } from "./service.js";

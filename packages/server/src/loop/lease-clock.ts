@@ -14,11 +14,16 @@ export class LeaseClock {
     this.#readAtMs = monotonicMs;
   }
 
+  /** Lease time when it was read last. */
+  get lastMs(): number {
+    return Math.floor(this.#nowMs);
+  }
+
   /** Whole milliseconds of lease time, after a step of at most 250 ms. */
   read(monotonicMs: number): number {
     const step = monotonicMs - this.#readAtMs;
     this.#readAtMs = monotonicMs;
     if (step > 0) this.#nowMs += Math.min(step, STEP_MS_MAX);
-    return Math.floor(this.#nowMs);
+    return this.lastMs;
   }
 }

@@ -1,17 +1,17 @@
 import { ERRORS, type ServerMessage } from "lockdb/protocol";
 import {
   type Answer,
+  type AuditFacts,
   type Command,
   Deadlines,
   type DurableChange,
-  type Effects,
-  Engine,
-  type EngineLimits,
-  type Timed,
+  type DurableRecord,
+  type EngineOptions,
 } from "../engine/index.js";
 import { type Change, decodeRecord, encodeRecord, type Store } from "../store/index.js";
 import { LeaseClock } from "./lease-clock.js";
 import type { LoopRuntime } from "./runtime.js";
+import { Service, ServiceKey } from "./service.js";
 
 /** While anything runs on the lease clock it is read at least this often, so that only a stall meets the 250 ms step. */
 const SAMPLE_MS = 100;
@@ -38,7 +38,9 @@ export interface Recipient {
 
 export interface LoopOptions {
   readonly openStore: () => Promise<Store>;
-  readonly limits: EngineLimits & { readonly servicesMax: number };
+  /** How each service behaves. */
+  readonly service: EngineOptions;
+  readonly servicesMax: number;
   readonly runtime: LoopRuntime;
   readonly log: { warn(facts: object, text: string): void; error(facts: object, text: string): void };
 }
@@ -61,6 +63,7 @@ export class Loop {
   #inbox: { readonly service: Service; readonly command: Command }[] = [];
   #turnIsDue = false;
   #addresses = 0;
+  #auditCount = 0;
   #batch: Change[] = [];
   #batchNumber = 1;
   #committed = 0;
@@ -104,8 +107,8 @@ export class Loop {
   }
 
   /** Puts a command into this turn's inbox. While the store does not work it is refused at once. */
-  submit(account: string, serviceId: string, command: Command): void {
-    const service = this.ready ? this.#service(account, serviceId) : null;
+  submit(key: ServiceKey, command: Command): void {
+    const service = this.ready ? this.#service(key) : null;
     const isRequest = "id" in command && command.kind !== "cancel";
     const isStuck = isRequest && service !== null && service.heldCount > HELD_MAX;
     if (service !== null && !isStuck) {
@@ -210,15 +213,28 @@ export class Loop {
   }
 
   #addChanges(service: Service, changes: readonly DurableChange[]): void {
-    for (const { type, id, value } of changes) {
-      const key = `${service.prefix}${type}/${id}`;
-      this.#batch.push({ key, value: value === null ? null : encodeRecord(key, value) });
+    for (const change of changes) {
+      if (change.type === "audit") this.#addAudit(service, change.value);
+      else this.#put(`${service.key.prefix}${change.type}/${change.id}`, change.value);
     }
+  }
+
+  /** An act and its record are one batch: what cannot be recorded does not happen (A7). */
+  #addAudit(service: Service, facts: AuditFacts): void {
+    const at = new Date(this.#options.runtime.wallMs()).toISOString();
+    const { account, id } = service.key;
+    // A time of day may come twice, when it is set back. Lease time does not, but for a moment after a crash.
+    const key = `${account}/audit/${at}-${this.#clock.lastMs}-${++this.#auditCount}`;
+    this.#put(key, { at, service: id, ...facts });
+  }
+
+  #put(key: string, value: object | null): void {
+    this.#batch.push({ key, value: value === null ? null : encodeRecord(key, value) });
   }
 
   #addClock(nowMs: number): void {
     this.#clockWrittenMs = nowMs;
-    this.#batch.push({ key: CLOCK_KEY, value: encodeRecord(CLOCK_KEY, { nowMs }) });
+    this.#put(CLOCK_KEY, { nowMs });
   }
 
   #commit(): void {
@@ -290,13 +306,12 @@ export class Loop {
 
   // --- start and failure ---
 
-  #service(account: string, id: string): Service | null {
-    const prefix = `${account}/service/${id}/`;
-    let service = this.#services.get(prefix);
+  #service(key: ServiceKey): Service | null {
+    let service = this.#services.get(key.prefix);
     if (service === undefined) {
-      if (this.#services.size >= this.#options.limits.servicesMax) return null;
-      service = new Service(prefix, new Engine(this.#options.limits));
-      this.#services.set(prefix, service);
+      if (this.#services.size >= this.#options.servicesMax) return null;
+      service = new Service(key, this.#options.service);
+      this.#services.set(key.prefix, service);
     }
     return service;
   }
@@ -316,25 +331,25 @@ export class Loop {
   }
 
   async #load(store: Store): Promise<void> {
-    const recordsByService = new Map<string, { type: string; id: string; value: unknown }[]>();
+    const found = new Map<string, { key: ServiceKey; records: DurableRecord[] }>();
     let clockMs = 0;
     for await (const entry of store.load("")) {
       const [account, kind, serviceId, type, ...rest] = entry.key.split("/");
       if (entry.key === CLOCK_KEY) clockMs = (decodeRecord(entry) as { nowMs: number }).nowMs;
       if (kind !== "service") continue;
-      const prefix = `${account}/service/${serviceId}/`;
-      const records = recordsByService.get(prefix) ?? [];
-      records.push({ type: type!, id: rest.join("/"), value: decodeRecord(entry) });
-      recordsByService.set(prefix, records);
+      const key = new ServiceKey(account!, serviceId!);
+      if (!found.has(key.prefix)) found.set(key.prefix, { key, records: [] });
+      const record = { type: type!, id: rest.join("/"), value: decodeRecord(entry) };
+      found.get(key.prefix)!.records.push(record);
     }
     this.#clock = new LeaseClock(clockMs, this.#options.runtime.monotonicMs());
     this.#clockWrittenMs = clockMs;
-    for (const [prefix, records] of recordsByService) {
-      const service = new Service(prefix, new Engine(this.#options.limits));
+    for (const { key, records } of found.values()) {
+      const service = new Service(key, this.#options.service);
       service.engine.restore(records, clockMs, service.out);
       this.#addChanges(service, service.out.changes);
       service.out = { answers: [], changes: [] };
-      this.#services.set(prefix, service);
+      this.#services.set(key.prefix, service);
       this.#timed.set(service, service.engine.nextDeadlineMs);
     }
     const batch = this.#batch;
@@ -377,23 +392,5 @@ export class Loop {
       }
     }
     this.#reopening = null;
-  }
-}
-
-class Service implements Timed {
-  readonly prefix: string;
-  readonly engine: Engine;
-  dueMs = 0;
-  heapIndex = -1;
-  out: Effects = { answers: [], changes: [] };
-  /** Number of the last batch with changes of this service. */
-  waitsFor = 0;
-  /** Answers behind a batch that is not flushed, in order. */
-  heldCount = 0;
-  readonly held: { readonly batch: number; readonly answers: readonly Answer[] }[] = [];
-
-  constructor(prefix: string, engine: Engine) {
-    this.prefix = prefix;
-    this.engine = engine;
   }
 }

@@ -2,6 +2,8 @@
 export interface LoopRuntime {
   /** Monotonic milliseconds, from any start. */
   monotonicMs(): number;
+  /** Time of day, for people: no decision depends on it (L1). */
+  wallMs(): number;
   /** Calls back after what has arrived in this turn of the event loop. */
   defer(callback: () => void): void;
   /** Calls back after `ms`; the returned function cancels. */
@@ -10,6 +12,7 @@ export interface LoopRuntime {
 
 export const nodeRuntime: LoopRuntime = {
   monotonicMs: () => performance.now(),
+  wallMs: () => Date.now(),
   defer: (callback) => void setImmediate(callback),
   setTimer: (callback, ms) => {
     const timer = setTimeout(callback, ms);

@@ -64,7 +64,7 @@ describe("locking", () => {
       0 ann acquire disk              -> ann granted #1
       0 bob acquire disk forever      -> bob queued t1`);
     for (let at = 5_000; at < 1_000_000; at += 5_000) story.check(`${at} bob heartbeat -> bob done null`);
-    story.check("1000000 -   tick -> ann ended SESSION_ENDED, bob granted #2");
+    story.check("1000000 -   tick -> ann ended SESSION_ENDED, bob granted #2 after #1 by expiry");
   });
 
   test("[Q3f] a refusal in time tells who holds the lock and how many are ahead", () => {
@@ -153,7 +153,7 @@ describe("locking", () => {
       0     ann acquire disk    -> ann granted #1
       1     bob acquire disk 60s -> bob queued t1
       8000  bob heartbeat       -> bob done null
-      10000 -   tick            -> ann ended SESSION_ENDED, bob granted #2
+      10000 -   tick            -> ann ended SESSION_ENDED, bob granted #2 after #1 by expiry
       10001 ann hello session=session-ann2
       10001 bob check disk      -> bob done true`));
 
@@ -191,6 +191,7 @@ describe("locking", () => {
         {
           token: 1,
           owner: "ann",
+          state: "held",
           mode: "exclusive",
           detached: false,
           heldForMs: 1_000,

@@ -17,7 +17,7 @@ describe("resume", () => {
       1 bob acquire disk         -> bob queued t1
       2 ann away
       3 ann resume
-      3 ann sync                 -> bob granted #2, ann welcome back`));
+      3 ann sync                 -> bob granted #2 after #1 by expiry, ann welcome back`));
 
   test("[R3c] a pending request keeps its ticket, and one that is not repeated leaves the queue", () =>
     check(`
@@ -232,7 +232,7 @@ describe("recovery", () => {
       2000  ann hold #2 tape heldMs=2000 minHoldMs=8000
       2000  ann sync             -> ann welcome back
       2001  ann release #2       -> ann done true | +hold #2
-      8000  -   tick             -> ann lost #1 | -hold #2`));
+      8000  -   tick             -> ann lost #1 | +previous #1, -hold #2`));
 
   test("[R5a] after a clean stop nobody is waited for, and session holds are still held", () =>
     check(`
@@ -258,7 +258,7 @@ describe("recovery", () => {
       6000  bob acquire disk 60s   -> bob queued t1
       14000 bob heartbeat          -> bob done null
       14999 -   tick
-      15000 -   tick               -> bob granted #2`));
+      15000 -   tick               -> bob granted #2 after #1 by expiry`));
 
   test("[R6a] what a missing session has left is durable: a server restarted again and again still ends it", () =>
     check(`

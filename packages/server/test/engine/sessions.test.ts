@@ -137,7 +137,7 @@ describe("leases and sessions", () => {
       5000  ann heartbeat       -> ann done null
       14999 -   tick
       15000 -   tick            -> ann ended SESSION_ENDED
-      15001 bob acquire disk    -> bob granted #2`));
+      15001 bob acquire disk    -> bob granted #2 after #1 by expiry`));
 
   test("[L4a] any message of a session renews it", () =>
     check(`
@@ -154,7 +154,7 @@ describe("leases and sessions", () => {
       10000 -   tick            -> ann ended SESSION_ENDED
       10001 ann heartbeat       -> ann refused SESSION_ENDED
       10002 ann acquire disk    -> ann refused SESSION_ENDED
-      10003 bob acquire disk    -> bob granted #2`));
+      10003 bob acquire disk    -> bob granted #2 after #1 by expiry`));
 
   test("[L4c] a session may ask for another lease", () =>
     check(`
@@ -168,7 +168,7 @@ describe("leases and sessions", () => {
       0     ann acquire disk 30s max=5s -> ann granted #1
       0     bob acquire disk    -> bob queued t1
       4999  ann heartbeat       -> ann done null
-      5000  -   tick            -> ann lost #1, bob granted #2
+      5000  -   tick            -> ann lost #1, bob granted #2 after #1 by expiry
       5001  ann release #1      -> ann refused NOT_HELD`));
 
   test("[L7b] minHold keeps the lock closed after an early release, durably", () =>
@@ -247,7 +247,7 @@ describe("what is durable", () => {
       0     ann acquire disk     -> ann granted #1
       0     bob acquire disk 30s -> bob queued t1
       9999  bob heartbeat        -> bob done null
-      10000 -   tick             -> ann ended SESSION_ENDED, bob granted #2 | -session ann`));
+      10000 -   tick             -> ann ended SESSION_ENDED, bob granted #2 after #1 by expiry | -session ann, +previous #1`));
 
   test("[R2c] a session's lock and unlock write nothing", () =>
     check(`

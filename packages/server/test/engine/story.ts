@@ -1,6 +1,6 @@
-import type { ServerMessage } from "lockdb/protocol";
+import type { Previous, ServerMessage } from "lockdb/protocol";
 import { expect } from "vitest";
-import type { Command, DurableChange, Effects, EngineLimits } from "../../src/engine/index.js";
+import type { Command, DurableChange, Effects, EngineOptions } from "../../src/engine/index.js";
 import { Engine } from "../../src/engine/index.js";
 
 /**
@@ -13,16 +13,22 @@ import { Engine } from "../../src/engine/index.js";
  *     9 -   tick
  */
 export class Story {
-  readonly limits: EngineLimits;
+  options: EngineOptions;
   engine: Engine;
   /** What a store would hold: the engine's durable changes, applied. */
   readonly durable = new Map<string, DurableChange>();
   readonly #actors = new Map<string, Actor>();
   nowMs = 0;
 
-  constructor(limits: Partial<EngineLimits> = {}) {
-    this.limits = { waitersMax: 100, holdsMax: 100, sessionsMax: 100, ...limits };
-    this.engine = new Engine(this.limits);
+  constructor(options: Partial<EngineOptions> = {}) {
+    this.options = {
+      waitersMax: 100,
+      holdsMax: 100,
+      sessionsMax: 100,
+      writesSessionHolds: false,
+      ...options,
+    };
+    this.engine = new Engine(this.options);
   }
 
   /** Plays a story and checks every line of it. */
@@ -60,7 +66,7 @@ export class Story {
   /** A new process on what was durable. A crash loses the rest; a clean stop writes it down first. */
   restart(out: Effects, clean: boolean): void {
     if (clean) this.#keep(this.engine.stop());
-    this.engine = new Engine(this.limits);
+    this.engine = new Engine(this.options);
     this.engine.restore([...this.durable.values()], this.nowMs, out);
     this.#keep(out.changes);
     for (const actor of this.#actors.values()) actor.isConnected = false;
@@ -108,6 +114,10 @@ export class Story {
         return { kind, ...from, name: first, ...acquireTerms(args.slice(1)), owner: null };
       case "release":
         return { kind, ...from, token: tokenOf(first), name: second === "" ? null : second };
+      case "abandon":
+        return { kind, ...from, token: tokenOf(first) };
+      case "force":
+        return { kind, ...from, name: second, token: tokenOf(first), reason: "it hangs", who: who };
       case "unlock":
       case "check":
         return { kind, ...from, name: first, waitMs: second === "" ? 5_000 : spanOf(second) };
@@ -118,7 +128,12 @@ export class Story {
       case "bye":
         return { kind, ...from };
       case "ack":
-        return { kind: "acknowledge", ...of(actor), ids: args.map(Number) };
+        return {
+          kind: "acknowledge",
+          ...of(actor),
+          ids: args.filter((arg) => !arg.startsWith("#")).map(Number),
+          lostTokens: args.filter((arg) => arg.startsWith("#")).map(tokenOf),
+        };
       case "hold": {
         const extra = Object.fromEntries(
           args
@@ -172,6 +187,8 @@ export class Story {
       case "unlock":
       case "check":
         return { kind: verb, ...from, name, waitMs: wait === undefined ? 5_000 : spanOf(wait) };
+      case "delay":
+        return { kind: "settings", ...from, change: { lockDelayMs: spanOf(name) }, who: address };
       case "cancel":
         return { kind: "cancel", ...from };
       case "delivered":
@@ -189,13 +206,13 @@ export class Story {
       case "queued":
         return `${who} queued t${message[2]}`;
       case "granted":
-        return `${who} granted #${message[2]}`;
+        return `${who} granted #${message[2]}${shownPrevious(message[3]?.previous)}`;
       case "done":
         return `${who} done ${typeof message[2] === "object" ? JSON.stringify(message[2]) : message[2]}`;
       case "refused":
         return `${who} refused ${message[2]}`;
       case "lost":
-        return `${who} lost #${message[1]}`;
+        return `${who} lost #${message[1]}${message[2] === "force" ? " by force" : ""}`;
       case "ended":
       case "error":
         return `${who} ${message[0]} ${message[1]}`;
@@ -203,8 +220,8 @@ export class Story {
   }
 }
 
-export function check(text: string, limits: Partial<EngineLimits> = {}): Story {
-  return new Story(limits).check(text);
+export function check(text: string, options: Partial<EngineOptions> = {}): Story {
+  return new Story(options).check(text);
 }
 
 interface Actor {
@@ -243,7 +260,13 @@ function tokenOf(text: string): number {
   return Number(text.replace("#", ""));
 }
 
+function shownPrevious(previous: Previous | undefined): string {
+  return previous === undefined ? "" : ` after #${previous.token} by ${previous.endedBy}`;
+}
+
 function shownChange({ type, id, value }: DurableChange): string {
-  const name = type === "hold" ? `#${id}` : id.replace(/^session-|^client-/, "");
+  const name = ["hold", "previous", "revoked"].includes(type)
+    ? `#${id}`
+    : id.replace(/^session-|^client-/, "");
   return `${value === null ? "-" : "+"}${type}${name === "" ? "" : ` ${name}`}`;
 }

@@ -17,7 +17,8 @@ describe("a hostile frame", () => {
   }> {
     const loop = await Loop.start({
       openStore: async () => openMemoryStore(),
-      limits: { waitersMax: 9, holdsMax: 9, sessionsMax: 9, servicesMax: 9 },
+      service: { waitersMax: 9, holdsMax: 9, sessionsMax: 9, writesSessionHolds: false },
+      servicesMax: 9,
       runtime: nodeRuntime,
       log: { warn: () => {}, error: () => {} },
     });

@@ -271,10 +271,10 @@ describe("keys", () => {
     const logger = pino({ level: "trace" }, stream);
     const store = new ManualStore();
     const access = await Access.open(openMemoryStore(), null);
-    const limits = { waitersMax: 9, holdsMax: 9, sessionsMax: 9, servicesMax: 9 };
     const loop = await Loop.start({
       openStore: async () => store,
-      limits,
+      service: { waitersMax: 9, holdsMax: 9, sessionsMax: 9, writesSessionHolds: false },
+      servicesMax: 9,
       runtime: nodeRuntime,
       log: logger,
     });

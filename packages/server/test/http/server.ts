@@ -42,8 +42,10 @@ export async function startParts({
   const access = await Access.open(openMemoryStore(), null);
   const loop = await Loop.start({
     openStore,
-    limits: { waitersMax: 1_000, holdsMax: 1_000, sessionsMax: 1_000, servicesMax: 1_000, ...limits },
+    service: { waitersMax: 1_000, holdsMax: 1_000, sessionsMax: 1_000, writesSessionHolds: false, ...limits },
+    servicesMax: limits.servicesMax ?? 1_000,
     runtime: {
+      wallMs: nodeRuntime.wallMs,
       monotonicMs: () => nodeRuntime.monotonicMs() * speed,
       defer: nodeRuntime.defer,
       setTimer: (callback, ms) => nodeRuntime.setTimer(callback, ms / speed),

@@ -1,0 +1,31 @@
+import type { HolderInfo } from "../protocol/index.js";
+
+/** Who has a lock, as a sentence. */
+export function holderText({ owner, token, state, heldForMs, detached, expiresInMs }: HolderInfo): string {
+  if (state === "closed") {
+    return `The lock is closed for another ${spanText(expiresInMs)}: ${owner} had it (token ${token}).`;
+  }
+  if (!detached) return `${owner} has held it for ${spanText(heldForMs)} (token ${token}).`;
+  // Whoever locked it has probably ended since.
+  return `${owner} locked it ${spanText(heldForMs)} ago, for another ${spanText(expiresInMs)} (token ${token}).`;
+}
+
+/** A time span for people, in its two largest units. */
+export function spanText(ms: number): string {
+  if (ms < 1_000) return `${Math.round(ms)} ms`;
+  const seconds = Math.floor(ms / 1_000);
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${seconds % 60} s`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 24) return `${hours} h ${minutes % 60} min`;
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+/** Owners and names come from others: what could steer a terminal or turn the text around is escaped. */
+export function printable(text: string): string {
+  return text.replace(
+    /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}

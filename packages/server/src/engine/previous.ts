@@ -1,0 +1,43 @@
+import type { Previous } from "lockdb/protocol";
+import type { Effects, PreviousRecord } from "./commands.js";
+
+/** How many locks a service remembers the lost hold of. Over it the oldest is forgotten (N3). */
+const LOCKS_MAX = 100_000;
+
+/**
+ * The last holds of locks, where they ended by expiry or force. Whoever holds such a lock next is told, until one of them
+ * has ended by its holder's wish: by then it has repaired what had to be (Q11). Kept by name and not in the locks,
+ * which are forgotten when they are idle.
+ */
+export class PreviousHolds {
+  /** Oldest first. */
+  readonly #byName = new Map<string, Previous>();
+
+  of(name: string): Previous | undefined {
+    // Almost always there is none, and this is on every grant's way.
+    return this.#byName.size === 0 ? undefined : this.#byName.get(name);
+  }
+
+  /** A hold has ended, and not by its holder's wish. */
+  remember(name: string, previous: Previous, out: Effects): void {
+    this.settle(name, out);
+    this.#byName.set(name, previous);
+    const { token, ...facts } = previous;
+    out.changes.push({ type: "previous", id: String(token), value: { name, ...facts } });
+    if (this.#byName.size <= LOCKS_MAX) return;
+    for (const oldest of this.#byName.keys()) return this.settle(oldest, out);
+  }
+
+  /** A later holder has given the lock back. */
+  settle(name: string, out: Effects): void {
+    const previous = this.of(name);
+    if (previous === undefined) return;
+    this.#byName.delete(name);
+    out.changes.push({ type: "previous", id: String(previous.token), value: null });
+  }
+
+  /** Takes up the records of an earlier process, given with the lowest token first. */
+  restore(token: number, { name, ...facts }: PreviousRecord): void {
+    this.#byName.set(name, { token, ...facts });
+  }
+}
