@@ -11,6 +11,8 @@ export interface Belief {
   readonly isOver: () => boolean;
   /** The last moment at which it was seen to be believed. */
   lastSeenMs: number;
+  /** True when it was freed by force: its holder may not have heard of that yet. */
+  readonly isForced: () => boolean;
   /** True for a detached hold: a crash may undo what freed it. */
   readonly mayReturn: boolean;
   /** It was seen not to be believed any more: it never is again (L5). */
@@ -18,6 +20,9 @@ export interface Belief {
 }
 
 const SAMPLE_STEPS = 64;
+/** Rates of clocks, and the time that a step takes. */
+const DELAY_RATE = 0.98;
+const DELAY_SLACK_MS = 20;
 
 /** Everybody's beliefs. At no moment may two of them be of one lock (Q1). */
 export class Beliefs {
@@ -26,14 +31,18 @@ export class Beliefs {
   readonly #wallsRise: boolean;
   readonly #byLock = new Map<string, Belief[]>();
   readonly #crowded = new Set<string>();
+  /** Of the holds that were lost, the one that was believed in last, by lock. */
+  readonly #lost = new Map<string, Belief>();
+  readonly #lockDelayMs: number;
   #sampledAt = 0;
 
   /**
    * @param judges false when clocks are so far apart that only tokens protect
    * @param wallsRise false when times of day may be set back: what is read from them may be more later on
    */
-  constructor(world: World, judges: boolean, wallsRise: boolean) {
+  constructor(world: World, judges: boolean, wallsRise: boolean, lockDelayMs: number) {
     this.#world = world;
+    this.#lockDelayMs = lockDelayMs;
     this.#wallsRise = wallsRise;
     this.#judges = judges;
   }
@@ -43,6 +52,24 @@ export class Beliefs {
     beliefs.push(belief);
     this.#byLock.set(belief.lock, beliefs);
     if (beliefs.length > 1) this.#crowded.add(belief.lock);
+    this.#checkDelay(belief);
+  }
+
+  /** A session's holder has lost it, by its clocks or by news of the server, and neither by force nor by its own wish. */
+  lost(belief: Belief): void {
+    const before = this.#lost.get(belief.lock);
+    if (before === undefined || before.lastSeenMs < belief.lastSeenMs) this.#lost.set(belief.lock, belief);
+  }
+
+  /** Nobody holds a lock before its delay is over, counted from when its last holder still believed (L8). */
+  #checkDelay({ lock, who, token }: Belief): void {
+    const lost = this.#lost.get(lock);
+    // By force what remains of a hold is opened, too.
+    if (lost === undefined || lost.isForced() || !this.#judges || this.#lockDelayMs === 0) return;
+    const afterMs = this.#world.nowMs - lost.lastSeenMs;
+    if (afterMs >= this.#lockDelayMs * DELAY_RATE - DELAY_SLACK_MS) return;
+    const text = `${who} has token ${token} of ${lock} ${afterMs.toFixed()} ms after it was lost, and the delay is ${this.#lockDelayMs}`;
+    this.#world.violate("L8", text, lock);
   }
 
   check(): void {
@@ -54,7 +81,7 @@ export class Beliefs {
     const beliefs = this.#byLock.get(lock)!.filter((belief) => !belief.isOver());
     this.#byLock.set(lock, beliefs);
     if (beliefs.length < 2) return void this.#crowded.delete(lock);
-    const held = this.#held(beliefs);
+    const held = this.#held(beliefs).filter((belief) => !belief.isForced());
     if (held.length < 2 || !this.#judges) return;
     const names = held.map(({ who, token }) => `${who} with token ${token}`);
     this.#world.violate("Q1", `${names.join(" and ")} believe to hold ${lock}`, lock);

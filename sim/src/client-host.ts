@@ -176,7 +176,9 @@ class ClientRuntime implements Runtime {
     wire.client.closed = () => closed("the connection was closed");
     return {
       send: (text) => {
-        if (state === "open") wire.up.send({ kind: "data", text }, process.localMs);
+        if (state !== "open") return;
+        wire.said.push(text);
+        wire.up.send({ kind: "data", text }, process.localMs);
       },
       close: () => {
         if (state !== "open" && state !== "connecting") return;

@@ -10,11 +10,13 @@ import type { DurableRecord } from "../../packages/server/dist/engine/restore.js
 import { decodeRecord } from "../../packages/server/dist/store/records.js";
 import { DetachedHolds } from "./detached-holds.js";
 import type { Disk } from "./disk.js";
+import { Endings } from "./endings.js";
 import { LeaseTime } from "./lease-time.js";
+import type { Plan } from "./plan.js";
 import type { World } from "./world.js";
 
 type LockInfo = {
-  holders: { token: number; owner: string; detached: boolean }[];
+  holders: { token: number; owner: string; detached: boolean; state: string }[];
   queue: { ticket: number; owner: string; away: boolean }[];
 };
 type Granted = readonly ["granted", id: number, token: number, extra?: { ticket?: number }];
@@ -41,6 +43,8 @@ interface View {
   /** Sessions by the address of their connection. */
   readonly sessionByAddress: Map<string, string>;
   readonly addressBySession: Map<string, string>;
+  /** Sessions that are connected, and have said all they have to say. */
+  readonly synced: Set<string>;
   /** Tokens that were granted or known before this engine began. */
   readonly known: Set<number>;
   lastToken: number;
@@ -53,6 +57,10 @@ interface View {
 /** Looks on at every engine of a run: each command, what came of it, and what became audible. */
 export class EngineWatch {
   readonly detached: DetachedHolds;
+  /** Tokens that were freed by force: for a while two may believe in such a lock. */
+  readonly forced = new Set<string>();
+  readonly #endings: Endings;
+  readonly #plan: Plan;
   readonly #leaseTime: LeaseTime;
   readonly #world: World;
   readonly #disk: Disk;
@@ -70,7 +78,7 @@ export class EngineWatch {
   grants = 0;
   #engines = 0;
 
-  constructor(world: World, disk: Disk) {
+  constructor(world: World, plan: Plan, disk: Disk) {
     this.#world = world;
     this.#disk = disk;
     this.detached = new DetachedHolds(world);
@@ -78,6 +86,8 @@ export class EngineWatch {
       world,
       Math.max(disk.plan.commitMsMax, disk.plan.slowChance > 0 ? disk.plan.slowMsMax : 0),
     );
+    this.#plan = plan;
+    this.#endings = new Endings(world, plan.lockDelayMs);
     disk.onOpen = () => {
       this.#living.clear();
       this.#leaseTime.opened();
@@ -120,6 +130,12 @@ export class EngineWatch {
       }
       if (this.detached.isNew(service, token))
         this.#mustBeStored(service, `hold/${token}`, `detached token ${token}`);
+      const isStrict = this.#plan.durability === "strict";
+      if (
+        isStrict &&
+        this.sessionHolds().some((hold) => hold.token === token && serviceOf(hold.lock) === service)
+      )
+        this.#mustBeStored(service, `hold/${token}`, `token ${token}`);
       this.detached.told(service, token);
     }
   }
@@ -141,6 +157,7 @@ export class EngineWatch {
       view = {
         sessionByAddress: new Map(),
         addressBySession: new Map(),
+        synced: new Set(),
         known: new Set(),
         lastToken: 0,
         service: "",
@@ -172,6 +189,11 @@ export class EngineWatch {
     this.#leaseTime.restored(service, records);
     view.service = service;
     if (service !== "") this.detached.restored(service, holds, nowMs);
+    const locks = this.#locksOf(service);
+    this.#endings.restored(service, locks, records, (lock) => this.inspect(engine, lock, nowMs).holders);
+    if (this.#plan.durability === "strict" && engine.recovering) {
+      this.#world.violate("R4", `${service} waits for its clients, and all holds are written down`);
+    }
     this.#world.story.note(null, "engine", () => {
       const kept = records.map(({ type, id }) => `${type} ${id}`.trim()).join(", ");
       return `#${view.number} of ${service || "?"} starts at lease time ${nowMs}${engine.recovering ? ", recovering" : ""}, from: ${kept}`;
@@ -207,7 +229,6 @@ export class EngineWatch {
       case "hello":
         this.#leaseTime.returned(command.session);
         this.#checkAway(engine, view, command.session);
-        this.#ended.delete(command.session);
         view.sessionByAddress.set(command.address, command.session);
         break;
       case "acknowledge":
@@ -231,8 +252,9 @@ export class EngineWatch {
     this.#leaseTime.read(nowMs);
     this.#tell(view, command, answers, changes, nowMs);
     if (command.kind === "hello") this.#hello(view, command.address, command.session, answers);
-    if (command.kind === "disconnect" && view.addressBySession.get(command.session) === command.address) {
-      view.addressBySession.delete(command.session);
+    if ("session" in command && view.addressBySession.get(command.session ?? "") === command.address) {
+      if (command.kind === "sync") view.synced.add(command.session!);
+      if (command.kind === "disconnect") this.#disconnected(view, command.session);
     }
     if (command.kind === "cancel") {
       this.#checkTakenBack(engine, view, command.address, command.id, nowMs);
@@ -242,6 +264,11 @@ export class EngineWatch {
       if (change.type === "session" && change.value === null) this.#sessionEnded(view, change.id);
     }
     this.detached.changed(view.service, command, changes, nowMs);
+    if (command.kind === "force" && answers.some(({ message }) => message[0] === "done")) {
+      this.forced.add(`${view.service}/${command.token}`);
+    }
+    const look = (lock: string) => this.inspect(engine, lock, nowMs).holders;
+    this.#endings.applied(command, this.#touched(view, command), look, answers, nowMs);
     for (const { to, message } of answers) {
       if (message[0] === "refused") this.#gone(view, to, message[1], `it was refused with ${message[2]}`);
       if (message[0] === "queued") this.#queued(this.#keyOf(view, to, message[1]), command, message[2]);
@@ -251,13 +278,33 @@ export class EngineWatch {
     this.detached.changed(view.service, command, changes, nowMs);
   }
 
+  /** The locks that a command may have changed. */
+  #touched(view: View, command: Command): readonly string[] {
+    if (command.kind === "heartbeat" || command.kind === "acknowledge" || command.kind === "inspect")
+      return [];
+    if ("name" in command && command.name !== null) return [command.name];
+    return this.#locksOf(view.service);
+  }
+
+  #locksOf(service: string): readonly string[] {
+    return this.#plan.locks.filter((lock) => serviceOf(lock) === service);
+  }
+
   #hello(view: View, address: string, session: string, answers: readonly Answer[]): void {
     const isRefused = answers.some(({ to, message }) => to === address && message[0] === "ended");
-    if (!isRefused) view.addressBySession.set(session, address);
+    if (isRefused) return;
+    this.#ended.delete(session);
+    view.addressBySession.set(session, address);
+    view.synced.delete(session);
+  }
+
+  #disconnected(view: View, session: string): void {
+    view.addressBySession.delete(session);
+    view.synced.delete(session);
   }
 
   #sessionEnded(view: View, session: string): void {
-    view.addressBySession.delete(session);
+    this.#disconnected(view, session);
     this.#ended.add(session);
     for (const [key, asked] of this.#asked) {
       if (key.startsWith(`${session}/`)) asked.gone = "its session has ended";
@@ -325,10 +372,10 @@ export class EngineWatch {
   #checkOrder(engine: Engine, view: View, lock: string, token: number, ticket: number, nowMs: number): void {
     const { holders, queue } = this.inspect(engine, lock, nowMs);
     if (holders[0]?.token !== token) return;
-    const connected = new Set([...view.addressBySession.keys()].map(clientOf));
+    const back = new Set([...view.synced].map(clientOf));
     for (const waiter of queue) {
       if (waiter.ticket >= ticket) continue;
-      if (waiter.away && !connected.has(waiter.owner)) continue;
+      if (waiter.away && !back.has(waiter.owner)) continue;
       this.#world.violate(
         "Q2",
         `token ${token} of ${lock} overtakes ticket ${waiter.ticket} of ${waiter.owner}`,
@@ -375,7 +422,8 @@ export class EngineWatch {
     if (asked?.granted?.view !== view || asked.gone !== null || asked.isHeard) return;
     const { token } = asked.granted;
     const [holder] = this.inspect(engine, asked.lock, nowMs).holders;
-    if (holder?.token !== token) return;
+    // What remains of a hold that has ended meanwhile stays closed.
+    if (holder?.token !== token || holder.state !== "held") return;
     this.#world.violate(
       "Q7",
       `token ${token} of ${asked.lock} is kept, and ${asked.key} was cancelled`,

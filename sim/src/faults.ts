@@ -100,6 +100,10 @@ export class Faults {
           () => `has a connection stalled ${direction} for ${ms.toFixed()} ms`,
         );
       }
+      case "replay": {
+        const host = this.#network.replayOne();
+        return story.note(null, host ?? "network", () => "has a connection sent again, from its beginning");
+      }
       case "lostAnswers": {
         // One client's answers are on their way when the server dies: what it released, others have by then.
         const ms = random.span(20, silenceMsMax);

@@ -100,6 +100,7 @@ export class HttpCaller {
       who: this.#name,
       isHeld,
       isOver: isFreed,
+      isForced: () => watch.forced.has(`${lock.split("/")[0]}/${token}`),
       lastSeenMs: since.atMs,
       mayReturn: true,
     };

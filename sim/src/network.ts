@@ -90,6 +90,27 @@ export class Network {
     return this.#hosts.get(wire)!;
   }
 
+  /**
+   * What a client has said on one connection arrives a second time, on a connection of its own, and nobody reads what
+   * comes of it. At the same server process: no network brings what one process was sent to another.
+   */
+  replayOne(): string | null {
+    const process = this.#listener.listening;
+    const said = [...this.#wires].filter((wire) => wire.said.length > 0 && wire.server.process === process);
+    if (process === null || said.length === 0) return null;
+    const wire = this.#world.random.pick(said);
+    const texts = wire.said.slice(0, 1 + this.#world.random.int(wire.said.length));
+    const again = new Wire(this.#world, () => this.#latencyMs());
+    again.server.process = process;
+    // A whole connection, as far as the server can see.
+    process.arrive(() => {
+      this.#listener.accept(again, "native");
+      for (const text of texts) again.up.send({ kind: "data", text }, this.#world.nowMs);
+      again.up.endAfter(this.#world.random.span(1, 1_000));
+    });
+    return this.#hosts.get(wire)!;
+  }
+
   cutHost(host: string): void {
     for (const wire of this.#open())
       if (this.#hosts.get(wire) === host && !this.#http.has(wire)) this.#cut(wire);

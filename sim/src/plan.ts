@@ -26,6 +26,7 @@ export const FAULTS = [
   "silence",
   "lateBytes",
   "lostAnswers",
+  "replay",
   "clientCrash",
   "clientPause",
   "clientSuspend",
@@ -60,6 +61,7 @@ export const WORK_KINDS = [
   "check",
   "inspect",
   "steal",
+  "force",
 ] as const;
 
 export type WorkKind = (typeof WORK_KINDS)[number];
@@ -76,8 +78,9 @@ export interface Plan {
   /** Clocks differ by more than L2 allows: only tokens protect. */
   readonly wildClocks: boolean;
   readonly suspends: boolean;
-  /** Session holds are written down too. */
-  readonly strict: boolean;
+  /** Whether session holds are written down too; `mixed`: as each start of the server has it. */
+  readonly durability: "standard" | "strict" | "mixed";
+  readonly lockDelayMs: number;
   readonly faultsPerMinute: Readonly<Record<Fault, number>>;
   readonly pauseMsMax: number;
   readonly downMsMax: number;
@@ -127,7 +130,8 @@ export function planOf(random: Random, wildClocks: boolean): Plan {
     rateMax: 1 + spread,
     wildClocks,
     suspends,
-    strict: random.chance(0.25),
+    durability: random.pick(["standard", "standard", "strict", "mixed"]),
+    lockDelayMs: some(0.25, () => Math.ceil(random.span(10, 5_000))),
     faultsPerMinute: faults,
     pauseMsMax: leaseMs * random.span(0.2, 5),
     downMsMax: leaseMs * random.span(0.05, 3),

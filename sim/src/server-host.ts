@@ -51,11 +51,13 @@ export class ServerHost implements Listener {
     const clock = new Clock(world.nowMs, this.#rate, world.random.between(0, 1e6), 1.7e12 + world.nowMs);
     const process = new Process(world, "server", clock, this.#plan.serverPace);
     this.process = process;
-    world.story.note(null, "server", () => "starts");
+    const { durability } = this.#plan;
+    const isStrict = durability === "strict" || (durability === "mixed" && world.random.chance(0.5));
+    world.story.note(null, "server", () => `starts${isStrict ? ", strict" : ""}`);
     process.arrive(() => {
       Loop.start({
         openStore: () => this.#disk.open(process),
-        service: { ...LIMITS, writesSessionHolds: this.#plan.strict },
+        service: { ...LIMITS, writesSessionHolds: isStrict },
         servicesMax: SERVICES_MAX,
         runtime: {
           monotonicMs: () => process.monotonicMs(),

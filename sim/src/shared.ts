@@ -22,13 +22,23 @@ export class Shared {
   readonly detachedTokens: { service: string; lock: string; token: number }[] = [];
   /** The newest token of a session's hold that anybody was told, by lock. */
   readonly sessionTokens = new Map<string, number>();
+  /** When somebody first tried to free a hold by force, by lock and token. */
+  readonly #forcedMs = new Map<string, number>();
   readonly #tokensByLife = new WeakMap<Life, Set<number>>();
   readonly #busyByLife = new Map<Life, LockCounts>();
 
   constructor(
     parts: Omit<
       Shared,
-      "draining" | "busy" | "detachedTokens" | "sessionTokens" | "ownTokens" | "busyOf" | "unsettled"
+      | "draining"
+      | "busy"
+      | "detachedTokens"
+      | "sessionTokens"
+      | "ownTokens"
+      | "busyOf"
+      | "unsettled"
+      | "forcedFrom"
+      | "forcedMs"
     >,
   ) {
     this.world = parts.world;
@@ -37,6 +47,16 @@ export class Shared {
     this.beliefs = parts.beliefs;
     this.recorder = parts.recorder;
     this.registers = parts.registers;
+  }
+
+  /** From now on this hold may end by force. */
+  forcedFrom(lock: string, token: number): void {
+    const key = `${lock} ${token}`;
+    if (!this.#forcedMs.has(key)) this.#forcedMs.set(key, this.world.nowMs);
+  }
+
+  forcedMs(lock: string, token: number): number {
+    return this.#forcedMs.get(`${lock} ${token}`) ?? Number.POSITIVE_INFINITY;
   }
 
   /** Tokens of session holds that a client instance was told. */

@@ -1,3 +1,4 @@
+import { encodeRecord } from "../../packages/server/dist/store/records.js";
 import { Beliefs } from "./beliefs.js";
 import { ClientHost, type Life } from "./client-host.js";
 import { Disk } from "./disk.js";
@@ -94,12 +95,22 @@ class Simulation {
     this.world = world;
     this.#wildClocks = wildClocks;
     this.#disk = new Disk(world, plan.disk);
-    this.watch = new EngineWatch(world, this.#disk);
+    // Set before the first start: from then on it holds for everybody.
+    for (const service of plan.lockDelayMs === 0 ? [] : plan.services) {
+      const key = `default/service/${service}/settings/`;
+      this.#disk.records.set(key, encodeRecord(key, { lockDelayMs: plan.lockDelayMs }));
+    }
+    this.watch = new EngineWatch(world, plan, this.#disk);
     this.#shared = new Shared({
       world,
       plan,
       watch: this.watch,
-      beliefs: new Beliefs(world, !wildClocks, plan.suspends || plan.faultsPerMinute.wallJump === 0),
+      beliefs: new Beliefs(
+        world,
+        !wildClocks,
+        plan.suspends || plan.faultsPerMinute.wallJump === 0,
+        plan.lockDelayMs,
+      ),
       recorder: new Recorder(world),
       registers: new Registers(world),
     });
@@ -201,8 +212,10 @@ class Simulation {
       );
     }
     const left = [...this.#disk.records.keys()].filter(
-      (key) => !/^default\/(clock$|service\/\w+\/ceiling\/)/.test(key),
+      (key) => !/^default\/(clock$|audit\/|service\/\w+\/(ceiling|settings|previous)\/)/.test(key),
     );
+    const previous = [...this.#disk.records.keys()].filter((key) => key.includes("/previous/"));
+    if (previous.length > this.#shared.plan.locks.length) left.push(...previous);
     if (left.length > 0)
       world.violate("N3", `everybody has left, and stored are: ${left.slice(0, 5).join(", ")}`);
   }

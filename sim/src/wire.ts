@@ -125,6 +125,8 @@ const NOTHING = () => {};
 export class Wire {
   readonly client: End = { process: null, received: NOTHING, closed: NOTHING };
   readonly server: End = { process: null, received: NOTHING, closed: NOTHING };
+  /** The frames of a native client, in order. */
+  readonly said: string[] = [];
   /** From the client to the server. */
   readonly up: Pipe;
   readonly down: Pipe;

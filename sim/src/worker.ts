@@ -64,6 +64,8 @@ async function doOne(life: Life, shared: Shared, lock: string, kind: WorkKind): 
       return check(life, shared, lock);
     case "steal":
       return steal(life, shared, lock);
+    case "force":
+      return force(life, shared, lock);
     case "inspect":
       await settled(life, shared, lock, () => life.session.call(CALL_MS, (id) => ["inspect", id, lock]));
   }
@@ -77,9 +79,6 @@ function termsOf(
 ): AcquireTerms {
   const { random } = world;
   const { minHoldChance, maxHoldChance, holdMsMax } = plan.work;
-  // After a wait a grant may be as old as the last heartbeat. A shorter hold would be given back and asked for again,
-  // for as long as its caller waits.
-  const shortestMs = waitMs === Number.POSITIVE_INFINITY ? 0.6 * plan.leaseMs + 300 : 250;
   return {
     name,
     waitMs,
@@ -87,7 +86,7 @@ function termsOf(
     minHoldMs: random.chance(minHoldChance) ? Math.ceil(random.span(1, plan.leaseMs)) : null,
     maxHoldMs:
       detachedMs === null && random.chance(maxHoldChance)
-        ? Math.ceil(random.span(shortestMs, shortestMs + 1_000 + holdMsMax))
+        ? Math.ceil(random.span(250, 1_250 + holdMsMax))
         : null,
     metadata: null,
   };
@@ -132,7 +131,7 @@ async function acquire(life: Life, shared: Shared, terms: AcquireTerms): Promise
     detached: terms.detachedMs !== null,
     ticket: lease.ticket ?? null,
     wasAway,
-    mayEndFromMs: belief.lastSeenMs,
+    mayEndFromMs: Math.min(belief.lastSeenMs, shared.forcedMs(terms.name, lease.token)),
   }));
   await hold(life, shared, lease);
   if (terms.detachedMs !== null && world.random.chance(0.3) && !shared.draining) {
@@ -158,6 +157,7 @@ function believe(life: Life, shared: Shared, lease: HeldLease, calledMs: number)
     who: life.id,
     isHeld,
     isOver,
+    isForced: () => watch.forced.has(`${life.service}/${lease.token}`),
     lastSeenMs: world.nowMs,
     mayReturn: detachedMs !== null,
   };
@@ -165,6 +165,8 @@ function believe(life: Life, shared: Shared, lease: HeldLease, calledMs: number)
   lease.signal.addEventListener("abort", () => {
     const reason = (lease.signal.reason as Error).message;
     world.story.note(lock, life.id, () => `loses token ${lease.token}: ${reason}`);
+    if (detachedMs === null && !/was closed|by force/.test(reason) && !belief.isForced())
+      shared.beliefs.lost(belief);
     if (shared.plan.wildClocks || !/the server ended/.test(reason)) return;
     // By its own clocks, which may have passed its own end before any timer fired.
     const elapsedMs = (life.process.localMs - calledMs) * shared.plan.rateMax;
@@ -277,6 +279,17 @@ async function steal(life: Life, shared: Shared, lock: string): Promise<void> {
       `${life.id} has released token ${token} of ${lock}, which is not its own`,
       lock,
     );
+}
+
+/** Takes a lock away from whoever was seen to hold it, as an operator does. */
+async function force(life: Life, shared: Shared, lock: string): Promise<void> {
+  const token = shared.sessionTokens.get(lock);
+  if (token === undefined) return;
+  shared.forcedFrom(lock, token);
+  shared.world.story.note(lock, life.id, () => `frees token ${token} by force`);
+  await settled(life, shared, lock, () => life.session.force(lock, token, "simulated").then(() => true), {
+    NOT_HELD: () => {},
+  });
 }
 
 async function check(life: Life, shared: Shared, lock: string): Promise<void> {

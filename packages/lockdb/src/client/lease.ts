@@ -16,6 +16,8 @@ export interface LeaseKeeper {
   forget(lease: HeldLease): void;
   /** A look at the clocks has shown that it is over. The server may still have it. */
   ranOut(lease: HeldLease): void;
+  /** Its own time is over, and the server will end it by itself. */
+  ended(lease: HeldLease): void;
 }
 
 /** What was asked for, as far as the hold's own end depends on it. */
@@ -177,6 +179,7 @@ export class HeldLease implements Lease {
     if (restMs === Number.POSITIVE_INFINITY) return;
     const watch = () => {
       if (this.#ownRemainingMs() > 0) return this.#watchOwnEnd();
+      this.#keeper.ended(this);
       this.lose(this.terms.detachedMs === null ? "its longest hold time is over" : "its time is over");
     };
     this.#ownEndTimer = this.#keeper.runtime.setTimer(watch, watchMs(restMs), false);

@@ -1,5 +1,5 @@
 import type { AcquireExtra, ClientMessage, ServerMessage } from "../protocol/index.js";
-import { errorOf, LockDBError } from "./errors.js";
+import { ConnectionError, errorOf, LockDBError, LockTimeoutError } from "./errors.js";
 import type { HeldLease, LeaseTerms } from "./lease.js";
 import { laterOf, type Moment, trustedMs } from "./trust.js";
 
@@ -23,6 +23,17 @@ export abstract class Request {
   sent(moment: Moment): void {
     this.sentAt = moment;
     this.wasSent = true;
+  }
+
+  /** Why it was not answered in time. @param failure of the connection; null when there is one */
+  outOfTime(failure: string | null): LockDBError {
+    if (failure === null) {
+      return new LockTimeoutError("The server did not answer in time. Try again, or wait longer.");
+    }
+    return new ConnectionError(
+      `The server could not be reached: ${failure}. Check its address and that it runs, then try again.`,
+      this.wasSent,
+    );
   }
 
   /** The message as it would be sent at this time: waits get shorter. */
@@ -117,6 +128,11 @@ export class AcquireRequest extends Request {
       ...(this.ticket === null ? {} : { ticket: this.ticket }),
     };
     return ["acquire", this.id, name, left, extra];
+  }
+
+  /** The server says when the lock was not free in time. If it says nothing, it does not work. */
+  override outOfTime(failure: string | null): LockDBError {
+    return super.outOfTime(failure ?? "it does not answer");
   }
 
   override sent(moment: Moment): void {

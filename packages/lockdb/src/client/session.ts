@@ -1,7 +1,7 @@
 import type { ClientMessage, ErrorCode, ServerMessage } from "../protocol/index.js";
 import type { Runtime, Timer } from "../runtime/runtime.js";
 import { Connector } from "./connector.js";
-import { ConnectionError, errorOf, type LockDBError, LockTimeoutError } from "./errors.js";
+import { errorOf, type LockDBError, LockTimeoutError } from "./errors.js";
 import { Heartbeats } from "./heartbeats.js";
 import { HeldLease, type LeaseKeeper } from "./lease.js";
 import {
@@ -13,6 +13,7 @@ import {
   ReleaseRequest,
   type Request,
 } from "./request.js";
+import { SessionHolds } from "./session-holds.js";
 import { type Moment, now, SessionTrust } from "./trust.js";
 
 /** A client that never reached a server gives up after this long: the address is probably wrong. */
@@ -47,8 +48,7 @@ export class ClientSession implements LeaseKeeper {
   readonly #client: string;
   /** In the order of their ids, which is the order in which they are sent again. */
   readonly #requests = new Map<number, Request>();
-  /** Session holds by token, also those whose release is on its way. */
-  readonly #leases = new Map<number, HeldLease>();
+  readonly #holds = new SessionHolds();
   /** Requests that were given up: told to the server until it has confirmed. */
   readonly #cancelled = new Set<number>();
   readonly #host: AcquireHost = {
@@ -84,7 +84,7 @@ export class ClientSession implements LeaseKeeper {
     this.#session = this.#newSessionId();
     this.#trust = new SessionTrust(runtime, options.leaseMs, {
       atRisk: (remainingMs) => {
-        for (const lease of [...this.#leases.values()]) lease.warn(remainingMs);
+        for (const lease of this.#holds.held) lease.warn(remainingMs);
       },
       over: () => this.#loseAll("the server could not be reached in time"),
     });
@@ -137,7 +137,7 @@ export class ClientSession implements LeaseKeeper {
 
   /** Ends any hold by its token. One that this client has itself is not believed in from now on. */
   releaseAny(token: number, name: string): Promise<boolean> {
-    const lease = this.#leases.get(token);
+    const lease = this.#holds.get(token);
     return lease?.terms.name === name ? lease.release() : this.#release(token, name, null);
   }
 
@@ -149,13 +149,17 @@ export class ClientSession implements LeaseKeeper {
     await this.call(ANSWER_MS, (id) => ["force", id, name, token, reason]);
   }
 
+  ended(lease: HeldLease): void {
+    if (lease.isHeld && lease.terms.detachedMs === null) this.#holds.lost(lease);
+  }
+
   ranOut(lease: HeldLease): void {
     this.#trust.check();
     this.#lose(lease, "its lease ran out");
   }
 
   forget(lease: HeldLease): void {
-    if (this.#leases.get(lease.token) === lease) this.#leases.delete(lease.token);
+    this.#holds.forget(lease);
     this.#keepAliveAsNeeded();
   }
 
@@ -218,7 +222,7 @@ export class ClientSession implements LeaseKeeper {
    * lease (R4).
    */
   get #isWanted(): boolean {
-    if (this.#requests.size > 0 || this.#leases.size > 0 || this.#cancelled.size > 0) return true;
+    if (this.#requests.size > 0 || this.#holds.size > 0 || this.#cancelled.size > 0) return true;
     return this.#welcomed && this.#closed === null && !this.#isRefused;
   }
 
@@ -244,11 +248,10 @@ export class ClientSession implements LeaseKeeper {
     ];
     const hello = { service, client, session, connection, resume, leaseMs, owner };
     this.#helloAt = this.#connector.send(["hello", hello]);
-    for (const lease of this.#leases.values()) {
-      this.#connector.send(["hold", lease.token, lease.terms.name, lease.claim]);
-    }
-    for (const id of this.#cancelled) this.#connector.send(["cancel", id]);
+    for (const claim of this.#holds.claims()) this.#connector.send(claim);
     for (const request of this.#requests.values()) this.#send(request);
+    // Last: what they free may be what one of the requests waits for.
+    for (const id of this.#cancelled) this.#connector.send(["cancel", id]);
     this.#connector.send(["sync"]);
     this.#isResumed = true;
     this.#welcomeTimer = this.runtime.setTimer(() => this.#noAnswer(), ANSWER_MS, false);
@@ -269,6 +272,7 @@ export class ClientSession implements LeaseKeeper {
     this.#welcomed = true;
     this.#everWelcomed = true;
     this.#isRefused = false;
+    this.#holds.claimsHeard();
     this.#wantedSince = null;
     this.#connector.settled();
     this.#trust.renew(this.#helloAt!);
@@ -294,7 +298,8 @@ export class ClientSession implements LeaseKeeper {
         return this.#welcome();
       case "lost": {
         const why = message[2] === "force" ? "it was freed by force" : "the server ended it";
-        return this.#leases.get(message[1])?.lose(why);
+        this.#holds.ended(message[1]);
+        return this.#holds.get(message[1])?.lose(why);
       }
       case "ended":
         return this.#ended(message[1], message[2]);
@@ -332,7 +337,7 @@ export class ClientSession implements LeaseKeeper {
     const { terms, resolve, reject, endsAtMs, signal } = request;
     const lease = new HeldLease(this, token, terms, request.grantedAfter(this.#trust.renewedAt), extra);
     if (lease.remainingMs > 0) {
-      if (terms.detachedMs === null) this.#leases.set(token, lease);
+      if (terms.detachedMs === null) this.#holds.add(lease);
       return resolve(lease);
     }
     // Too late to be trusted: it is given back, and asked for again in what is left of the time (L5).
@@ -346,9 +351,17 @@ export class ClientSession implements LeaseKeeper {
 
   /** @param kind `abandon` when somebody has worked under it: the next holder is told (Q11) */
   #giveBack(kind: "release" | "abandon", token: number): void {
-    const none = () => {};
+    const done = () => this.#holds.ended(token);
     const deadlineMs = this.runtime.monotonicMs() + ANSWER_MS;
-    this.#post(new CallRequest(this.#idNext++, deadlineMs, (id) => [kind, id, token], none, none));
+    this.#post(
+      new CallRequest(
+        this.#idNext++,
+        deadlineMs,
+        (id) => [kind, id, token],
+        done,
+        () => {},
+      ),
+    );
   }
 
   #ended(code: ErrorCode, text: string): void {
@@ -356,6 +369,7 @@ export class ClientSession implements LeaseKeeper {
     this.#isResumed = false;
     if (code === "SESSION_ENDED") {
       this.#loseAll("the server ended the session");
+      this.#holds.forgetLost();
       this.#session = this.#newSessionId();
       this.#connection = 0;
       this.#welcomed = false;
@@ -396,15 +410,16 @@ export class ClientSession implements LeaseKeeper {
   }
 
   #loseAll(why: string): void {
-    for (const lease of [...this.#leases.values()]) this.#lose(lease, why);
+    for (const lease of this.#holds.held) this.#lose(lease, why);
   }
 
   #lose(lease: HeldLease, why: string): void {
     const isOurs = lease.isHeld && lease.terms.detachedMs === null;
     lease.lose(why);
-    this.#leases.delete(lease.token);
-    // The server may still have it, and nobody will use it any more. After a resume it is not named, which frees it.
-    if (isOurs && this.#isResumed) this.#giveBack("abandon", lease.token);
+    if (!isOurs) return;
+    // The server may still have it, and nobody will use it any more. A resume says so, too.
+    this.#holds.lost(lease);
+    if (this.#isResumed) this.#giveBack("abandon", lease.token);
   }
 
   /** The one request that nobody waits for: it does not count as work. */
@@ -434,26 +449,16 @@ export class ClientSession implements LeaseKeeper {
     for (const request of [...this.#requests.values()]) {
       if (!neverReached && request.deadlineMs > nowMs) continue;
       this.#abandon(request);
-      request.fail(this.#outOfTime(request));
+      request.fail(request.outOfTime(this.#connector.isOpen ? null : this.#lastFailure));
     }
     if (neverReached) this.#wantedSince = null;
     this.#keepAliveAsNeeded();
   }
 
-  #outOfTime(request: Request): LockDBError {
-    if (this.#connector.isOpen && !(request instanceof AcquireRequest)) {
-      return new LockTimeoutError("The server did not answer in time. Try again, or wait longer.");
-    }
-    return new ConnectionError(
-      `The server could not be reached: ${this.#lastFailure}. Check its address and that it runs, then try again.`,
-      request.wasSent,
-    );
-  }
-
   /** Only work that somebody waits for keeps the process alive: requests, and locks that are held. */
   #keepAliveAsNeeded(): void {
     const hasWork = this.#requests.size > (this.#heartbeat === null ? 0 : 1);
-    this.#connector.keepAlive(hasWork || this.#leases.size > 0);
+    this.#connector.keepAlive(hasWork || this.#holds.size > 0);
     if (hasWork) this.#sweepTimer ??= this.runtime.setTimer(() => this.#sweep(), SWEEP_MS, false);
   }
 
@@ -468,8 +473,8 @@ export class ClientSession implements LeaseKeeper {
       this.#abandon(request);
       request.fail(errorOf("CLOSED"));
     }
-    for (const lease of [...this.#leases.values()]) lease.lose("the client was closed");
-    this.#leases.clear();
+    for (const lease of this.#holds.held) lease.lose("the client was closed");
+    this.#holds.forgetLost();
     if (this.#isResumed) await this.#sayBye();
     this.#trust.reset();
     this.#welcomeTimer?.cancel();

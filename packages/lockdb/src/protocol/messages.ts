@@ -40,6 +40,8 @@ export interface ClaimExtra {
   readonly minHoldMs?: number;
   readonly maxHoldMs?: number;
   readonly metadata?: Metadata;
+  /** It is not trusted any more: after a crash, too, it has ended as by expiry, and not by its holder's wish (Q11, L8). */
+  readonly lost?: true;
 }
 
 export type ClientMessage =

@@ -51,6 +51,7 @@ const CLAIM_EXTRA: Record<string, Check> = {
   minHoldMs: (value) => spanProblem(value, 0),
   maxHoldMs: (value) => spanProblem(value, 0),
   metadata: metadataProblem,
+  lost: (value) => (value === true ? null : `"lost" must be true, or left out.`),
 };
 
 const HELLO: Record<string, Check> = {

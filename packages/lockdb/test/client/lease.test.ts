@@ -31,6 +31,7 @@ function held(other: Partial<LeaseTerms> = {}) {
       return keeper.answer;
     },
     forget: () => void keeper.calls.push("forget"),
+    ended: () => void keeper.calls.push("ended"),
     ranOut: (lease: HeldLease) => {
       keeper.calls.push("ranOut");
       lease.lose("its lease ran out");

@@ -139,7 +139,9 @@ export class Requests {
     if (command.session !== null && session === null) return refuse(command, "SESSION_ENDED", out);
     const caller = session === null ? this.#grants.callers.get(address) : undefined;
     const waiter = session === null ? caller?.waiter : session.waiters.get(id);
-    const hold = session === null ? caller?.hold : this.#holdMadeBy(session, id);
+    const made = session === null ? caller?.hold : this.#holdMadeBy(session, id);
+    // What remains of a hold is no grant any more: its lock stays closed for its time (L7, L8).
+    const hold = made?.remainder ? null : made;
     if (waiter != null) this.#grants.table.dequeue(waiter);
     else if (hold != null) this.#grants.takeBack(hold, nowMs, out);
     this.#grants.callers.delete(address);

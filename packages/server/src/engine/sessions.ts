@@ -100,7 +100,7 @@ export class Sessions {
       session.revoked.set(token, session.connection);
       out.answers.push({ to: command.address, message: ["lost", token, "force"] });
     } else if (known?.session === session && known.lock.name === name) {
-      known.seenOn = session.connection;
+      if (extra.lost !== true) known.seenOn = session.connection;
     } else if (known !== undefined || !this.#restoreClaim(session, command, nowMs, out)) {
       out.answers.push({ to: command.address, message: ["lost", token, "expiry"] });
     } else {
@@ -214,7 +214,8 @@ export class Sessions {
     }
     const grantedAtMs = nowMs - (claim.extra.heldMs ?? 0);
     const hold = new Hold(claim.token, lock, session, session.owner, claim.extra.metadata ?? {}, grantedAtMs);
-    hold.seenOn = session.connection;
+    // One that is lost is only restored to be ended by the `sync`, with all that comes of it.
+    if (claim.extra.lost !== true) hold.seenOn = session.connection;
     this.#grants.table.insert(hold);
     return true;
   }

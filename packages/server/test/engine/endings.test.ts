@@ -87,6 +87,42 @@ describe("the next holder is told how the last hold ended", () => {
       6     bob abandon #4                  -> bob done true
       7     bob abandon #4                  -> bob refused NOT_HELD`));
 
+  test("[Q11k] after a crash, too, a hold that its holder names as lost has not been given back", () =>
+    check(`
+      0     ann acquire disk                -> ann granted #1
+      0     bob acquire tape                -> bob granted #2
+      1     -   crash
+      2     bob resume
+      2     bob hold #2 tape
+      2     bob sync                        -> bob welcome back
+      3     ann resume
+      3     ann hold #1 disk lost=true
+      3     ann sync                        -> ann welcome back
+      4     bob acquire disk                -> bob granted #100002 after #1 by expiry`));
+
+  test("[L8n] and its lock stays closed for the delay", () =>
+    check(`
+      0     http1 delay 5s                  -> http1 done {"lockDelayMs":5000}
+      0     ann   acquire disk              -> ann granted #1
+      1     -     crash
+      1000  ann   resume
+      1000  ann   hold #1 disk lost=true
+      1000  ann   sync                      -> ann welcome back
+      5999  -     tick
+      5999  ann   acquire disk now          -> ann refused LOCK_TIMEOUT
+      6000  -     tick
+      6000  ann   acquire disk now          -> ann granted #100002 after #1 by expiry`));
+
+  test("[R3t] a hold that is named as lost while the server runs ends, and one that it never had is no news", () =>
+    check(`
+      0     ann acquire disk                -> ann granted #1
+      1     ann away
+      2     ann resume
+      2     ann hold #1 disk lost=true
+      2     ann hold #7 tape lost=true      -> ann lost #7
+      2     ann sync                        -> ann welcome back
+      3     bob acquire disk now            -> bob granted #2 after #1 by expiry`));
+
   test("[Q11h] nobody can abandon what is not his", () =>
     check(`
       0     ann   acquire disk              -> ann granted #1
@@ -184,6 +220,18 @@ describe("the lock delay", () => {
       6000  bob   acquire tape now          -> bob refused LOCK_TIMEOUT
       8000  -     tick
       8000  bob   acquire tape now          -> bob granted #4 after #2 by expiry`));
+
+  test("[L8l] a request that is cancelled when its hold is over opens neither", () =>
+    check(`
+      0     http1 delay 5s                  -> http1 done {"lockDelayMs":5000}
+      0     ann   acquire:1 disk 30s for=1s -> ann granted #1
+      0     ann   acquire:2 tape 30s for=60s min=9s -> ann granted #2
+      500   ann   release #2                -> ann done true
+      1000  -     tick
+      1001  ann   cancel:1                  -> ann done false
+      1001  ann   cancel:2                  -> ann done false
+      1002  bob   acquire disk now          -> bob refused LOCK_TIMEOUT
+      1002  bob   acquire tape now          -> bob refused LOCK_TIMEOUT`));
 
   test("[L8g] inspect shows that the lock is closed, and until when", () => {
     const story = check(`

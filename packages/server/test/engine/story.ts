@@ -139,7 +139,7 @@ export class Story {
           args
             .slice(2)
             .map((arg) => arg.split("="))
-            .map(([k, v]) => [k, spanOf(v!)]),
+            .map(([k, v]) => [k, v === "true" ? true : spanOf(v!)]),
         );
         return { kind: "claim", ...of(actor), token: tokenOf(first), name: second, extra };
       }
