@@ -96,7 +96,10 @@ export class Network {
    */
   replayOne(): string | null {
     const process = this.#listener.listening;
-    const said = [...this.#wires].filter((wire) => wire.said.length > 0 && wire.server.process === process);
+    // A copy comes after the original.
+    const hasArrived = ({ said, up, server }: Wire) =>
+      said.length > 0 && up.flyingCount === 0 && server.process === process;
+    const said = [...this.#wires].filter(hasArrived);
     if (process === null || said.length === 0) return null;
     const wire = this.#world.random.pick(said);
     const texts = wire.said.slice(0, 1 + this.#world.random.int(wire.said.length));

@@ -26,6 +26,7 @@ serveCalls({
   },
   isHeld: ({ token }) => leases.get(token).remainingMs > 0 && !leases.get(token).signal.aborted,
   check: ({ name }) => locker.check(name),
+  unlock: ({ name }) => locker.unlock(name),
   inspect: ({ name }) => locker.inspect(name),
   inspectAll: async ({ names }) => {
     const infos = [];

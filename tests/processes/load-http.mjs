@@ -3,75 +3,105 @@
 // granted to nobody ends by itself.
 import { Agent, request } from "node:http";
 import { setTimeout } from "node:timers/promises";
+import LockDB from "lockdb";
 import { History } from "./history.mjs";
 import { clockMs, given, notify, serveCalls } from "./mailbox.mjs";
 
-const { id, historyFile, hotNames, service, serverUrl, apiKey } = given;
+const { id, historyFile, service, serverUrl, apiKey } = given;
+let { hotNames } = given;
 const history = new History(historyFile, 1);
 const agent = new Agent({ keepAlive: true });
+/** The original answer does not tell the token: this one looks. */
+const onlooker = new LockDB(service, { serverUrl, apiKey });
 /** It hangs up when it has waited so long, as the original client does. */
 const WAIT_MS = 1_000;
 /** How long its locks block the others when a crash leaves them to nobody. */
 const HOT_S = 3;
 /** Later than this after it asked, it does not unlock: the lock may be the next holder's by then. */
 const UNLOCK_MS_MAX = 2_000;
+const HOT_PAUSE_MS = 20;
+const ONE_TIME_PAUSE_MS = 50;
 let isStopping = false;
 let oneTimeNames = 0;
 let brokenCalls = 0;
 
-const running = Promise.all([again(hotHold), again(oneTimeHold)]);
+const running = Promise.all([again(HOT_PAUSE_MS, hotHold), again(ONE_TIME_PAUSE_MS, oneTimeHold)]);
 
 serveCalls({
+  /** Whoever waits for one of the old names goes on to. */
+  rename: ({ names }) => {
+    hotNames = names;
+  },
   stop: async () => {
     isStopping = true;
     await running;
     agent.destroy();
+    await onlooker.close();
     return { brokenCalls };
   },
 });
 notify("ready");
 
-async function again(work) {
+async function again(pauseMs, work) {
   while (!isStopping) {
     await work();
-    await setTimeout(10);
+    await setTimeout(pauseMs);
   }
 }
 
 async function hotHold() {
   const name = hotNames[Math.floor(Math.random() * hotNames.length)];
   const askedMs = clockMs();
-  if (!(await lock(name, HOT_S))) return;
+  const { status, port, isUnknown } = await lock(name, HOT_S);
   const fromMs = clockMs();
+  const token = status === 200 ? await tokenOf(name, port) : null;
+  if (token === null) {
+    if (status === 200 || isUnknown) history.unheard(name, id, askedMs);
+    return;
+  }
   await setTimeout(Math.random() * 3);
-  const untilMs = clockMs();
-  if (untilMs > askedMs + UNLOCK_MS_MAX) return;
-  history.hold({ type: "http", name, token: null, askedMs, fromMs, untilMs });
-  await unlock(name);
+  const [nowMs, lastMs, endsMs] = [clockMs(), askedMs + UNLOCK_MS_MAX, askedMs + HOT_S * 1_000];
+  const untilMs = Math.min(nowMs, lastMs);
+  history.hold({ client: id, type: "http", name, token, ticket: null, askedMs, fromMs, untilMs, endsMs });
+  history.progress();
+  if (nowMs > lastMs) return;
+  const answered = history.ask({ kind: "unlock", name, client: id, token });
+  const unlocked = await unlock(name);
+  if (unlocked.status === 200) answered(unlocked.answer.wasLocked);
+  else if (unlocked.isUnknown) answered();
 }
 
 async function oneTimeHold() {
   const name = `once/${id}/${++oneTimeNames}`;
-  if (!(await lock(name, 3_600))) return;
-  if (oneTimeNames % 4 === 0) history.kept(name);
-  else if (await unlock(name)) history.freed(name);
+  const { status } = await lock(name, 3_600);
+  if (status !== 200) return;
+  if (oneTimeNames % 4 === 0) return history.kept(name);
+  const unlocked = await unlock(name);
+  if (unlocked.status === 200 && unlocked.answer.wasLocked) history.freed(name);
 }
 
-async function lock(lockName, lockExpirationInSeconds) {
+function lock(lockName, lockExpirationInSeconds) {
   const body = { lockName, eventName: "lock", waitForLockInMs: WAIT_MS, lockExpirationInSeconds };
-  const { status } = await post("/lock", body, AbortSignal.timeout(WAIT_MS));
-  return status === 200;
+  return post("/lock", body, AbortSignal.timeout(WAIT_MS));
 }
 
-/** True when the server says that it was locked and is not any more. */
+/** The token of the holder behind this port. Null: its time is over, or nobody can tell. */
+async function tokenOf(name, port) {
+  const info = await onlooker.inspect(name).catch(() => null);
+  return info?.holders.find(({ owner }) => owner === `http:127.0.0.1:${port}`)?.token ?? null;
+}
+
 async function unlock(lockName) {
   const fromMs = clockMs();
-  const { status, answer } = await post("/unlock", { lockName });
-  if (status === 200 && !answer.wasLocked) history.trouble("HTTP hold", "over", fromMs);
-  return status === 200 && answer.wasLocked;
+  const unlocked = await post("/unlock", { lockName });
+  if (unlocked.status === 200 && !unlocked.answer.wasLocked) history.trouble("HTTP hold", "over", fromMs);
+  return unlocked;
 }
 
-/** One call. Status 0: the connection broke, or `signal` has hung up. */
+/**
+ * One call. Status 0: the connection broke, or `signal` has hung up. Then it is unknown whether the call was carried
+ * out, unless the server was not even there.
+ */
 function post(path, body, signal) {
   const text = JSON.stringify({ serviceId: service, ...body });
   const headers = {
@@ -82,9 +112,10 @@ function post(path, body, signal) {
   return new Promise((resolve) => {
     const failed = ({ code }) => {
       if (code === "ECONNRESET") brokenCalls++;
-      resolve({ status: 0, answer: null });
+      resolve({ status: 0, isUnknown: code !== "ECONNREFUSED" });
     };
     const call = request(`${serverUrl}${path}`, { method: "POST", agent, headers, signal }, (response) => {
+      const port = response.socket.localPort;
       let answer = "";
       response.setEncoding("utf8");
       response.on("data", (part) => {
@@ -92,7 +123,7 @@ function post(path, body, signal) {
       });
       response.on("end", () => {
         const { statusCode: status } = response;
-        resolve({ status, answer: status === 200 ? JSON.parse(answer) : answer });
+        resolve({ status, answer: status === 200 ? JSON.parse(answer) : answer, port, isUnknown: false });
       });
       response.on("error", failed);
     });

@@ -1,105 +1,168 @@
-// Locks and unlocks over the native protocol, session and detached holds, while the server is killed again and again.
-// Clients wait through that: what goes wrong here is written down.
+// Several clients that lock and unlock over the native protocol, session and detached holds, while the server is killed
+// again and again. Clients wait through that: what goes wrong here is written down.
 import { setTimeout } from "node:timers/promises";
 import LockDB from "lockdb";
 import { History } from "./history.mjs";
 import { clockMs, given, notify, serveCalls } from "./mailbox.mjs";
 
-const { id, historyFile, hotNames, service, ...options } = given;
+const { id, clients, historyFile, service, serverUrl, apiKey } = given;
+let { hotNames } = given;
 const history = new History(historyFile, 5);
-const locker = new LockDB(service, options);
 const WAIT = { wait: "forever" };
+const DETACHED_MS = 60_000;
+const ONE_TIME_MS = 3_600_000;
 /** Some holds are so long that a crash comes in between: others must not get the lock then. */
 const LONG_MS = 400;
 const LONG_SHARE = 0.1;
+const PAUSE_MS = 2;
+/** What is done once a name is not forgotten by the server, nor by the test. */
+const ONE_TIME_PAUSE_MS = 200;
+const CHECK_PAUSE_MS = 250;
 let isStopping = false;
-let lostCount = 0;
-let oneTimeNames = 0;
 
-const long = await acquire(`long/${id}`, WAIT);
-const running = Promise.all([again(sessionHold), again(detachedHold), again(oneTimeHold)]);
+/** One client instance with a session of its own, and what its users do. */
+class LoadClient {
+  #id;
+  #locker = new LockDB(service, { serverUrl, apiKey });
+  #long;
+  #running;
+  #lostCount = 0;
+  #oneTimeNames = 0;
+
+  constructor(id) {
+    this.#id = id;
+  }
+
+  async start() {
+    this.#long = await this.#acquire(`long/${this.#id}`, WAIT);
+    this.#running = Promise.all([
+      again(PAUSE_MS, () => this.#sessionHold()),
+      again(PAUSE_MS, () => this.#detachedHold()),
+      again(ONE_TIME_PAUSE_MS, () => this.#oneTimeHold()),
+      again(CHECK_PAUSE_MS, () => this.#check()),
+    ]);
+  }
+
+  /** Ends all loops, each after what it has begun. The long hold must have lived through everything. */
+  async stop() {
+    await this.#running;
+    const long = this.#long;
+    const wasHeld = !long.signal.aborted && long.remainingMs > 0;
+    const released = await long.release();
+    await this.#locker.close();
+    return { lostCount: this.#lostCount, wasHeld, released };
+  }
+
+  async #sessionHold() {
+    const hold = await this.#hold(hotName(), WAIT, holdMs());
+    history.progress();
+    await this.#end(hold, "session hold", "release");
+  }
+
+  async #detachedHold() {
+    const hold = await this.#hold(hotName(), { ...WAIT, detached: DETACHED_MS }, holdMs());
+    history.progress();
+    // By its token, or by name as anyone may: a repetition after a crash must not free the next holder (Q6).
+    await this.#end(hold, "detached hold", hold.lease.token % 2 ? "release" : "unlock");
+  }
+
+  /** Names that nobody else uses, and used once: what was acknowledged about them stays so. */
+  async #oneTimeHold() {
+    const name = `once/${this.#id}/${++this.#oneTimeNames}`;
+    const hold = await this.#hold(name, { ...WAIT, detached: ONE_TIME_MS });
+    if (this.#oneTimeNames % 4 === 0) history.kept(name, hold.lease.token);
+    else if (await this.#end(hold, "detached hold", "unlock")) history.freed(name);
+  }
+
+  async #check() {
+    const name = hotName();
+    const answered = history.ask({ kind: "check", name, client: this.#id });
+    // Longer than a recovery takes.
+    answered(await this.#locker.check(name, { waitTimeoutInMs: 30_000 }));
+  }
+
+  /** Holds a lock for a while, and writes down for how long it was believed to be held. */
+  async #hold(name, terms, ms = 0) {
+    const askedMs = clockMs();
+    const lease = await this.#acquire(name, terms);
+    const fromMs = clockMs();
+    let untilMs = null;
+    lease.signal.addEventListener("abort", () => {
+      untilMs = clockMs();
+    });
+    if (ms > 0) await setTimeout(ms);
+    untilMs ??= clockMs();
+    const { token, ticket = null } = lease;
+    const type = terms.detached === undefined ? "session" : "detached";
+    const endsMs = terms.detached === undefined ? null : askedMs + terms.detached;
+    history.hold({ client: this.#id, type, name, token, ticket, askedMs, fromMs, untilMs, endsMs });
+    return { name, lease };
+  }
+
+  /** Releases or unlocks, and writes down when it was over before, or when no answer came. */
+  async #end({ name, lease }, doing, kind) {
+    const fromMs = clockMs();
+    const { token } = lease;
+    const answered = history.ask({ kind, name, client: this.#id, token });
+    try {
+      const wasHeld = await (kind === "unlock" ? this.#locker.unlock(name) : lease.release());
+      answered(wasHeld);
+      if (!wasHeld) history.trouble(doing, "over", fromMs);
+      return wasHeld;
+    } catch (error) {
+      answered();
+      history.trouble(doing, error.code ?? error.message, fromMs);
+      // Otherwise a detached hold would stay in everybody's way for its whole time.
+      return doing === "detached hold" && this.#releaseAny(name, token);
+    }
+  }
+
+  async #releaseAny(name, token) {
+    const answered = history.ask({ kind: "release", name, client: this.#id, token });
+    const result = await this.#locker.release(name, token).catch(() => null);
+    answered(result);
+    return result === true;
+  }
+
+  async #acquire(name, terms) {
+    const fromMs = clockMs();
+    try {
+      const lease = await this.#locker.acquire(name, terms);
+      if (terms.detached === undefined) lease.signal.addEventListener("abort", () => this.#lostCount++);
+      return lease;
+    } catch (error) {
+      history.trouble("wait", error.code ?? error.message, fromMs);
+      throw error;
+    }
+  }
+}
+
+const loads = Array.from({ length: clients }, (_, at) => new LoadClient(`${id}.${at}`));
+await Promise.all(loads.map((load) => load.start()));
 
 serveCalls({
-  /** Ends all loops, each after what it has begun. The long hold must have lived through everything. */
+  /** Whoever waits for one of the old names goes on to. */
+  rename: ({ names }) => {
+    hotNames = names;
+  },
   stop: async () => {
     isStopping = true;
-    await running;
-    const wasHeld = !long.signal.aborted && long.remainingMs > 0;
-    const longHold = { token: long.token, wasHeld, released: await long.release() };
-    await locker.close();
-    return { lostCount, longHold };
+    return { clients: await Promise.all(loads.map((load) => load.stop())) };
   },
 });
 notify("ready");
 
-async function again(work) {
+async function again(pauseMs, work) {
   while (!isStopping) {
     await work();
-    await setTimeout(2);
+    await setTimeout(pauseMs);
   }
-}
-
-async function sessionHold() {
-  const [name, askedMs] = [hotName(), clockMs()];
-  const lease = await acquire(name, WAIT);
-  await hold(lease, { type: "session", name, askedMs });
-  await free(name, lease, "session hold", () => lease.release());
-}
-
-async function detachedHold() {
-  const [name, askedMs] = [hotName(), clockMs()];
-  const lease = await acquire(name, { ...WAIT, detached: "60s" });
-  await hold(lease, { type: "detached", name, askedMs });
-  // By its token, or by name as anyone may: a repetition after a crash must not free the next holder (Q6).
-  await free(name, lease, "detached hold", () => (lease.token % 2 ? lease.release() : locker.unlock(name)));
-}
-
-/** Names that nobody else uses, and used once: what was acknowledged about them stays so. */
-async function oneTimeHold() {
-  const name = `once/${id}/${++oneTimeNames}`;
-  const lease = await acquire(name, { ...WAIT, detached: "1h" });
-  if (oneTimeNames % 4 === 0) history.kept(name, lease.token);
-  else if (await free(name, lease, "detached hold", () => locker.unlock(name))) history.freed(name);
-}
-
-/** Releases or unlocks, and writes down when it was over before, or when no answer came. */
-async function free(name, { token }, doing, call) {
-  const fromMs = clockMs();
-  try {
-    const wasHeld = await call();
-    if (!wasHeld) history.trouble(doing, "over", fromMs);
-    return wasHeld;
-  } catch (error) {
-    history.trouble(doing, error.code ?? error.message, fromMs);
-    // Otherwise a detached hold would stay in everybody's way for its whole time.
-    return doing === "detached hold" && locker.release(name, token).catch(() => false);
-  }
-}
-
-async function acquire(name, options) {
-  const fromMs = clockMs();
-  try {
-    const lease = await locker.acquire(name, options);
-    if (options.detached === undefined) lease.signal.addEventListener("abort", () => lostCount++);
-    return lease;
-  } catch (error) {
-    history.trouble("wait", error.code ?? error.message, fromMs);
-    throw error;
-  }
-}
-
-/** Holds it for a while, and writes down for how long it was believed to be held. */
-async function hold(lease, { type, name, askedMs }) {
-  const fromMs = clockMs();
-  let untilMs = null;
-  lease.signal.addEventListener("abort", () => {
-    untilMs = clockMs();
-  });
-  await setTimeout(Math.random() < LONG_SHARE ? LONG_MS : Math.random() * 3);
-  untilMs ??= clockMs();
-  history.hold({ type, name, token: lease.token, askedMs, fromMs, untilMs });
 }
 
 function hotName() {
   return hotNames[Math.floor(Math.random() * hotNames.length)];
+}
+
+function holdMs() {
+  return Math.random() < LONG_SHARE ? LONG_MS : Math.random() * 3;
 }

@@ -298,7 +298,7 @@ export function quantile(values: readonly number[], share: number): number {
  * A port below those that systems give to outgoing connections: while a server is down, none of its clients can get
  * its port as their own, and so connect to themselves.
  */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   for (;;) {
     const port = 15_000 + Math.floor(Math.random() * 15_000);
     const probe = createServer();
