@@ -13,6 +13,8 @@ export interface Belief {
   lastSeenMs: number;
   /** True when it was freed by force: its holder may not have heard of that yet. */
   readonly isForced: () => boolean;
+  /** True when somebody has tried to free it by force, so that what remains of it may be opened, too. */
+  readonly wasForced: () => boolean;
   /** True for a detached hold: a crash may undo what freed it. */
   readonly mayReturn: boolean;
   /** It was seen not to be believed any more: it never is again (L5). */
@@ -64,8 +66,7 @@ export class Beliefs {
   /** Nobody holds a lock before its delay is over, counted from when its last holder still believed (L8). */
   #checkDelay({ lock, who, token }: Belief): void {
     const lost = this.#lost.get(lock);
-    // By force what remains of a hold is opened, too.
-    if (lost === undefined || lost.isForced() || !this.#judges || this.#lockDelayMs === 0) return;
+    if (lost === undefined || lost.wasForced() || !this.#judges || this.#lockDelayMs === 0) return;
     const afterMs = this.#world.nowMs - lost.lastSeenMs;
     if (afterMs >= this.#lockDelayMs * DELAY_RATE - DELAY_SLACK_MS) return;
     const text = `${who} has token ${token} of ${lock} ${afterMs.toFixed()} ms after it was lost, and the delay is ${this.#lockDelayMs}`;

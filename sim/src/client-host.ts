@@ -18,6 +18,8 @@ export interface Life {
   readonly id: string;
   /** How many connections it has begun. */
   connects: number;
+  /** When the newest of what it has heard of the server was sent. */
+  heardMs: number;
   isClosed: boolean;
 }
 
@@ -81,8 +83,13 @@ export class ClientHost {
     const { random } = this.#world;
     const service = random.pick(this.#plan.services);
     const id = `${service}-${this.name}-${String(++this.#lives).padStart(4, "0")}`;
-    const runtime = new ClientRuntime(process, this.#network, this.name, id, () => {
-      if (this.life !== null) this.life.connects++;
+    const runtime = new ClientRuntime(process, this.#network, this.name, id, {
+      connects: () => {
+        if (this.life !== null) this.life.connects++;
+      },
+      hears: (sentMs) => {
+        if (this.life !== null) this.life.heardMs = Math.max(this.life.heardMs, sentMs);
+      },
     });
     const session = new ClientSession(runtime, {
       service,
@@ -91,9 +98,15 @@ export class ClientHost {
       leaseMs: this.#plan.leaseMs,
       owner: id,
     });
-    this.life = { process, session, service, id, connects: 0, isClosed: false };
+    this.life = { process, session, service, id, connects: 0, heardMs: 0, isClosed: false };
     this.#work(this.life);
   }
+}
+
+/** What is noted of a client's connections. */
+interface Notes {
+  readonly connects: () => void;
+  readonly hears: (sentMs: number) => void;
 }
 
 class ClientRuntime implements Runtime {
@@ -101,14 +114,14 @@ class ClientRuntime implements Runtime {
   readonly #network: Network;
   readonly #host: string;
   readonly #id: string;
-  readonly #connects: () => void;
+  readonly #notes: Notes;
 
-  constructor(process: Process, network: Network, host: string, id: string, connects: () => void) {
+  constructor(process: Process, network: Network, host: string, id: string, notes: Notes) {
     this.#process = process;
     this.#network = network;
     this.#host = host;
     this.#id = id;
-    this.#connects = connects;
+    this.#notes = notes;
   }
 
   monotonicMs(): number {
@@ -146,7 +159,7 @@ class ClientRuntime implements Runtime {
 
   connect(_url: string, _apiKey: string, handlers: SocketHandlers): Socket {
     const process = this.#process;
-    this.#connects();
+    this.#notes.connects();
     const wire = this.#network.connect(process, this.#host, "native");
     let state: "connecting" | "open" | "closing" | "closed" = "connecting";
     let code: string | undefined;
@@ -170,6 +183,7 @@ class ClientRuntime implements Runtime {
       } else if (item.kind === "refusal") {
         code = item.code ?? undefined;
       } else if (item.kind === "data" && state !== "closed") {
+        this.#notes.hears(item.sentMs ?? 0);
         handlers.message(item.text);
       }
     };

@@ -120,9 +120,7 @@ export class DetachedHolds {
       }
       if (isThere) {
         hold.freedBy = null;
-        for (const [request, token] of this.#freed) {
-          if (token === `${service}/${hold.token}`) this.#freed.delete(request);
-        }
+        this.#neverFreed(hold);
       } else if (isOwed(hold) && hold.expiresAtMs > nowMs) {
         this.#world.violate(
           "L9",
@@ -130,8 +128,17 @@ export class DetachedHolds {
           hold.lock,
         );
       }
-      // What was never told and is not in the store has never been.
-      if (!isThere && !hold.told) hold.freedBy = "crash";
+      // What was never told and is not in the store has never been, and nor has what freed it.
+      if (!isThere && !hold.told) {
+        hold.freedBy = "crash";
+        this.#neverFreed(hold);
+      }
+    }
+  }
+
+  #neverFreed({ service, token }: DetachedHold): void {
+    for (const [request, name] of this.#freed) {
+      if (name === `${service}/${token}`) this.#freed.delete(request);
     }
   }
 

@@ -1,4 +1,11 @@
-import type { Answer, Command } from "../../packages/server/dist/engine/commands.js";
+import type {
+  Answer,
+  Command,
+  DurableChange,
+  HoldRecord,
+  PreviousRecord,
+  RevokedRecord,
+} from "../../packages/server/dist/engine/commands.js";
 import type { DurableRecord } from "../../packages/server/dist/engine/restore.js";
 import type { World } from "./world.js";
 
@@ -10,6 +17,13 @@ interface Holder {
 interface Previous {
   readonly token: number;
   readonly endedBy: string;
+}
+
+interface Forced {
+  readonly session: string;
+  hasResumed: boolean;
+  /** When the news was sent to its holder. */
+  toldMs: number;
 }
 
 /** What the engine says of a lock. */
@@ -26,6 +40,8 @@ export class Endings {
   readonly #holders = new Map<string, Holder>();
   readonly #previous = new Map<string, Previous>();
   readonly #closedUntilMs = new Map<string, number>();
+  /** Session holds that were freed by force, by service and token: until its holder hears of it, two may believe in a lock. */
+  readonly #forced = new Map<string, Forced>();
   /** Tokens that were freed by force, as far as that was stored when a server started. */
   readonly #revoked = new Set<string>();
 
@@ -41,19 +57,39 @@ export class Endings {
       this.#closedUntilMs.delete(lock);
       this.#note(lock, look);
     }
-    // Holds last: what remains of one is newer than the record of another that ended before.
-    for (const { type, id, value } of [...records].sort(
-      (a, b) => (a.type === "hold" ? 1 : 0) - (b.type === "hold" ? 1 : 0),
-    )) {
-      const { name, endedBy, expiresAtMs } = value as {
-        name: string;
-        endedBy?: string;
-        expiresAtMs?: number;
-      };
-      if (type === "revoked") this.#revoked.add(`${service}/${id}`);
-      if ((type !== "previous" && type !== "hold") || endedBy === undefined) continue;
+    const revoked = new Set<string>();
+    for (const { type, value } of records) {
+      if (type === "revoked") revoked.add(`${service}/${(value as RevokedRecord).token}`);
+    }
+    for (const key of revoked) this.#revoked.add(key);
+    for (const key of this.#forced.keys()) {
+      // It was not durable, so it has never been; or its holder has heard of it.
+      if (key.startsWith(`${service}/`) && !revoked.has(key)) this.#forced.delete(key);
+    }
+    for (const { id, value } of records.filter(({ type }) => type === "previous")) {
+      this.#previous.set(id, value as PreviousRecord);
+    }
+    // Last: what remains of a hold is newer than the record of another that ended before.
+    for (const { id, value } of records.filter(({ type }) => type === "hold")) {
+      const { name, endedBy, expiresAtMs } = value as HoldRecord;
+      if (endedBy === undefined) continue;
       this.#previous.set(name, { token: Number(id), endedBy });
-      if (type === "hold" && this.#lockDelayMs > 0) this.#closedUntilMs.set(name, expiresAtMs!);
+      if (this.#lockDelayMs > 0) this.#closedUntilMs.set(name, expiresAtMs!);
+    }
+  }
+
+  /** True for a hold that was freed by force, when its holder has heard nothing of the server since. */
+  isForced(service: string, token: number, heardMs: number): boolean {
+    const forced = this.#forced.get(`${service}/${token}`);
+    return forced !== undefined && heardMs < forced.toldMs;
+  }
+
+  /** A frame leaves the server: a loss, or a welcome to who has resumed since, is the news that a holder must hear. */
+  audible(session: string | null, text: string, sentMs: number): void {
+    for (const [key, forced] of this.#forced) {
+      if (forced.session !== session || forced.toldMs !== Number.POSITIVE_INFINITY) continue;
+      const isLost = text.includes(`["lost",${key.slice(key.indexOf("/") + 1)},`);
+      if (isLost || (forced.hasResumed && text.includes('"welcome"'))) forced.toldMs = sentMs;
     }
   }
 
@@ -63,8 +99,22 @@ export class Endings {
     locks: readonly string[],
     look: Look,
     answers: readonly Answer[],
+    changes: readonly DurableChange[],
     nowMs: number,
   ): void {
+    for (const { type, value } of changes) {
+      if (type !== "revoked" || value === null) continue;
+      const { token, session } = value;
+      const service = session.slice(0, session.indexOf("-"));
+      this.#forced.set(`${service}/${token}`, {
+        session,
+        hasResumed: false,
+        toldMs: Number.POSITIVE_INFINITY,
+      });
+    }
+    for (const forced of this.#forced.values()) {
+      if (command.kind === "sync" && command.session === forced.session) forced.hasResumed = true;
+    }
     for (const lock of locks) {
       const before = this.#holders.get(lock);
       const after = this.#note(lock, look);

@@ -52,14 +52,14 @@ interface View {
   service: string;
   /** Addresses begin anew with every engine. */
   readonly number: number;
+  /** What it began with is known; a service that nothing is stored of begins with nothing. */
+  isRestored: boolean;
 }
 
 /** Looks on at every engine of a run: each command, what came of it, and what became audible. */
 export class EngineWatch {
   readonly detached: DetachedHolds;
-  /** Tokens that were freed by force: for a while two may believe in such a lock. */
-  readonly forced = new Set<string>();
-  readonly #endings: Endings;
+  readonly endings: Endings;
   readonly #plan: Plan;
   readonly #leaseTime: LeaseTime;
   readonly #world: World;
@@ -85,9 +85,10 @@ export class EngineWatch {
     this.#leaseTime = new LeaseTime(
       world,
       Math.max(disk.plan.commitMsMax, disk.plan.slowChance > 0 ? disk.plan.slowMsMax : 0),
+      plan.lockDelayMs,
     );
     this.#plan = plan;
-    this.#endings = new Endings(world, plan.lockDelayMs);
+    this.endings = new Endings(world, plan.lockDelayMs);
     disk.onOpen = () => {
       this.#living.clear();
       this.#leaseTime.opened();
@@ -100,7 +101,7 @@ export class EngineWatch {
     const [apply, restore] = [this.#apply, this.#restore];
     Engine.prototype.apply = function (this: Engine, command, nowMs, out) {
       const [answersAt, changesAt] = [out.answers.length, out.changes.length];
-      watch.#before(this, command);
+      watch.#before(this, command, nowMs);
       apply.call(this, command, nowMs, out);
       watch.#after(this, command, nowMs, out.answers.slice(answersAt), out.changes.slice(changesAt));
     };
@@ -115,7 +116,8 @@ export class EngineWatch {
   }
 
   /** A frame leaves the server: what it says must be durable by now (R1). */
-  audible(service: string, session: string | null, text: string): void {
+  audible(service: string, session: string | null, text: string, sentMs: number): void {
+    this.endings.audible(session, text, sentMs);
     // What ended in the batch in which it began was never stored, and need not be.
     const isOver = session !== null && this.#ended.has(session);
     if (text.includes('"welcome"') && !isOver) this.#mustBeStored(service, `session/${session}`, "a welcome");
@@ -162,6 +164,7 @@ export class EngineWatch {
         lastToken: 0,
         service: "",
         number: ++this.#engines,
+        isRestored: false,
       };
       this.#views.set(engine, view);
     }
@@ -171,7 +174,8 @@ export class EngineWatch {
   #restored(engine: Engine, records: readonly DurableRecord[], nowMs: number): void {
     const view = this.#viewOf(engine);
     const holds = new Map<number, HoldRecord>();
-    let service = "";
+    view.isRestored = true;
+    let { service } = view;
     for (const { type, id, value } of records) {
       if (type === "session") {
         service = serviceOf(id);
@@ -190,7 +194,7 @@ export class EngineWatch {
     view.service = service;
     if (service !== "") this.detached.restored(service, holds, nowMs);
     const locks = this.#locksOf(service);
-    this.#endings.restored(service, locks, records, (lock) => this.inspect(engine, lock, nowMs).holders);
+    this.endings.restored(service, locks, records, (lock) => this.inspect(engine, lock, nowMs).holders);
     if (this.#plan.durability === "strict" && engine.recovering) {
       this.#world.violate("R4", `${service} waits for its clients, and all holds are written down`);
     }
@@ -200,11 +204,12 @@ export class EngineWatch {
     });
   }
 
-  #before(engine: Engine, command: Command): void {
+  #before(engine: Engine, command: Command, nowMs: number): void {
     const view = this.#viewOf(engine);
     if ("session" in command && command.session !== null) view.service = serviceOf(command.session);
     else if ("name" in command && command.name !== null) view.service = serviceOf(command.name);
     if (view.service !== "") this.#living.set(view.service, engine);
+    if (view.service !== "" && !view.isRestored) this.#restored(engine, [], nowMs);
     switch (command.kind) {
       case "acquire": {
         const { session, address, id, name, detachedMs } = command;
@@ -264,11 +269,8 @@ export class EngineWatch {
       if (change.type === "session" && change.value === null) this.#sessionEnded(view, change.id);
     }
     this.detached.changed(view.service, command, changes, nowMs);
-    if (command.kind === "force" && answers.some(({ message }) => message[0] === "done")) {
-      this.forced.add(`${view.service}/${command.token}`);
-    }
     const look = (lock: string) => this.inspect(engine, lock, nowMs).holders;
-    this.#endings.applied(command, this.#touched(view, command), look, answers, nowMs);
+    this.endings.applied(command, this.#touched(view, command), look, answers, changes, nowMs);
     for (const { to, message } of answers) {
       if (message[0] === "refused") this.#gone(view, to, message[1], `it was refused with ${message[2]}`);
       if (message[0] === "queued") this.#queued(this.#keyOf(view, to, message[1]), command, message[2]);

@@ -49,7 +49,7 @@ export class Faults {
     this.#network.heal();
     this.#disk.heal();
     this.#server.process?.resume();
-    this.#server.startAfter(1);
+    this.#server.startSoon();
     for (const client of this.#clients) {
       client.process?.resume();
       client.start();

@@ -44,7 +44,7 @@ export class HttpCall implements Recipient {
     if (this.#answered) return;
     this.#answered = true;
     const text = JSON.stringify([message]);
-    this.#watch.audible(this.#service, null, text);
+    this.#watch.audible(this.#service, null, text, this.#process.localMs);
     this.#wire.down.send({ kind: "data", text }, this.#process.localMs);
     if (message[0] === "granted") return void this.#process.setTimer(() => this.#read(), UNREAD_MS);
     this.#settled = true;
@@ -72,6 +72,7 @@ export class HttpCall implements Recipient {
       session: null,
       address: this.#address,
       id: 1,
+      token: null,
     });
   }
 

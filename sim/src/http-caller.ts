@@ -100,7 +100,9 @@ export class HttpCaller {
       who: this.#name,
       isHeld,
       isOver: isFreed,
-      isForced: () => watch.forced.has(`${lock.split("/")[0]}/${token}`),
+      // Nobody tells an HTTP caller.
+      isForced: () => watch.endings.isForced(lock.split("/")[0]!, token, 0),
+      wasForced: () => this.#shared.forcedMs(lock, token) !== Number.POSITIVE_INFINITY,
       lastSeenMs: since.atMs,
       mayReturn: true,
     };

@@ -7,6 +7,8 @@ import type { World } from "./world.js";
 const STEP_MS = 255;
 /** The fastest of all clocks. */
 const RATE_MAX = 1.05;
+/** After a stall the lease clock stands still for that long at most (L3). */
+const REST_MS = 2_000;
 /** The stored lease clock may be that far behind, and the time that a commit takes. */
 const CLOCK_LAG_MS = 1_500;
 const SLACK_MS = 500;
@@ -22,19 +24,27 @@ export class LeaseTime {
   /** How long each session of the list has been waited for at least, over all restarts. */
   readonly #awaitedMs = new Map<string, { ms: number; life: number }>();
   readonly #commitMsMax: number;
+  readonly #lockDelayMs: number;
   #life = 0;
   #lifeStartMs = 0;
+  #lifeStartPauses = 0;
+  #lastPauses = 0;
 
-  /** @param commitMsMax the longest that a commit takes */
-  constructor(world: World, commitMsMax: number) {
+  /**
+   * @param commitMsMax the longest that a commit takes
+   * @param lockDelayMs waited for behind a session whose holds are not known (L8)
+   */
+  constructor(world: World, commitMsMax: number, lockDelayMs: number) {
     this.#world = world;
+    this.#lockDelayMs = lockDelayMs;
     this.#commitMsMax = commitMsMax;
   }
 
   /** A store is opened: what the server ran until now counts, but for what it may not have written down. */
   opened(): void {
     const ranMs = this.#process === null ? 0 : this.#lastRanMs - this.#lifeStartMs;
-    const countsMs = Math.max(0, ranMs / RATE_MAX - CLOCK_LAG_MS - 2 * this.#commitMsMax);
+    const rests = this.#process === null ? 0 : this.#lastPauses - this.#lifeStartPauses + 1;
+    const countsMs = Math.max(0, ranMs / RATE_MAX - CLOCK_LAG_MS - 2 * this.#commitMsMax - rests * REST_MS);
     for (const awaited of this.#awaitedMs.values()) {
       if (awaited.life === this.#life) awaited.ms += countsMs;
     }
@@ -45,7 +55,11 @@ export class LeaseTime {
   read(nowMs: number): void {
     const process = this.#world.current;
     if (process === null) return;
-    if (this.#process === null) this.#lifeStartMs = process.runningMs;
+    if (this.#process === null) {
+      this.#lifeStartMs = process.runningMs;
+      this.#lifeStartPauses = process.pauses;
+    }
+    this.#lastPauses = process.pauses;
     this.#lastRanMs = process.runningMs;
     if (process !== this.#process || nowMs < this.#startedMs) {
       this.#process = process;
@@ -69,7 +83,7 @@ export class LeaseTime {
       const { leaseMs, awaitedUntilMs } = value as SessionRecord;
       const ms = isClean && awaitedUntilMs === undefined ? 0 : (this.#awaitedMs.get(id)?.ms ?? 0);
       this.#awaitedMs.set(id, { ms, life: this.#life });
-      if (ms <= leaseMs + SLACK_MS) continue;
+      if (ms <= leaseMs + this.#lockDelayMs + SLACK_MS) continue;
       this.#world.violate(
         "R6",
         `${service} still waits for ${id}, after ${ms.toFixed()} ms of up time and more`,

@@ -4,12 +4,13 @@ const STEPS_DEFAULT = 10_000;
 
 const options = optionsOf(process.argv.slice(2));
 const startedMs = performance.now();
-let [steps, violations, seeds, grants] = [0, 0, 0, 0];
+let [steps, violations, seeds, grants, unjudged] = [0, 0, 0, 0, 0];
 for (let seed = options.seed; seed < options.seed + options.seeds; seed++) {
   const result = await simulate({ seed, steps: options.steps, wildClocks: options.wild });
   seeds++;
   steps += result.steps;
   grants += result.grants;
+  unjudged += result.unjudged;
   if (options.verbose)
     console.log(`seed ${seed}: ${result.steps} steps, ${result.grants} grants, digest ${result.digest}`);
   if (result.violations.length === 0) continue;
@@ -19,6 +20,7 @@ for (let seed = options.seed; seed < options.seed + options.seeds; seed++) {
 }
 const perSecond = Math.round(steps / ((performance.now() - startedMs) / 1_000));
 console.log(`${grants} grants`);
+if (unjudged > 0) console.log(`${unjudged} lock histories were too large to be judged`);
 console.log(`seeds ${seeds}, steps ${steps}, violations ${violations}, steps/s ${perSecond}`);
 process.exit(violations === 0 ? 0 : 1);
 

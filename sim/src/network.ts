@@ -7,6 +7,8 @@ import type { World } from "./world.js";
 export interface Listener {
   /** The process that listens there now, or null. */
   readonly listening: Process | null;
+  /** Rises when what is remembered there may be less than before. */
+  readonly life: number;
   accept(wire: Wire, purpose: Purpose): void;
 }
 
@@ -22,6 +24,7 @@ export class Network {
   readonly #hosts = new WeakMap<Wire, string>();
   readonly #broken = new WeakSet<Wire>();
   readonly #http = new WeakSet<Wire>();
+  readonly #lives = new WeakMap<Wire, number>();
   /** Until when nothing passes, by client and direction. */
   readonly #silence = new Map<string, Record<Direction, number>>();
   #calm = false;
@@ -57,6 +60,7 @@ export class Network {
       return;
     }
     wire.server.process = process;
+    this.#lives.set(wire, this.#listener.life);
     process.arrive(() => this.#listener.accept(wire, purpose));
   }
 
@@ -92,13 +96,13 @@ export class Network {
 
   /**
    * What a client has said on one connection arrives a second time, on a connection of its own, and nobody reads what
-   * comes of it. At the same server process: no network brings what one process was sent to another.
+   * comes of it. In the same life of the server: no network brings what one process was sent to another.
    */
   replayOne(): string | null {
     const process = this.#listener.listening;
     // A copy comes after the original.
-    const hasArrived = ({ said, up, server }: Wire) =>
-      said.length > 0 && up.flyingCount === 0 && server.process === process;
+    const hasArrived = (wire: Wire) =>
+      wire.said.length > 0 && wire.up.flyingCount === 0 && this.#lives.get(wire) === this.#listener.life;
     const said = [...this.#wires].filter(hasArrived);
     if (process === null || said.length === 0) return null;
     const wire = this.#world.random.pick(said);

@@ -21,6 +21,8 @@ const HELLO = /\["hello",\{"service":"(\w+)".*?"session":"([\w-]+)"/;
 export class ServerHost implements Listener {
   network!: Network;
   process: Process | null = null;
+  /** How often a store was opened: what the engines of one life remember, those of the next may not. */
+  life = 0;
   /** Between the request to stop and the end of the process. */
   stopping = false;
   readonly #world: World;
@@ -56,7 +58,10 @@ export class ServerHost implements Listener {
     world.story.note(null, "server", () => `starts${isStrict ? ", strict" : ""}`);
     process.arrive(() => {
       Loop.start({
-        openStore: () => this.#disk.open(process),
+        openStore: () => {
+          this.life++;
+          return this.#disk.open(process);
+        },
         service: { ...LIMITS, writesSessionHolds: isStrict },
         servicesMax: SERVICES_MAX,
         runtime: {
@@ -86,6 +91,11 @@ export class ServerHost implements Listener {
     if (this.#startDue) return;
     this.#startDue = true;
     this.#world.after(ms, () => this.start());
+  }
+
+  /** Whatever is due later. */
+  startSoon(): void {
+    this.#world.after(1, () => this.start());
   }
 
   crash(silent: boolean): void {
@@ -172,8 +182,9 @@ class ServerSocket {
 
   send(text: string): void {
     if (this.#isClosing) return;
-    this.#watch.audible(this.#service, this.#session, text);
-    this.#wire.down.send({ kind: "data", text }, this.#process.localMs);
+    const { localMs } = this.#process;
+    this.#watch.audible(this.#service, this.#session, text, localMs);
+    this.#wire.down.send({ kind: "data", text, sentMs: localMs }, localMs);
   }
 
   close(): void {

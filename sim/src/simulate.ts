@@ -29,6 +29,8 @@ export interface RunResult {
   readonly grants: number;
   readonly virtualMs: number;
   readonly violations: readonly Violation[];
+  /** Lock histories that were too large for the checker. */
+  readonly unjudged: number;
   /** The last events that concern the first violation's lock; empty without one. */
   readonly story: readonly string[];
   /** Equal for equal runs. */
@@ -74,6 +76,7 @@ async function run(options: RunOptions, tells: boolean): Promise<RunResult> {
     grants: watch.grants,
     virtualMs: world.nowMs,
     violations: world.violations,
+    unjudged: simulation.unjudged,
     story: first === undefined ? [] : world.story.about(first.lock),
     digest: world.story.digest,
   };
@@ -82,6 +85,7 @@ async function run(options: RunOptions, tells: boolean): Promise<RunResult> {
 class Simulation {
   readonly world: World;
   readonly watch: EngineWatch;
+  unjudged = 0;
   readonly #shared: Shared;
   readonly #disk: Disk;
   readonly #server: ServerHost;
@@ -169,7 +173,7 @@ class Simulation {
     await this.#until(EMPTY_MS_MAX, () => false);
     if (world.violations.length > 0) return;
     this.#checkEmpty();
-    if (!this.#wildClocks) this.#shared.recorder.judge();
+    if (!this.#wildClocks) this.unjudged = this.#shared.recorder.judge();
   }
 
   /** Whoever is alive reaches the server again, whatever its connections have been through. */

@@ -6,7 +6,7 @@ export type Item =
   | { readonly kind: "syn" }
   | { readonly kind: "open" }
   | { readonly kind: "refusal"; readonly code: string | null }
-  | { readonly kind: "data"; readonly text: string }
+  | { readonly kind: "data"; readonly text: string; readonly sentMs?: number }
   | { readonly kind: "fin" };
 
 interface Flying {

@@ -157,7 +157,8 @@ function believe(life: Life, shared: Shared, lease: HeldLease, calledMs: number)
     who: life.id,
     isHeld,
     isOver,
-    isForced: () => watch.forced.has(`${life.service}/${lease.token}`),
+    isForced: () => watch.endings.isForced(life.service, lease.token, life.heardMs),
+    wasForced: () => shared.forcedMs(lock, lease.token) !== Number.POSITIVE_INFINITY,
     lastSeenMs: world.nowMs,
     mayReturn: detachedMs !== null,
   };
@@ -165,8 +166,7 @@ function believe(life: Life, shared: Shared, lease: HeldLease, calledMs: number)
   lease.signal.addEventListener("abort", () => {
     const reason = (lease.signal.reason as Error).message;
     world.story.note(lock, life.id, () => `loses token ${lease.token}: ${reason}`);
-    if (detachedMs === null && !/was closed|by force/.test(reason) && !belief.isForced())
-      shared.beliefs.lost(belief);
+    if (detachedMs === null && !/was closed|by force/.test(reason)) shared.beliefs.lost(belief);
     if (shared.plan.wildClocks || !/the server ended/.test(reason)) return;
     // By its own clocks, which may have passed its own end before any timer fired.
     const elapsedMs = (life.process.localMs - calledMs) * shared.plan.rateMax;
@@ -287,9 +287,15 @@ async function force(life: Life, shared: Shared, lock: string): Promise<void> {
   if (token === undefined) return;
   shared.forcedFrom(lock, token);
   shared.world.story.note(lock, life.id, () => `frees token ${token} by force`);
-  await settled(life, shared, lock, () => life.session.force(lock, token, "simulated").then(() => true), {
-    NOT_HELD: () => {},
-  });
+  await settled(
+    life,
+    shared,
+    lock,
+    () => life.session.call(CALL_MS, (id) => ["force", id, lock, token, "simulated"]),
+    {
+      NOT_HELD: () => {},
+    },
+  );
 }
 
 async function check(life: Life, shared: Shared, lock: string): Promise<void> {

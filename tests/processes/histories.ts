@@ -126,8 +126,8 @@ export function histories(entries: readonly Entry[], crashesMs: readonly number[
 export interface Verdict {
   readonly locks: number;
   readonly operations: number;
-  /** Calls without an answer: at some later time they may have been carried out, or never. */
-  readonly open: number;
+  /** Calls for a lock without an answer: each may have got it, for a while. */
+  readonly unheard: number;
   readonly problems: readonly string[];
   /** Histories that the search could not get through: nothing is known of them. */
   readonly unfinished: readonly string[];
@@ -135,10 +135,10 @@ export interface Verdict {
 
 export function judged(all: readonly LockHistory[]): Verdict {
   const [problems, unfinished]: [string[], string[]] = [[], []];
-  let [operations, open] = [0, 0];
+  let [operations, unheard] = [0, 0];
   for (const history of all) {
     operations += history.ops.length;
-    open += history.unheard.length + history.ops.filter(({ returnedMs }) => returnedMs === NEVER).length;
+    unheard += history.unheard.length;
     try {
       problems.push(...historyProblems(history));
     } catch (error) {
@@ -146,7 +146,7 @@ export function judged(all: readonly LockHistory[]): Verdict {
       unfinished.push(error.message);
     }
   }
-  return { locks: all.length, operations, open, problems, unfinished };
+  return { locks: all.length, operations, unheard, problems, unfinished };
 }
 
 function acquireOf(hold: Hold, released: ReadonlySet<number>, crashesMs: readonly number[]): AcquireOp {

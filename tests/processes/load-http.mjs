@@ -8,7 +8,7 @@ import { History } from "./history.mjs";
 import { clockMs, given, notify, serveCalls } from "./mailbox.mjs";
 
 const { id, historyFile, service, serverUrl, apiKey } = given;
-let { hotNames } = given;
+let { names } = given;
 const history = new History(historyFile, 1);
 const agent = new Agent({ keepAlive: true });
 /** The original answer does not tell the token: this one looks. */
@@ -25,12 +25,16 @@ let isStopping = false;
 let oneTimeNames = 0;
 let brokenCalls = 0;
 
-const running = Promise.all([again(HOT_PAUSE_MS, hotHold), again(ONE_TIME_PAUSE_MS, oneTimeHold)]);
+const running = Promise.all([
+  again(HOT_PAUSE_MS, hotHold),
+  again(HOT_PAUSE_MS, hotHold),
+  again(ONE_TIME_PAUSE_MS, oneTimeHold),
+]);
 
 serveCalls({
   /** Whoever waits for one of the old names goes on to. */
-  rename: ({ names }) => {
-    hotNames = names;
+  rename: (others) => {
+    names = others.names;
   },
   stop: async () => {
     isStopping = true;
@@ -50,7 +54,7 @@ async function again(pauseMs, work) {
 }
 
 async function hotHold() {
-  const name = hotNames[Math.floor(Math.random() * hotNames.length)];
+  const name = names.hot[Math.floor(Math.random() * names.hot.length)];
   const askedMs = clockMs();
   const { status, port, isUnknown } = await lock(name, HOT_S);
   const fromMs = clockMs();

@@ -1,24 +1,28 @@
 // Several clients that lock and unlock over the native protocol, session and detached holds, while the server is killed
 // again and again. Clients wait through that: what goes wrong here is written down.
+import { EventEmitter, once, setMaxListeners } from "node:events";
 import { setTimeout } from "node:timers/promises";
 import LockDB from "lockdb";
 import { History } from "./history.mjs";
 import { clockMs, given, notify, serveCalls } from "./mailbox.mjs";
 
 const { id, clients, historyFile, service, serverUrl, apiKey } = given;
-let { hotNames } = given;
+let { names } = given;
 const history = new History(historyFile, 5);
 const WAIT = { wait: "forever" };
 const DETACHED_MS = 60_000;
 const ONE_TIME_MS = 3_600_000;
-/** Some holds are so long that a crash comes in between: others must not get the lock then. */
+/** A few take longer, so that others have to wait. */
 const LONG_MS = 400;
 const LONG_SHARE = 0.1;
 const PAUSE_MS = 2;
 /** What is done once a name is not forgotten by the server, nor by the test. */
 const ONE_TIME_PAUSE_MS = 200;
 const CHECK_PAUSE_MS = 250;
-let isStopping = false;
+const stopping = new AbortController();
+/** Holds of slow names end when the test says so: after a crash others want the lock, and must not get it. */
+const turns = new EventEmitter();
+setMaxListeners(0, stopping.signal, turns);
 
 /** One client instance with a session of its own, and what its users do. */
 class LoadClient {
@@ -38,6 +42,7 @@ class LoadClient {
     this.#running = Promise.all([
       again(PAUSE_MS, () => this.#sessionHold()),
       again(PAUSE_MS, () => this.#detachedHold()),
+      again(PAUSE_MS, () => this.#slowHold()),
       again(ONE_TIME_PAUSE_MS, () => this.#oneTimeHold()),
       again(CHECK_PAUSE_MS, () => this.#check()),
     ]);
@@ -54,14 +59,27 @@ class LoadClient {
   }
 
   async #sessionHold() {
-    const hold = await this.#hold(hotName(), WAIT, holdMs());
+    await this.#sessionHoldOf(oneOf(names.hot), aMoment);
     history.progress();
-    await this.#end(hold, "session hold", "release");
   }
 
   async #detachedHold() {
-    const hold = await this.#hold(hotName(), { ...WAIT, detached: DETACHED_MS }, holdMs());
+    await this.#detachedHoldOf(oneOf(names.hot), aMoment);
     history.progress();
+  }
+
+  async #slowHold() {
+    if (Math.random() < 0.5) await this.#sessionHoldOf(oneOf(names.slow), aTurn);
+    else await this.#detachedHoldOf(oneOf(names.slow), aTurn);
+  }
+
+  async #sessionHoldOf(name, work) {
+    const hold = await this.#hold(name, WAIT, work);
+    await this.#end(hold, "session hold", "release");
+  }
+
+  async #detachedHoldOf(name, work) {
+    const hold = await this.#hold(name, { ...WAIT, detached: DETACHED_MS }, work);
     // By its token, or by name as anyone may: a repetition after a crash must not free the next holder (Q6).
     await this.#end(hold, "detached hold", hold.lease.token % 2 ? "release" : "unlock");
   }
@@ -75,14 +93,14 @@ class LoadClient {
   }
 
   async #check() {
-    const name = hotName();
+    const name = oneOf(Math.random() < 0.5 ? names.hot : names.slow);
     const answered = history.ask({ kind: "check", name, client: this.#id });
     // Longer than a recovery takes.
     answered(await this.#locker.check(name, { waitTimeoutInMs: 30_000 }));
   }
 
   /** Holds a lock for a while, and writes down for how long it was believed to be held. */
-  async #hold(name, terms, ms = 0) {
+  async #hold(name, terms, work = () => {}) {
     const askedMs = clockMs();
     const lease = await this.#acquire(name, terms);
     const fromMs = clockMs();
@@ -90,7 +108,7 @@ class LoadClient {
     lease.signal.addEventListener("abort", () => {
       untilMs = clockMs();
     });
-    if (ms > 0) await setTimeout(ms);
+    await work();
     untilMs ??= clockMs();
     const { token, ticket = null } = lease;
     const type = terms.detached === undefined ? "session" : "detached";
@@ -142,27 +160,39 @@ await Promise.all(loads.map((load) => load.start()));
 
 serveCalls({
   /** Whoever waits for one of the old names goes on to. */
-  rename: ({ names }) => {
-    hotNames = names;
+  rename: (others) => {
+    names = others.names;
+  },
+  turn: () => {
+    turns.emit("turn");
   },
   stop: async () => {
-    isStopping = true;
+    stopping.abort();
     return { clients: await Promise.all(loads.map((load) => load.stop())) };
   },
 });
 notify("ready");
 
 async function again(pauseMs, work) {
-  while (!isStopping) {
+  while (!stopping.signal.aborted) {
     await work();
-    await setTimeout(pauseMs);
+    await pause(pauseMs);
   }
 }
 
-function hotName() {
-  return hotNames[Math.floor(Math.random() * hotNames.length)];
+/** Ends early when all is to end. */
+async function pause(ms) {
+  await setTimeout(ms, undefined, { signal: stopping.signal }).catch(() => {});
 }
 
-function holdMs() {
-  return Math.random() < LONG_SHARE ? LONG_MS : Math.random() * 3;
+function oneOf(some) {
+  return some[Math.floor(Math.random() * some.length)];
+}
+
+function aMoment() {
+  return pause(Math.random() < LONG_SHARE ? LONG_MS : Math.random() * 3);
+}
+
+function aTurn() {
+  return once(turns, "turn", { signal: stopping.signal }).catch(() => {});
 }

@@ -1,22 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { type RunResult, simulate } from "../../sim/src/simulate.js";
 
-/** Seeds that once found something, and what. They ran into it with the steps given here. */
-const SEEDS_PINNED: readonly { readonly seed: number; readonly steps: number; readonly was: string }[] = [
-  { seed: 10, steps: 4_000, was: "a lock that was released during recovery stayed in memory for ever" },
-  { seed: 532, steps: 4_000, was: "an unlock from before the end of recovery freed the next holder" },
-  { seed: 262, steps: 4_000, was: "services of a failed start lived on and ended sessions of the next" },
-];
-
 const LONG_MS = 300_000;
 /** `LOCKDB_SEED` begins elsewhere. */
 const FIRST = Number(process.env.LOCKDB_SEED ?? 1);
 
+/** Seeds that find planted bugs are pinned in tests/mutants. */
 describe("the simulator", () => {
   test(
     "[Q1s] under faults of all kinds no two clients believe to hold one lock, and no other promise is broken",
     async () => {
-      await clean(200, 2_000);
+      await clean(2_000, 2_000);
     },
     LONG_MS,
   );
@@ -37,14 +31,6 @@ describe("the simulator", () => {
     LONG_MS,
   );
 
-  test.each(SEEDS_PINNED)(
-    "[Q6s] seed $seed stays mended: $was",
-    async ({ seed, steps }) => {
-      expectClean(await simulate({ seed, steps }));
-    },
-    LONG_MS,
-  );
-
   test(
     "[L1s] equal seeds have equal runs",
     async () => {
@@ -60,12 +46,14 @@ describe("the simulator", () => {
 });
 
 async function clean(seeds: number, steps: number, offset = 0, wildClocks = false): Promise<void> {
-  let grants = 0;
+  let [grants, unjudged] = [0, 0];
   for (let seed = FIRST + offset; seed < FIRST + offset + seeds; seed++) {
     const result = await simulate({ seed, steps, wildClocks });
     expectClean(result);
     grants += result.grants;
+    unjudged += result.unjudged;
   }
+  expect(unjudged).toBe(0);
   // A run in which nothing happens proves nothing.
   expect(grants).toBeGreaterThan(seeds * 10);
 }

@@ -42,7 +42,9 @@ export class Connector {
   #outgoing: string[] = [];
   #outgoingLength = 0;
   #frame: Moment | null = null;
+  /** Messages on this connection, and how many of them the server may forget. */
   #received = 0;
+  #acknowledged = 0;
 
   constructor(runtime: Runtime, urls: readonly string[], apiKey: string, events: ConnectorEvents) {
     this.#runtime = runtime;
@@ -99,6 +101,11 @@ export class Connector {
     return frame;
   }
 
+  /** All that was received is settled: frames from now on say so (Q6). */
+  acknowledge(): void {
+    this.#acknowledged = this.#received;
+  }
+
   /** Gives the present connection up: it does not answer. */
   drop(reason: string): void {
     this.#gone(reason, null);
@@ -122,6 +129,7 @@ export class Connector {
         this.#isOpen = true;
         this.#connectTimer?.cancel();
         this.#received = 0;
+        this.#acknowledged = 0;
         this.#events.opened();
       },
       message: (text) => {
@@ -197,7 +205,7 @@ export class Connector {
   #flush(): void {
     const frame = this.#frame;
     if (frame === null || this.#outgoing.length === 0) return;
-    this.#socket?.send(`[${this.#received},${this.#outgoing.join(",")}]`);
+    this.#socket?.send(`[${this.#acknowledged},${this.#outgoing.join(",")}]`);
     this.#frame = null;
     this.#outgoing = [];
     this.#outgoingLength = 0;

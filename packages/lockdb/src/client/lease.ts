@@ -1,4 +1,4 @@
-import type { ClaimExtra, Metadata, Previous } from "../protocol/index.js";
+import { type ClaimExtra, LIMITS, type Metadata, type Previous } from "../protocol/index.js";
 import type { Runtime, Timer } from "../runtime/runtime.js";
 import { LockLostError } from "./errors.js";
 import { elapsedMs, type Moment, trustedMs, watchMs } from "./trust.js";
@@ -38,6 +38,8 @@ export class HeldLease implements Lease {
   readonly #keeper: LeaseKeeper;
   /** A moment before the server granted it. */
   readonly #since: Moment;
+  /** At most this long after that moment it was granted. */
+  readonly #slackMs: number;
   #ownEndTimer: Timer | null = null;
   #controller: AbortController | null = null;
   #lost: LockLostError | null = null;
@@ -57,6 +59,7 @@ export class HeldLease implements Lease {
     if (extra.previous !== undefined) this.previous = extra.previous;
     this.terms = terms;
     this.#since = since;
+    this.#slackMs = Math.max(0, Math.ceil(keeper.now().monotonicMs - since.monotonicMs));
     this.#watchOwnEnd();
   }
 
@@ -161,7 +164,8 @@ export class HeldLease implements Lease {
     const heldMs = this.#keeper.now().monotonicMs - this.#since.monotonicMs;
     return {
       heldMs: Math.max(0, Math.floor(heldMs)),
-      ...(minHoldMs === null ? {} : { minHoldMs }),
+      // Counted from the grant, which may be later than the moment from which `heldMs` counts.
+      ...(minHoldMs === null ? {} : { minHoldMs: Math.min(minHoldMs + this.#slackMs, LIMITS.durationMsMax) }),
       ...(maxHoldMs === null ? {} : { maxHoldMs }),
       ...(metadata === null ? {} : { metadata }),
     };

@@ -152,7 +152,8 @@ export class LockDB {
     const checked = checkedName(name);
     const problem = reasonProblem(reason);
     if (problem !== null) throw invalid(problem);
-    await this.#session.force(checked, checkedToken(token), reason);
+    const seen = checkedToken(token);
+    await this.#session.call(ANSWER_MS, (id) => ["force", id, checked, seen, reason]);
   }
 
   /** Who holds a lock and who waits for it. */

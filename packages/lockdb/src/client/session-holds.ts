@@ -20,6 +20,10 @@ export class SessionHolds {
     return [...this.#held.values()];
   }
 
+  get lostOnes(): readonly HeldLease[] {
+    return [...this.#lost.values()];
+  }
+
   get(token: number): HeldLease | undefined {
     return this.#held.get(token);
   }
@@ -55,7 +59,7 @@ export class SessionHolds {
 
   /** What a resume says of them (R3). */
   claims(): readonly ClientMessage[] {
-    this.#saidLost = [...this.#lost.values()];
+    this.#saidLost = this.lostOnes;
     const claims: ClientMessage[] = [];
     for (const { token, terms, claim } of this.#held.values())
       claims.push(["hold", token, terms.name, claim]);

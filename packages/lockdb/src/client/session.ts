@@ -1,5 +1,6 @@
 import type { ClientMessage, ErrorCode, ServerMessage } from "../protocol/index.js";
 import type { Runtime, Timer } from "../runtime/runtime.js";
+import { Cancels } from "./cancels.js";
 import { Connector } from "./connector.js";
 import { errorOf, type LockDBError, LockTimeoutError } from "./errors.js";
 import { Heartbeats } from "./heartbeats.js";
@@ -49,8 +50,7 @@ export class ClientSession implements LeaseKeeper {
   /** In the order of their ids, which is the order in which they are sent again. */
   readonly #requests = new Map<number, Request>();
   readonly #holds = new SessionHolds();
-  /** Requests that were given up: told to the server until it has confirmed. */
-  readonly #cancelled = new Set<number>();
+  readonly #cancels = new Cancels();
   readonly #host: AcquireHost = {
     granted: (request, answer) => this.#granted(request, answer),
     aborted: (request) => this.#abandon(request),
@@ -141,14 +141,6 @@ export class ClientSession implements LeaseKeeper {
     return lease?.terms.name === name ? lease.release() : this.#release(token, name, null);
   }
 
-  /**
-   * Ends somebody else's hold. Its holder is told, and the server keeps who did it, and why.
-   * @throws LockDBError `NOT_HELD` when the lock has no hold with this token
-   */
-  async force(name: string, token: number, reason: string): Promise<void> {
-    await this.call(ANSWER_MS, (id) => ["force", id, name, token, reason]);
-  }
-
   ended(lease: HeldLease): void {
     if (lease.isHeld && lease.terms.detachedMs === null) this.#holds.lost(lease);
   }
@@ -207,11 +199,14 @@ export class ClientSession implements LeaseKeeper {
   /** The caller has given up. The server is told until it confirms: a grant on its way is taken back (Q7). */
   #abandon(request: Request): void {
     if (!this.#requests.delete(request.id)) return;
-    if (request.wasSent) {
-      this.#cancelled.add(request.id);
-      if (this.#isResumed) this.#connector.send(["cancel", request.id]);
-    }
+    if (request.wasSent) this.#cancel(request.id, null);
     this.#keepAliveAsNeeded();
+  }
+
+  /** @param token of a grant that nobody will use */
+  #cancel(id: number, token: number | null): void {
+    const message = this.#cancels.add(id, token);
+    if (this.#isResumed) this.#connector.send(message);
   }
 
   // --- connection ---
@@ -222,7 +217,7 @@ export class ClientSession implements LeaseKeeper {
    * lease (R4).
    */
   get #isWanted(): boolean {
-    if (this.#requests.size > 0 || this.#holds.size > 0 || this.#cancelled.size > 0) return true;
+    if (this.#requests.size > 0 || this.#holds.size > 0 || this.#cancels.size > 0) return true;
     return this.#welcomed && this.#closed === null && !this.#isRefused;
   }
 
@@ -249,9 +244,8 @@ export class ClientSession implements LeaseKeeper {
     const hello = { service, client, session, connection, resume, leaseMs, owner };
     this.#helloAt = this.#connector.send(["hello", hello]);
     for (const claim of this.#holds.claims()) this.#connector.send(claim);
+    for (const cancel of this.#cancels.again()) this.#connector.send(cancel);
     for (const request of this.#requests.values()) this.#send(request);
-    // Last: what they free may be what one of the requests waits for.
-    for (const id of this.#cancelled) this.#connector.send(["cancel", id]);
     this.#connector.send(["sync"]);
     this.#isResumed = true;
     this.#welcomeTimer = this.runtime.setTimer(() => this.#noAnswer(), ANSWER_MS, false);
@@ -260,10 +254,14 @@ export class ClientSession implements LeaseKeeper {
   #received(messages: readonly ServerMessage[]): void {
     for (const message of messages) {
       if (!this.#connector.isOpen) return;
-      // Until the welcome it is not known what of this connection the server has heard, and what renews the session.
-      if (this.#isWelcomedHere || UNASKED.has(message[0])) this.#take(message);
-      else this.#beforeWelcome.push(message);
+      // Until the welcome it is not known what of this connection the server has heard, and what renews the session. A
+      // loss is heard at once, and once more after the grant that may stand before it.
+      const isEarly = !this.#isWelcomedHere;
+      if (isEarly && (message[0] === "lost" || !UNASKED.has(message[0]))) this.#beforeWelcome.push(message);
+      if (!isEarly || UNASKED.has(message[0])) this.#take(message);
     }
+    // What is only put aside is not acknowledged: it may be gone with the connection.
+    if (this.#isWelcomedHere) this.#connector.acknowledge();
     this.#keepAliveAsNeeded();
   }
 
@@ -326,11 +324,11 @@ export class ClientSession implements LeaseKeeper {
   /** Whoever asked has given up, or has this answer already: a grant may be told twice after a resume. */
   #answeredLate(answer: FinalAnswer): void {
     const [kind, id] = answer;
-    if (!this.#cancelled.has(id)) return;
+    if (!this.#cancels.has(id)) return;
     // The cancel alone may find nothing: a frame that carries it acknowledges the grant that has just come.
-    if (kind === "granted") return this.#giveBack("release", answer[2]);
+    if (kind === "granted") return this.#cancel(id, answer[2]);
     if (kind === "refused" && (answer[2] === "UNAVAILABLE" || answer[2] === "SESSION_ENDED")) return;
-    this.#cancelled.delete(id);
+    this.#cancels.answered(id);
   }
 
   #granted(request: AcquireRequest, [, , token, extra]: Granted): void {
@@ -342,22 +340,22 @@ export class ClientSession implements LeaseKeeper {
     }
     // Too late to be trusted: it is given back, and asked for again in what is left of the time (L5).
     lease.lose("its grant came too late");
-    this.#giveBack("release", token);
+    this.#cancel(request.id, token);
     if (endsAtMs > this.runtime.monotonicMs()) {
       return this.#startAcquire(terms, endsAtMs, resolve, reject, signal);
     }
     reject(new LockTimeoutError("The lock was granted too late to be used. Try again, or wait longer."));
   }
 
-  /** @param kind `abandon` when somebody has worked under it: the next holder is told (Q11) */
-  #giveBack(kind: "release" | "abandon", token: number): void {
+  /** It is not trusted any more, and somebody has worked under it: the next holder is told (Q11). */
+  #sayLost(token: number): void {
     const done = () => this.#holds.ended(token);
     const deadlineMs = this.runtime.monotonicMs() + ANSWER_MS;
     this.#post(
       new CallRequest(
         this.#idNext++,
         deadlineMs,
-        (id) => [kind, id, token],
+        (id) => ["abandon", id, token],
         done,
         () => {},
       ),
@@ -396,7 +394,7 @@ export class ClientSession implements LeaseKeeper {
     if (code !== null && code !== "UNAVAILABLE") {
       this.#isRefused = true;
       this.#failAll(errorOf(code, code === "UNAUTHORIZED" ? undefined : reason));
-      this.#cancelled.clear();
+      this.#cancels.clear();
     }
     if (this.#isWanted) this.#want();
     this.#keepAliveAsNeeded();
@@ -419,7 +417,7 @@ export class ClientSession implements LeaseKeeper {
     if (!isOurs) return;
     // The server may still have it, and nobody will use it any more. A resume says so, too.
     this.#holds.lost(lease);
-    if (this.#isResumed) this.#giveBack("abandon", lease.token);
+    if (this.#isResumed) this.#sayLost(lease.token);
   }
 
   /** The one request that nobody waits for: it does not count as work. */
@@ -474,8 +472,12 @@ export class ClientSession implements LeaseKeeper {
       request.fail(errorOf("CLOSED"));
     }
     for (const lease of this.#holds.held) lease.lose("the client was closed");
+    if (this.#isResumed) {
+      // The goodbye alone would give back what was lost.
+      for (const { token } of this.#holds.lostOnes) this.#connector.send(["abandon", this.#idNext++, token]);
+      await this.#sayBye();
+    }
     this.#holds.forgetLost();
-    if (this.#isResumed) await this.#sayBye();
     this.#trust.reset();
     this.#welcomeTimer?.cancel();
     this.#heartbeats.stop();

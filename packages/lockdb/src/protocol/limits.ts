@@ -12,6 +12,8 @@ export const LIMITS = {
   depthMax: 32,
   /** Answers kept for a session that does not acknowledge them (Q6). */
   answersMax: 1_000_000,
+  /** Holds that a session may claim after a crash, whatever it may hold now. */
+  claimsMax: 1_000_000,
   leaseMsMin: 1_000,
   leaseMsMax: 3_600_000,
   /** Ten years: longer than anybody means, and far inside a safe integer. */

@@ -49,7 +49,7 @@ export type ClientMessage =
   | readonly ["hold", token: number, name: string, extra?: ClaimExtra]
   | readonly ["sync"]
   | readonly ["acquire", id: number, name: string, waitMs: number | null, extra?: AcquireExtra]
-  | readonly ["cancel", id: number]
+  | readonly ["cancel", id: number, token?: number]
   | readonly ["release", id: number, token: number, name?: string]
   | readonly ["abandon", id: number, token: number]
   | readonly ["force", id: number, name: string, token: number, reason: string]

@@ -75,7 +75,7 @@ const FORMS: Record<ClientMessage[0], { readonly required: number; readonly fiel
     required: 3,
     fields: [numberProblem, lockNameProblem, waitProblem, (value) => fieldsProblem(value, ACQUIRE_EXTRA)],
   },
-  cancel: { required: 1, fields: [numberProblem] },
+  cancel: { required: 1, fields: [numberProblem, numberProblem] },
   release: { required: 2, fields: [numberProblem, numberProblem, lockNameProblem] },
   abandon: { required: 2, fields: [numberProblem, numberProblem] },
   force: { required: 4, fields: [numberProblem, lockNameProblem, numberProblem, reasonProblem] },

@@ -189,7 +189,7 @@ describe("frames", () => {
     return on;
   }
 
-  test("[I2a] the messages of one turn are one frame, which begins with how many were received", async () => {
+  test("[I2a] the messages of one turn are one frame, which begins with how many were settled", async () => {
     const { world, connector, frames, lines } = await open();
     connector.send(["heartbeat", 1]);
     void Promise.resolve().then(() => connector.send(["heartbeat", 2]));
@@ -199,9 +199,13 @@ describe("frames", () => {
     await world.run(5);
     connector.send(["heartbeat", 3]);
     await world.run(5);
+    connector.acknowledge();
+    connector.send(["heartbeat", 4]);
+    await world.run(5);
     expect(frames).toEqual([
       [0, ["heartbeat", 1], ["heartbeat", 2]],
-      [3, ["heartbeat", 3]],
+      [0, ["heartbeat", 3]],
+      [3, ["heartbeat", 4]],
     ]);
   });
 

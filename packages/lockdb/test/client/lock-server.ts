@@ -1,6 +1,6 @@
 import { EventEmitter } from "node:events";
 import type { WebSocket } from "ws";
-import { Connection, Loop, type LoopRuntime } from "../../../server/src/loop/index.js";
+import { Connection, Loop, type LoopRuntime, ServiceKey } from "../../../server/src/loop/index.js";
 import { type Change, openMemoryStore, type Store } from "../../../server/src/store/index.js";
 import type { SocketClosed } from "../../src/runtime/runtime.js";
 import { type Endpoint, type Line, Machine, type ServerEnd, type World } from "./virtual.js";
@@ -39,6 +39,20 @@ export class LockServer implements Endpoint {
       servicesMax: 10,
       runtime: this.#runtimeOf(process),
       log: { warn: () => {}, error: (facts) => console.error(facts) },
+    });
+  }
+
+  /** How long locks stay closed after an expiry, from now on (L8). */
+  async setLockDelay(lockDelayMs: number): Promise<void> {
+    const loop = this.#process!.loop!;
+    await new Promise<void>((resolve) => {
+      const address = loop.attach({ receive: () => resolve(), flush: () => {} });
+      const from = { session: null, address, id: 1, who: "test" } as const;
+      loop.submit(new ServiceKey("default", "reports"), {
+        kind: "settings",
+        ...from,
+        change: { lockDelayMs },
+      });
     });
   }
 

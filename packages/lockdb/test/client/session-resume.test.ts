@@ -23,7 +23,7 @@ async function reconnect({ world, script }: Stage): Promise<void> {
 }
 
 describe("a resume", () => {
-  test("[R3b] says hello, all holds, all pending requests, what was given up, and sync, in this order and one frame", async () => {
+  test("[R3b] says hello, all holds, what was given up, all pending requests, and sync, in this order and one frame", async () => {
     const on = await connected();
     const { world, script, session } = on;
     const first = await world.settled(session.acquire(terms("a", { maxHoldMs: 60_000, metadata: { n: 1 } })));
@@ -50,17 +50,17 @@ describe("a resume", () => {
       "hello",
       "hold",
       "hold",
+      "cancel",
       "acquire",
       "check",
       "unlock",
       "release",
-      "cancel",
       "sync",
     ]);
     expect(said[1]).toMatchObject(["hold", first.token, "a", { maxHoldMs: 60_000, metadata: { n: 1 } }]);
     // Its release was not answered: it may still be held.
     expect(said[2]).toEqual(["hold", second.token, "b", { heldMs: expect.any(Number) }]);
-    expect(idsOf(said.slice(3, 8))).toEqual(idsOf(asked.slice(1, 6)));
+    expect(idsOf(said.slice(3, 8))).toEqual([asked[5]![1], ...idsOf(asked.slice(1, 5))]);
     expect(outcomes.map(({ state }) => state)).toEqual([
       "rejected",
       "pending",

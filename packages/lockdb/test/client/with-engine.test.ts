@@ -1,29 +1,10 @@
 import { describe, expect, test } from "vitest";
 import type { ClientSession } from "../../src/client/session.js";
-import { LockServer } from "./lock-server.js";
-import { sessionOn, terms } from "./script.js";
-import { Machine, outcomeOf, VirtualRuntime, World } from "./virtual.js";
+import { engineStage } from "./engine-stage.js";
+import { terms } from "./script.js";
+import { outcomeOf } from "./virtual.js";
 
 describe("with a real engine", () => {
-  /** Two clients of one server. */
-  async function engineStage() {
-    const world = new World();
-    const server = new LockServer(world);
-    world.endpoints.set("http://one", server);
-    await server.start();
-    const client = (name: string) => {
-      const machine = new Machine(world, name);
-      const session = sessionOn(new VirtualRuntime(machine));
-      const line = () => world.lines.filter((each) => each.machine === machine).at(-1)!;
-      const inspect = async (lock: string) => {
-        const info = await world.settled(session.call(5_000, (id) => ["inspect", id, lock]));
-        return info as { holders: { owner: string; token: number }[]; queueLength: number };
-      };
-      return { machine, session, line, inspect };
-    };
-    return { world, server, client };
-  }
-
   test("[Q7f] a grant that crosses the abort is not used and not leaked", async () => {
     const { world, client } = await engineStage();
     const [ann, bob] = [client("ann"), client("bob")];
@@ -243,7 +224,7 @@ describe("with a real engine", () => {
     const [ann, bob] = [client("ann"), client("bob")];
     const lease = await world.settled(ann.session.acquire(terms("a")));
     const { signal } = lease;
-    await world.settled(bob.session.force("a", lease.token, "it hangs"));
+    await world.settled(bob.force("a", lease.token));
     await world.run(10);
     expect(signal.reason).toMatchObject({
       code: "LOCK_LOST",
@@ -252,7 +233,7 @@ describe("with a real engine", () => {
     expect(await lease.release()).toBe(false);
     const next = await world.settled(bob.session.acquire(terms("a")));
     expect(next.previous).toMatchObject({ endedBy: "force", owner: "ann" });
-    const again = outcomeOf(bob.session.force("a", lease.token, "it hangs"));
+    const again = outcomeOf(bob.force("a", lease.token));
     await world.until(() => again.state !== "pending");
     expect(again.error).toMatchObject({ code: "NOT_HELD", details: { holder: { owner: "bob" } } });
   });
@@ -264,7 +245,7 @@ describe("with a real engine", () => {
     const { signal } = lease;
     ann.machine.block();
     ann.line().cut();
-    await world.settled(bob.session.force("a", lease.token, "it hangs"));
+    await world.settled(bob.force("a", lease.token));
     server.crash();
     await server.start();
     ann.machine.wake();

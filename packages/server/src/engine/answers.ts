@@ -1,4 +1,4 @@
-import { ANSWER_KEPT_MS } from "lockdb/protocol";
+import { ANSWER_KEPT_MS, type ServerMessage } from "lockdb/protocol";
 import type { Hold, Session, StoredAnswer } from "./state.js";
 
 /** Keeps an answer until the session has acknowledged it; it is given again when the request is (Q6). */
@@ -17,5 +17,13 @@ export function sweepAnswers(session: Session, holds: ReadonlyMap<number, Hold>,
     const { message } = answer;
     const lives = message === null || (message[0] === "granted" && holds.has(message[2]));
     if (lives) session.answers.set(id, { ...answer, atMs: nowMs });
+  }
+}
+
+/** Another answer from now on, if this one is still kept. */
+export function replaceAnswer(session: Session, id: number, message: ServerMessage): void {
+  for (const answers of [session.answers, session.answersBefore]) {
+    const stored = answers?.get(id);
+    if (stored !== undefined) answers!.set(id, { ...stored, message });
   }
 }

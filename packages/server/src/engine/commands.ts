@@ -38,7 +38,12 @@ export type Command =
       readonly lostTokens: readonly number[];
     } & Of)
   | AcquireCommand
-  | ({ readonly kind: "cancel"; readonly id: number } & From)
+  | ({
+      readonly kind: "cancel";
+      readonly id: number;
+      /** Of its grant, if that was heard of; else null. */
+      readonly token: number | null;
+    } & From)
   | ({
       readonly kind: "release";
       readonly id: number;
@@ -134,7 +139,7 @@ export interface SessionRecord {
   readonly owner: string;
   /** Set when all its holds are in the store, as with `--durability strict`: a crash leaves nothing to ask it. */
   readonly holdsKnown?: true;
-  /** Set after a crash, until the session returns: what it has left (R6). */
+  /** Set from a start until the session returns: what it has left (R6). */
   readonly awaitedUntilMs?: number;
 }
 
@@ -158,13 +163,12 @@ export interface HoldRecord {
   readonly session?: string;
 }
 
-/** The last hold of a lock, which ended by expiry or force. The id is its token. */
-export interface PreviousRecord extends Omit<Previous, "token"> {
-  readonly name: string;
-}
+/** The last hold of a lock, which ended by expiry or force. The id is the lock's name. */
+export type PreviousRecord = Previous;
 
-/** A session hold that was freed by force: its session has not acknowledged that yet (R3). The id is its token. */
+/** A session hold that was freed by force: its session has not acknowledged that yet (R3). */
 export interface RevokedRecord {
+  readonly token: number;
   readonly session: string;
 }
 

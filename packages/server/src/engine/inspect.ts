@@ -12,15 +12,14 @@ export function lockInfo(
   nowMs: number,
 ): LockInfo {
   const hold = lock?.hold ?? null;
-  const queue: WaiterInfo[] = [];
-  for (
-    let waiter = lock?.first ?? null;
-    waiter !== null && queue.length < QUEUE_SHOWN_MAX;
-    waiter = waiter.next
-  ) {
-    const { ticket, owner, since, away } = waiter;
-    queue.push({ ticket, owner, waitingForMs: nowMs - since, away });
-  }
+  const queue = (lock?.firstWaiters(QUEUE_SHOWN_MAX) ?? []).map(
+    ({ ticket, owner, since, isQueued }): WaiterInfo => ({
+      ticket,
+      owner,
+      waitingForMs: nowMs - since,
+      away: !isQueued,
+    }),
+  );
   const holders = hold === null ? [] : [holderInfo(hold, nowMs)];
   return {
     name,

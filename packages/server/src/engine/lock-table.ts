@@ -1,7 +1,7 @@
 import { ANSWER_KEPT_MS, type ServerMessage } from "lockdb/protocol";
 import type { Effects, HoldRecord } from "./commands.js";
 import { Deadlines } from "./deadlines.js";
-import { grantedMessage } from "./replies.js";
+import { forcedMessage, grantedMessage } from "./replies.js";
 import {
   type Caller,
   type Ending,
@@ -24,17 +24,24 @@ export interface Requester {
   readonly owner: string;
 }
 
+/** A request's name over all sessions of its client, and over crashes. */
+export function requestKey(client: string, id: number): string {
+  return `${client}/${id}`;
+}
+
 /** Locks, holds and queues of one service: who has what, who is next, and the numbers they get. */
 export class LockTable {
   readonly locks = new Map<string, Lock>();
   readonly holds = new Map<number, Hold>();
   readonly deadlines = new Deadlines<Ending>();
-  /** Durable requests by `client/id`: the hold one has made, or the answer that is kept after it (Q6). */
+  /** Requests by `client/id`: the hold one has made, or the answer that is kept after it (Q6). */
   readonly requests = new Map<string, Hold | KeptAnswer>();
   /** False while the service recovers: nothing is granted (R4). */
   granting = true;
   /** Holds that belong to no session. */
   detachedCount = 0;
+  /** Durable answers that are kept. */
+  keptCount = 0;
   readonly #writesSessionHolds: boolean;
   #tokenNext = 1;
   #tokenCeiling = 1;
@@ -75,7 +82,8 @@ export class LockTable {
     out: Effects,
   ): Waiter {
     const waiter = new Waiter(ticket ?? this.#takeTicket(out), lock, from, from.owner, terms, nowMs);
-    lock.enqueue(waiter);
+    // What a session says before its `sync` counts from then on, all at once.
+    lock.add(waiter, from.session?.syncing === true);
     from.session?.waiters.set(from.id, waiter);
     if (from.session !== null) waiter.seenOn = from.session.connection;
     if (from.caller !== null) from.caller.waiter = waiter;
@@ -85,7 +93,7 @@ export class LockTable {
 
   /** Takes a waiter out of its queue; it is never granted afterwards (Q3). */
   dequeue(waiter: Waiter): void {
-    waiter.lock.dequeue(waiter);
+    waiter.lock.remove(waiter);
     waiter.session?.waiters.delete(waiter.id);
     if (waiter.caller !== null) waiter.caller.waiter = null;
     this.deadlines.delete(waiter);
@@ -96,7 +104,8 @@ export class LockTable {
   grant(lock: Lock, to: Requester, terms: HoldTerms, nowMs: number, out: Effects): Hold {
     const token = this.#takeToken(out);
     const detached = terms.detachedMs !== null;
-    const hold = new Hold(token, lock, detached ? null : to.session, to.owner, terms.metadata, nowMs);
+    const from = { owner: to.owner, client: to.session?.client ?? null, id: to.id };
+    const hold = new Hold(token, lock, detached ? null : to.session, from, terms.metadata, nowMs);
     hold.minUntilMs = terms.minHoldMs === 0 ? 0 : nowMs + terms.minHoldMs;
     hold.maxUntilMs = terms.maxHoldMs === null ? null : nowMs + terms.maxHoldMs;
     if (to.session !== null) hold.seenOn = to.session.connection;
@@ -104,10 +113,7 @@ export class LockTable {
       hold.caller = to.caller;
       to.caller.hold = hold;
     }
-    if (detached && to.session !== null) {
-      hold.request = `${to.session.client}/${to.id}`;
-      this.requests.set(hold.request, hold);
-    }
+    if (detached) this.findByRequest(hold);
     this.insert(hold);
     if (detached) this.keepUntil(hold, nowMs + terms.detachedMs!, out);
     else {
@@ -125,6 +131,13 @@ export class LockTable {
     hold.session?.addHold(hold);
   }
 
+  /** From now on the request that made it finds it. */
+  findByRequest(hold: Hold): void {
+    if (hold.client === null) return;
+    hold.isByRequest = true;
+    this.requests.set(requestKey(hold.client, hold.requestId), hold);
+  }
+
   /** Makes a hold durable with an end of its own (L9). */
   keepUntil(hold: Hold, expiresAtMs: number, out: Effects): void {
     this.deadlines.set(hold, expiresAtMs);
@@ -134,6 +147,7 @@ export class LockTable {
   /** What remains of a hold that is over: its lock stays closed until then, for everybody (L7, L8). */
   keepClosed(hold: Hold, untilMs: number, out: Effects): void {
     if (hold.session !== null) {
+      if (hold.isByRequest) this.#forgetRequest(hold);
       hold.session.removeHold(hold);
       hold.session = null;
       this.detachedCount++;
@@ -152,14 +166,28 @@ export class LockTable {
     this.holds.delete(hold.token);
     this.deadlines.delete(hold);
     hold.lock.hold = null;
-    if (hold.session === null) this.detachedCount--;
-    else hold.session.removeHold(hold);
     if (hold.caller !== null) hold.caller.hold = null;
     if (hold.durable) out.changes.push({ type: "hold", id: String(hold.token), value: null });
-    if (hold.request !== null) {
-      const message = grantedMessage(requestId(hold.request), hold.token);
-      this.keepAnswer(hold.request, message, hold.lock.name, nowMs, out);
+    if (hold.session === null) {
+      this.detachedCount--;
+      if (hold.isByRequest) this.#keepGrant(hold, nowMs, out);
+    } else {
+      hold.session.removeHold(hold);
+      if (hold.isByRequest) this.#forgetRequest(hold);
     }
+  }
+
+  /** What the request of a detached hold is answered from now on, if it comes again (Q6). */
+  #keepGrant(hold: Hold, nowMs: number, out: Effects): void {
+    const { client, requestId: id, token, endedBy, lock } = hold;
+    const message = endedBy === "force" ? forcedMessage(id) : grantedMessage(id, token);
+    this.keepAnswer(requestKey(client!, id), message, lock.name, nowMs, out);
+  }
+
+  /** A session's hold ends with what its session knows of it: nothing has to outlive both. */
+  #forgetRequest(hold: Hold): void {
+    hold.isByRequest = false;
+    this.requests.delete(requestKey(hold.client!, hold.requestId));
   }
 
   /** Keeps a durable answer for a minute more: the same request gets it again, after a crash too (Q6). */
@@ -171,25 +199,26 @@ export class LockTable {
 
   restoreAnswer(request: string, message: ServerMessage, about: string, untilMs: number): void {
     const kept: KeptAnswer = { kind: "answer", request, message, about, dueMs: 0, heapIndex: -1 };
+    this.keptCount++;
     this.requests.set(request, kept);
     this.deadlines.set(kept, untilMs);
   }
 
   /** The minute is over. */
   forgetAnswer(kept: KeptAnswer, out: Effects): void {
+    this.keptCount--;
     if (this.requests.get(kept.request) === kept) this.requests.delete(kept.request);
     out.changes.push({ type: "answer", id: kept.request, value: null });
   }
 
-  /** The first waiter who can be reached, taken out of the queue, when the lock is free; or null. */
+  /** The next waiter, taken out of the queue, when the lock is free; or null. */
   takeNext(lock: Lock): Waiter | null {
-    let waiter = this.granting && lock.hold === null ? lock.first : null;
-    while (waiter?.away) waiter = waiter.next;
-    if (waiter == null) {
+    const waiter = this.granting && lock.hold === null ? lock.first : null;
+    if (waiter === null) {
       this.#forgetIdle(lock);
       return null;
     }
-    lock.dequeue(waiter);
+    lock.remove(waiter);
     waiter.session?.waiters.delete(waiter.id);
     if (waiter.caller !== null) waiter.caller.waiter = null;
     this.deadlines.delete(waiter);
@@ -199,7 +228,7 @@ export class LockTable {
   // A lock that nobody holds or wants takes no memory. Its next holder's token still outranks a late write of the
   // last one, since tokens are the service's and not the lock's (F1).
   #forgetIdle(lock: Lock): void {
-    if (lock.hold === null && lock.first === null) this.locks.delete(lock.name);
+    if (lock.hold === null && lock.waiterCount === 0) this.locks.delete(lock.name);
   }
 
   #takeToken(out: Effects): number {
@@ -231,15 +260,11 @@ export function holdRecord(hold: Hold): HoldRecord {
     grantedAtMs: hold.grantedAtMs,
     expiresAtMs: session === null ? hold.dueMs : null,
     metadata: hold.metadata,
-    request: hold.request,
+    request: hold.client === null ? null : requestKey(hold.client, hold.requestId),
     remainder: hold.remainder,
     ...(endedBy === null ? {} : { endedBy }),
     ...(minUntilMs > 0 ? { minUntilMs } : {}),
     ...(maxUntilMs === null ? {} : { maxUntilMs }),
     ...(session === null ? {} : { session: session.id }),
   };
-}
-
-function requestId(request: string): number {
-  return Number(request.slice(request.lastIndexOf("/") + 1));
 }

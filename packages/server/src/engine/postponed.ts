@@ -7,7 +7,10 @@ import type { Ending, Pending } from "./state.js";
 export class Postponed {
   readonly #deadlines: Deadlines<Ending>;
   readonly #max: number;
+  /** In the order they came. */
   readonly #all = new Set<Pending>();
+  /** By session, or by address for a caller without one, then by request id. */
+  readonly #byCaller = new Map<string, Map<number, Pending>>();
 
   constructor(deadlines: Deadlines<Ending>, max: number) {
     this.#deadlines = deadlines;
@@ -18,16 +21,17 @@ export class Postponed {
     if (command.waitMs === 0) return refuse(command, "RECOVERING", out);
     if (this.#all.size >= this.#max) return refuse(command, "QUEUE_FULL", out);
     const pending: Pending = { kind: "pending", command, dueMs: 0, heapIndex: -1 };
+    this.dropOne(command);
     this.#all.add(pending);
+    const caller = callerOf(command);
+    const ofCaller = this.#byCaller.get(caller) ?? new Map<number, Pending>();
+    this.#byCaller.set(caller, ofCaller.set(command.id, pending));
     if (command.waitMs !== Number.POSITIVE_INFINITY) this.#deadlines.set(pending, nowMs + command.waitMs);
   }
 
   /** True when this very request waits here already. */
-  has({ session, id }: NamedCommand): boolean {
-    for (const { command } of this.#all) {
-      if (command.session === session && command.id === id) return true;
-    }
-    return false;
+  has(command: NamedCommand): boolean {
+    return this.#byCaller.get(callerOf(command))?.has(command.id) === true;
   }
 
   /** Recovery was not over in time. */
@@ -38,27 +42,39 @@ export class Postponed {
 
   /** Forgets what a session asked; it asks again when it returns. */
   dropOf(session: string): void {
-    for (const pending of this.#all) {
-      if (pending.command.session === session) this.#drop(pending);
-    }
+    for (const pending of [...(this.#byCaller.get(session)?.values() ?? [])]) this.#drop(pending);
   }
 
   /** Forgets one request, which was given up. */
-  dropOne(address: string, id: number): void {
-    for (const pending of this.#all) {
-      if (pending.command.address === address && pending.command.id === id) this.#drop(pending);
-    }
+  dropOne(command: { readonly session: string | null; readonly address: string; readonly id: number }): void {
+    const pending = this.#byCaller.get(callerOf(command))?.get(command.id);
+    if (pending !== undefined) this.#drop(pending);
   }
 
   /** Takes all out, in the order they came. */
   takeAll(): readonly NamedCommand[] {
     const commands = [...this.#all].map((pending) => pending.command);
-    for (const pending of this.#all) this.#drop(pending);
+    for (const pending of [...this.#all]) this.#drop(pending);
     return commands;
   }
 
   #drop(pending: Pending): void {
+    const { command } = pending;
     this.#all.delete(pending);
     this.#deadlines.delete(pending);
+    const caller = callerOf(command);
+    const ofCaller = this.#byCaller.get(caller)!;
+    ofCaller.delete(command.id);
+    if (ofCaller.size === 0) this.#byCaller.delete(caller);
   }
+}
+
+function callerOf({
+  session,
+  address,
+}: {
+  readonly session: string | null;
+  readonly address: string;
+}): string {
+  return session ?? address;
 }

@@ -20,24 +20,23 @@ export class PreviousHolds {
 
   /** A hold has ended, and not by its holder's wish. */
   remember(name: string, previous: Previous, out: Effects): void {
-    this.settle(name, out);
+    // Newest last.
+    this.#byName.delete(name);
     this.#byName.set(name, previous);
-    const { token, ...facts } = previous;
-    out.changes.push({ type: "previous", id: String(token), value: { name, ...facts } });
+    out.changes.push({ type: "previous", id: name, value: previous });
     if (this.#byName.size <= LOCKS_MAX) return;
     for (const oldest of this.#byName.keys()) return this.settle(oldest, out);
   }
 
   /** A later holder has given the lock back. */
   settle(name: string, out: Effects): void {
-    const previous = this.of(name);
-    if (previous === undefined) return;
+    if (this.of(name) === undefined) return;
     this.#byName.delete(name);
-    out.changes.push({ type: "previous", id: String(previous.token), value: null });
+    out.changes.push({ type: "previous", id: name, value: null });
   }
 
   /** Takes up the records of an earlier process, given with the lowest token first. */
-  restore(token: number, { name, ...facts }: PreviousRecord): void {
-    this.#byName.set(name, { token, ...facts });
+  restore(name: string, previous: PreviousRecord): void {
+    this.#byName.set(name, previous);
   }
 }

@@ -35,6 +35,15 @@ export function refusal(id: number, code: ErrorCode, message: string = ERRORS[co
   return ["refused", id, code, message];
 }
 
+/** The answer of a request whose hold was freed by force before its holder heard of it. */
+export function forcedMessage(id: number): ServerMessage {
+  return refusal(
+    id,
+    "LOCK_LOST",
+    "The lock was granted, and freed by force before you heard of it. Ask again.",
+  );
+}
+
 export function refuse(
   command: { readonly id: number; readonly address: string },
   code: ErrorCode,

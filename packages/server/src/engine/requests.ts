@@ -1,11 +1,11 @@
 import { type ErrorCode, LIMITS, type ServerMessage } from "lockdb/protocol";
-import { keepAnswer } from "./answers.js";
+import { keepAnswer, replaceAnswer } from "./answers.js";
 import type { AcquireCommand, Command, Effects, EngineOptions, NamedCommand } from "./commands.js";
 import type { Grants } from "./grants.js";
 import { lockInfo } from "./inspect.js";
-import type { Requester } from "./lock-table.js";
+import { type Requester, requestKey } from "./lock-table.js";
 import type { Postponed } from "./postponed.js";
-import { grantedMessage, refusal, refusalOfLock, refuse, tell } from "./replies.js";
+import { forcedMessage, grantedMessage, refusal, refusalOfLock, refuse, tell } from "./replies.js";
 import type { Sessions } from "./sessions.js";
 import { type Caller, Hold, type Lock, type Session } from "./state.js";
 
@@ -30,11 +30,12 @@ export class Requests {
     const session = this.#sessions.live(command, nowMs);
     if (command.session !== null) {
       if (session === null) return refuse(command, "SESSION_ENDED", out);
-      if (this.#answeredBefore(session, command, nowMs, out)) return;
+      if (this.#answeredBefore(session, command, out)) return;
     }
     const table = this.#grants.table;
     const held = table.locks.get(name);
-    const free = table.granting && (held === undefined || held.hold === null);
+    const free =
+      table.granting && (held === undefined || held.hold === null) && !isBehindItself(session, held, waitMs);
     const code = this.#acquireRefusal(session, held, free, command);
     if (code !== null) {
       const message = refusalOfLock(id, code, held, nowMs);
@@ -47,7 +48,8 @@ export class Requests {
       const message = this.#grants.grant(lock, from, command, null, nowMs, out);
       return this.#grants.settle(session, command, name, message, nowMs, out);
     }
-    const believed = session?.restored && command.ticket !== null && command.ticket < table.ceilings.tickets;
+    const isBelieved = session?.restored && session.syncing && command.ticket !== null;
+    const believed = isBelieved && command.ticket < table.ceilings.tickets;
     const ahead = lock.waiterCount;
     const waiter = table.enqueue(lock, from, command, waitMs, believed ? command.ticket : null, nowMs, out);
     out.answers.push({ to: command.address, message: ["queued", id, waiter.ticket, ahead] });
@@ -81,6 +83,9 @@ export class Requests {
     }
     const lock = this.#grants.table.locks.get(name);
     const hold = lock?.hold ?? null;
+    if (hold === null && this.#sessions.recovering) {
+      return this.#grants.settle(session, command, about, refusal(id, "RECOVERING"), nowMs, out);
+    }
     if (hold === null || hold.token !== token) {
       const message = refusalOfLock(id, "NOT_HELD", lock, nowMs, "The lock has no hold with this token now.");
       return this.#grants.settle(session, command, about, message, nowMs, out);
@@ -90,6 +95,8 @@ export class Requests {
     if (hold.session !== null) {
       this.#sessions.revoke(hold.session, token, out);
       tell(hold.session, ["lost", token, "force"], out);
+      // It may not have heard of the grant. Told when it asks again, that would bring the hold back to life.
+      replaceAnswer(hold.session, hold.requestId, forcedMessage(hold.requestId));
     }
     this.#keepDurableAnswer(command, about, nowMs, out);
     this.#grants.force(hold, nowMs, out);
@@ -100,6 +107,7 @@ export class Requests {
     const { change, who } = command;
     if (change !== null) {
       this.#grants.settings = change;
+      this.#sessions.delayChanged();
       out.changes.push({ type: "settings", id: "", value: change });
       out.changes.push({
         type: "audit",
@@ -132,14 +140,17 @@ export class Requests {
     out.answers.push({ to: command.address, message: ["done", command.id, info] });
   }
 
-  /** Takes a request back: its place in the queue, or its grant, which nobody will use (Q7). */
+  /**
+   * Takes a request back: its place in the queue, or its grant, which nobody has used (Q7). With a token: the grant that
+   * the client has heard of, and gives back as if it had never been.
+   */
   cancel(command: Of<"cancel">, nowMs: number, out: Effects): void {
-    const { id, address } = command;
+    const { id, address, token } = command;
     const session = this.#sessions.live(command, nowMs);
     if (command.session !== null && session === null) return refuse(command, "SESSION_ENDED", out);
     const caller = session === null ? this.#grants.callers.get(address) : undefined;
     const waiter = session === null ? caller?.waiter : session.waiters.get(id);
-    const made = session === null ? caller?.hold : this.#holdMadeBy(session, id);
+    const made = session === null ? caller?.hold : this.#holdMadeBy(session, id, token);
     // What remains of a hold is no grant any more: its lock stays closed for its time (L7, L8).
     const hold = made?.remainder ? null : made;
     if (waiter != null) this.#grants.table.dequeue(waiter);
@@ -147,7 +158,7 @@ export class Requests {
     this.#grants.callers.delete(address);
     session?.answers.delete(id);
     session?.answersBefore?.delete(id);
-    this.#postponed.dropOne(address, id);
+    this.#postponed.dropOne(command);
     out.answers.push({ to: address, message: ["done", id, waiter != null || hold != null] });
   }
 
@@ -239,10 +250,13 @@ export class Requests {
     session: Session | null,
     lock: Lock | undefined,
     free: boolean,
-    { waitMs, detachedMs }: AcquireCommand,
+    { waitMs, detachedMs, minHoldMs }: AcquireCommand,
   ): ErrorCode | null {
-    if (detachedMs !== null && this.#grants.table.detachedCount >= this.#options.holdsMax)
-      return "LIMIT_EXCEEDED";
+    const { table, settings } = this.#grants;
+    // All that may outlive its session.
+    const mayRemain = detachedMs !== null || minHoldMs > 0 || settings.lockDelayMs > 0;
+    if (mayRemain && table.detachedCount >= this.#options.holdsMax) return "LIMIT_EXCEEDED";
+    if (detachedMs !== null && table.keptCount >= LIMITS.answersMax) return "LIMIT_EXCEEDED";
     if (session !== null && session.holdCount + session.waiters.size >= this.#options.holdsMax)
       return "LIMIT_EXCEEDED";
     if (session !== null && session.answers.size >= LIMITS.answersMax) return "LIMIT_EXCEEDED";
@@ -253,15 +267,15 @@ export class Requests {
   }
 
   /** True when this request was seen before: it has no second effect, and gets the same answer (Q6). */
-  #answeredBefore(session: Session, command: AcquireCommand, nowMs: number, out: Effects): boolean {
+  #answeredBefore(session: Session, command: AcquireCommand, out: Effects): boolean {
     const { id, name, address } = command;
     const isNew = this.#isNew(session, id);
-    if (isNew && command.detachedMs === null) return false;
+    // A client's ids rise over all its sessions, but after a restart it is not known how far they have come.
+    if (isNew && command.detachedMs === null && !session.restored) return false;
     const waiter = session.waiters.get(id);
     if (waiter !== undefined && waiter.lock.name === name) {
       waiter.seenOn = session.connection;
       out.answers.push({ to: address, message: ["queued", id, waiter.ticket, 0] });
-      this.#grants.grantNext(waiter.lock, nowMs, out);
       return true;
     }
     return this.#repeated(session, id, name, isNew, address, out);
@@ -277,7 +291,7 @@ export class Requests {
     out: Effects,
   ): boolean {
     const stored = session.answers.get(id) ?? session.answersBefore?.get(id);
-    const made = this.#grants.table.requests.get(`${session.client}/${id}`);
+    const made = this.#grants.table.requests.get(requestKey(session.client, id));
     if (stored === undefined && made === undefined) {
       if (isNew) return false;
       out.answers.push({ to: address, message: refusal(id, "REQUEST_ID_REUSED") });
@@ -289,7 +303,9 @@ export class Requests {
       return true;
     }
     if (stored?.message === null) return false;
-    const message = stored?.message ?? (made instanceof Hold ? this.#grantedAgain(id, made) : made!.message);
+    // What is kept of a durable request is newer: its hold may have been freed by force since.
+    const ofHold = stored?.message ?? (made instanceof Hold ? this.#grantedAgain(id, made) : undefined);
+    const message = made !== undefined && !(made instanceof Hold) ? made.message : ofHold!;
     if (message[0] === "granted") {
       const hold = this.#grants.table.holds.get(message[2]);
       if (hold?.session === session) hold.seenOn = session.connection;
@@ -305,12 +321,14 @@ export class Requests {
     return this.#repeated(session, command.id, `unlock ${command.name}`, isNew, command.address, out);
   }
 
-  #holdMadeBy(session: Session, id: number): Hold | null {
-    const stored = (session.answers.get(id) ?? session.answersBefore?.get(id))?.message;
-    const made = this.#grants.table.requests.get(`${session.client}/${id}`);
+  /** @param token of a grant that was heard of, so that its answer is not kept any more */
+  #holdMadeBy(session: Session, id: number, token: number | null): Hold | null {
+    const { holds, requests } = this.#grants.table;
+    const made = requests.get(requestKey(session.client, id));
     if (made instanceof Hold) return made;
-    if (stored?.[0] !== "granted") return null;
-    const hold = this.#grants.table.holds.get(stored[2]);
+    const stored = (session.answers.get(id) ?? session.answersBefore?.get(id))?.message;
+    const granted = stored?.[0] === "granted" ? stored[2] : token;
+    const hold = granted === null ? undefined : holds.get(granted);
     return hold?.session === session ? hold : null;
   }
 
@@ -334,7 +352,7 @@ export class Requests {
     const session = command.session === null ? undefined : this.#sessions.get(command.session);
     if (session === undefined) return;
     const { id } = command;
-    this.#grants.table.keepAnswer(`${session.client}/${id}`, ["done", id, true], about, nowMs, out);
+    this.#grants.table.keepAnswer(requestKey(session.client, id), ["done", id, true], about, nowMs, out);
   }
 
   #done(
@@ -346,4 +364,9 @@ export class Requests {
     const session = command.session === null ? null : (this.#sessions.get(command.session) ?? null);
     this.#grants.settle(session, command, about, ["done", command.id, true], nowMs, out);
   }
+}
+
+/** True for a request of a session that is coming back, behind one of its own for the same lock: that one is first. */
+function isBehindItself(session: Session | null, lock: Lock | undefined, waitMs: number): boolean {
+  return session?.syncing === true && session.waiters.size > 0 && waitMs > 0 && (lock?.waiterCount ?? 0) > 0;
 }

@@ -37,23 +37,20 @@ export function restore(
   for (const { value } of all<ServiceSettings>("settings")) grants.settings = value;
   for (const { value } of all<CeilingRecord>("ceiling")) table.startAbove(value.tokens, value.tickets);
   for (const { id, value } of all<SessionRecord>("session")) sessions.restore(id, value, clean, nowMs, out);
-  for (const { id, value } of all<RevokedRecord>("revoked"))
-    sessions.restoreRevoked(Number(id), value.session);
+  for (const { value } of all<RevokedRecord>("revoked")) {
+    sessions.restoreRevoked(ownerOf(`revoked/${value.token}`, value.session, sessions), value.token);
+  }
   for (const { id, value } of all<AnswerRecord>("answer")) {
     table.restoreAnswer(id, value.message, value.about, value.untilMs);
   }
-  const byToken = (a: { id: string }, b: { id: string }) => Number(a.id) - Number(b.id);
-  for (const { id, value } of all<PreviousRecord>("previous").sort(byToken)) {
-    grants.previous.restore(Number(id), value);
-  }
+  const previous = all<PreviousRecord>("previous").sort((a, b) => a.value.token - b.value.token);
+  for (const { id, value } of previous) grants.previous.restore(id, value);
   for (const { id, value } of all<HoldRecord>("hold")) {
     // A clean stop's list of session holds must never be read twice: by the next start they may have been given on
     // (R5). What is written at each change stays.
     const isList = value.session !== undefined && clean && !writesSessionHolds;
     if (isList) out.changes.push({ type: "hold", id, value: null });
-    const session = value.session === undefined ? null : sessions.get(value.session);
-    // A session's holds end with it, in one batch: there is none without its session.
-    if (session === undefined) throw new Error(`The stored hold ${id} belongs to no session.`);
+    const session = value.session === undefined ? null : ownerOf(`hold/${id}`, value.session, sessions);
     restoreHold(Number(id), value, session, !isList, table);
   }
   if (clean) out.changes.push({ type: "stopped", id: "", value: null });
@@ -73,6 +70,14 @@ export function stopRecords(table: LockTable): readonly DurableChange[] {
   return changes;
 }
 
+/** What belongs to a session ends with it, in one batch: there is nothing without its session. */
+function ownerOf(record: string, id: string, sessions: Sessions): Session {
+  const session = sessions.get(id);
+  if (session === undefined)
+    throw new Error(`The stored record ${record} belongs to the session ${id}, which is not stored.`);
+  return session;
+}
+
 function restoreHold(
   token: number,
   record: HoldRecord,
@@ -81,15 +86,17 @@ function restoreHold(
   table: LockTable,
 ): void {
   const lock = table.lockNamed(record.name);
-  const hold = new Hold(token, lock, session, record.owner, record.metadata, record.grantedAtMs);
+  const { owner, request } = record;
+  const at = request?.lastIndexOf("/") ?? -1;
+  const from = { owner, client: request?.slice(0, at) ?? null, id: Number(request?.slice(at + 1) ?? 0) };
+  const hold = new Hold(token, lock, session, from, record.metadata, record.grantedAtMs);
   hold.minUntilMs = record.minUntilMs ?? 0;
   hold.maxUntilMs = record.maxUntilMs ?? null;
   hold.remainder = record.remainder;
   hold.endedBy = record.endedBy ?? null;
   hold.durable = durable;
-  hold.request = record.request;
   table.insert(hold);
-  if (hold.request !== null) table.requests.set(hold.request, hold);
+  table.findByRequest(hold);
   const endsAtMs = record.expiresAtMs ?? hold.maxUntilMs;
   if (endsAtMs !== null) table.deadlines.set(hold, endsAtMs);
 }

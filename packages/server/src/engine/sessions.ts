@@ -3,7 +3,7 @@ import type { Command, DurableChange, Effects, EngineOptions, SessionRecord } fr
 import type { Grants } from "./grants.js";
 import type { Postponed } from "./postponed.js";
 import { ended, refuse, tell } from "./replies.js";
-import { type EndedSession, Hold, Session } from "./state.js";
+import { type EndedSession, Hold, type Lock, Session, type Waiter } from "./state.js";
 
 /** Longer than a connection may take to say hello, whatever the network does to it. */
 const ENDED_KEPT_MS = 60_000;
@@ -80,7 +80,7 @@ export class Sessions {
     }
     if (session.awaited && session.connection === 0) {
       // What it had left must be gone from the store before the client relies on a full lease again (R6).
-      out.changes.push(sessionPut(session, false));
+      out.changes.push(sessionPut(session, { isAwaited: false }));
     }
     session.address = command.address;
     if (session.connection === 0) session.expiresAtMs = nowMs + session.leaseMs;
@@ -96,7 +96,7 @@ export class Sessions {
     if (session === null) return;
     const { token, name, extra } = command;
     const known = this.#grants.table.holds.get(token);
-    if (session.revoked.has(token)) {
+    if (session.revoked?.has(token)) {
       session.revoked.set(token, session.connection);
       out.answers.push({ to: command.address, message: ["lost", token, "force"] });
     } else if (known?.session === session && known.lock.name === name) {
@@ -117,23 +117,28 @@ export class Sessions {
     const session = this.live(command, nowMs);
     if (session === null || !session.syncing) return;
     session.expiresAtMs = nowMs + session.leaseMs;
+    // While it was waited for, the lock delay may have been on top of it.
+    if (session.mayHold) this.#grants.table.deadlines.set(session, session.expiresAtMs);
     const resumed = session.connection > 1;
     for (const waiter of [...session.waiters.values()]) {
       if (waiter.seenOn !== session.connection) this.#grants.table.dequeue(waiter);
     }
+    session.syncing = false;
+    // First its waiters: they may be next for what its holds give back.
+    const wanted = this.#comeBack(session);
     for (const hold of session.holds()) {
       // Its holder knows nothing of it, or does not trust it any more; which of both cannot be told.
       if (hold.seenOn !== session.connection) this.#grants.abandon(hold, nowMs, out);
       else if (this.#options.writesSessionHolds && !hold.durable) this.#grants.table.write(hold, out);
     }
-    for (const [token, spokenOfOn] of session.revoked) {
+    for (const [token, spokenOfOn] of session.revoked ?? []) {
       if (spokenOfOn !== session.connection) this.#forgetRevoked(session, token, out);
     }
     if (this.#options.writesSessionHolds && !session.holdsKnown) {
       session.holdsKnown = true;
-      out.changes.push(sessionPut(session, false));
+      out.changes.push(sessionPut(session, { isAwaited: false }));
     }
-    session.syncing = false;
+    for (const lock of wanted) this.#grants.grantNext(lock, nowMs, out);
     session.restored = false;
     session.answersBefore = null;
     if (session.awaited) this.#returned(session, nowMs, out);
@@ -159,8 +164,13 @@ export class Sessions {
 
   /** A hold of this session is freed by force, and stays so until the session has heard of it, crashes or not (R3). */
   revoke(session: Session, token: number, out: Effects): void {
-    session.revoked.set(token, 0);
-    out.changes.push({ type: "revoked", id: String(token), value: { session: session.id } });
+    // It may have named it on its present connection already: the `sync` of that one shows nothing.
+    this.restoreRevoked(session, token, session.connection);
+    out.changes.push({
+      type: "revoked",
+      id: revokedId(session, token),
+      value: { token, session: session.id },
+    });
   }
 
   bye(command: Of<"bye">, nowMs: number, out: Effects): void {
@@ -174,7 +184,8 @@ export class Sessions {
 
   /** The time of a session in the heap has come: it is over, unless it was renewed since. */
   due(session: Session, nowMs: number, out: Effects): void {
-    if (session.expiresAtMs > nowMs) return this.#grants.table.deadlines.set(session, session.expiresAtMs);
+    const overAtMs = this.#overAtMs(session);
+    if (overAtMs > nowMs) return this.#grants.table.deadlines.set(session, overAtMs);
     if (session.address !== null) ended(session.address, "SESSION_ENDED", out);
     this.#end(session, nowMs, out);
   }
@@ -186,45 +197,65 @@ export class Sessions {
     session.awaited = !clean || awaitedUntilMs !== undefined;
     session.mayHold = session.awaited && !holdsKnown;
     session.holdsKnown = this.#options.writesSessionHolds && !session.mayHold;
-    // Which locks the delay would be for is not known, so it is waited for together with the session (L8).
-    const delayMs = session.mayHold ? this.#grants.settings.lockDelayMs : 0;
-    session.expiresAtMs = awaitedUntilMs ?? nowMs + leaseMs + delayMs;
+    session.expiresAtMs = awaitedUntilMs ?? nowMs + leaseMs;
     if (session.mayHold) this.#unknownCount++;
     this.#sessions.set(id, session);
-    this.#grants.table.deadlines.set(session, session.expiresAtMs);
+    this.#grants.table.deadlines.set(session, this.#overAtMs(session));
     const isFirstWait = session.awaited && awaitedUntilMs === undefined;
     if (isFirstWait || session.holdsKnown !== holdsKnown) out.changes.push(sessionPut(session));
   }
 
-  restoreRevoked(token: number, id: string): void {
-    this.#sessions.get(id)?.revoked.set(token, 0);
+  /** The lock delay is another: also for those who are waited for. */
+  delayChanged(): void {
+    if (!this.recovering) return;
+    for (const session of this.#sessions.values()) {
+      if (session.mayHold) this.#grants.table.deadlines.set(session, this.#overAtMs(session));
+    }
+  }
+
+  /**
+   * When a silent session is over. Which locks it held is not known after a crash, so the delay that they would be closed
+   * for is waited for together with it (L8).
+   */
+  #overAtMs({ expiresAtMs, mayHold }: Session): number {
+    return expiresAtMs + (mayHold ? this.#grants.settings.lockDelayMs : 0);
+  }
+
+  /** @param spokenOfOn the connection on which the session has, perhaps, named this hold */
+  restoreRevoked(session: Session, token: number, spokenOfOn = 0): void {
+    session.revoked ??= new Map();
+    session.revoked.set(token, spokenOfOn);
   }
 
   /** Believes a claim after an unclean start, unless its token was never given out or another claim outranks it. */
   #restoreClaim(session: Session, claim: Of<"claim">, nowMs: number, out: Effects): boolean {
     if (!session.mayHold || claim.token >= this.#grants.table.ceilings.tokens) return false;
-    if (session.holdCount >= this.#options.holdsMax) return false;
+    if (session.holdCount >= LIMITS.claimsMax) return false;
     const lock = this.#grants.table.lockNamed(claim.name);
     const rival = lock.hold;
     if (rival !== null) {
-      // A detached hold is known from the store, and its end is durable before anyone else is granted.
-      if (rival.durable || rival.token > claim.token) return false;
+      // What the store says of a hold that stands is so. What it says of one that is over may be older than the claim.
+      if ((rival.durable && !rival.remainder) || rival.token > claim.token) return false;
       this.#grants.table.free(rival, nowMs, out);
       if (rival.session !== null) tell(rival.session, ["lost", rival.token, "expiry"], out);
     }
     const grantedAtMs = nowMs - (claim.extra.heldMs ?? 0);
-    const hold = new Hold(claim.token, lock, session, session.owner, claim.extra.metadata ?? {}, grantedAtMs);
+    const from = { owner: session.owner, client: session.client, id: 0 };
+    const hold = new Hold(claim.token, lock, session, from, claim.extra.metadata ?? {}, grantedAtMs);
     // One that is lost is only restored to be ended by the `sync`, with all that comes of it.
     if (claim.extra.lost !== true) hold.seenOn = session.connection;
     this.#grants.table.insert(hold);
     return true;
   }
 
-  /** The records of a clean stop for those who are not back yet: the next start must wait for them too (R5). */
+  /**
+   * The records of a clean stop for those who are not back yet: what they have left goes on counting (R6), and whose holds
+   * are not known is waited for by the next start, too. Of all others the stop writes down the holds (R5).
+   */
   awaitedRecords(): readonly DurableChange[] {
     return [...this.#sessions.values()]
-      .filter(({ awaited }) => awaited)
-      .map((session) => sessionPut(session));
+      .filter(({ awaited, restored, connection }) => awaited || (restored && connection === 0))
+      .map((session) => sessionPut(session, { isAwaited: true, holdsKnown: !session.mayHold }));
   }
 
   /** Nothing of it can arrive any more. */
@@ -239,7 +270,21 @@ export class Sessions {
 
   #away(session: Session): void {
     session.address = null;
+    for (const waiter of session.waiters.values()) waiter.lock.leave(waiter);
     this.#postponed.dropOf(session.id);
+  }
+
+  /** All waiters of a session are back in their queues, in ticket order. */
+  #comeBack(session: Session): readonly Lock[] {
+    const waitersByLock = new Map<Lock, Waiter[]>();
+    for (const waiter of session.waiters.values()) {
+      if (waiter.isQueued) continue;
+      const ofLock = waitersByLock.get(waiter.lock);
+      if (ofLock === undefined) waitersByLock.set(waiter.lock, [waiter]);
+      else ofLock.push(waiter);
+    }
+    for (const [lock, waiters] of waitersByLock) lock.comeBack(waiters.sort((a, b) => a.ticket - b.ticket));
+    return [...waitersByLock.keys()];
   }
 
   #dequeueAll(session: Session): void {
@@ -257,7 +302,7 @@ export class Sessions {
     this.#away(session);
     // All its waiters go before any of its holds: none of them may be the next holder (Q3).
     this.#dequeueAll(session);
-    for (const token of [...session.revoked.keys()]) this.#forgetRevoked(session, token, out);
+    for (const token of [...(session.revoked?.keys() ?? [])]) this.#forgetRevoked(session, token, out);
     for (const hold of session.holds()) this.#grants.expire(hold, nowMs, out);
     if (session.awaited) this.#returned(session, nowMs, out);
   }
@@ -272,20 +317,28 @@ export class Sessions {
   }
 
   #forgetRevoked(session: Session, token: number, out: Effects): void {
-    if (!session.revoked.delete(token)) return;
-    out.changes.push({ type: "revoked", id: String(token), value: null });
+    if (!session.revoked?.delete(token)) return;
+    out.changes.push({ type: "revoked", id: revokedId(session, token), value: null });
   }
 }
 
-/** A session as it is written down. `awaited`: with what it has left (R6). */
-function sessionPut(session: Session, awaited = session.awaited): DurableChange {
-  const { id, client, leaseMs, owner, holdsKnown, expiresAtMs } = session;
+/** A token alone does not say whose it was: who claims what is not his must not touch another's record. */
+function revokedId(session: Session, token: number): string {
+  return `${token}/${session.id}`;
+}
+
+/** A session as it is written down. `isAwaited`: with what it has left (R6). */
+function sessionPut(
+  session: Session,
+  { isAwaited = session.awaited, holdsKnown = session.holdsKnown } = {},
+): DurableChange {
+  const { id, client, leaseMs, owner, expiresAtMs } = session;
   const value: SessionRecord = {
     client,
     leaseMs,
     owner,
     ...(holdsKnown ? { holdsKnown } : {}),
-    ...(awaited ? { awaitedUntilMs: expiresAtMs } : {}),
+    ...(isAwaited ? { awaitedUntilMs: expiresAtMs } : {}),
   };
   return { type: "session", id, value };
 }

@@ -28,8 +28,8 @@ export class Session implements Timed {
   idMax = 0;
   holdCount = 0;
   firstHold: Hold | null = null;
-  /** Tokens of its holds that were freed by force, and the connection on which it last spoke of each (R3). */
-  readonly revoked = new Map<number, number>();
+  /** Tokens of its holds that were freed by force, and the connection on which it last spoke of each (R3). Rare. */
+  revoked: Map<number, number> | null = null;
   readonly waiters = new Map<number, Waiter>();
   answers = new Map<number, StoredAnswer>();
   /** Answers from before the present `hello`, until `sync` says which of them still matter. */
@@ -80,35 +80,100 @@ export interface Caller {
 export class Lock {
   readonly name: string;
   hold: Hold | null = null;
+  /** The queue, in ticket order: all waiters who could be granted now. */
   first: Waiter | null = null;
   last: Waiter | null = null;
+  /** Waiters whose sessions cannot be reached: they keep their tickets, and are passed over (Q7). */
+  readonly away = new AwayWaiters();
+  /** All waiters, away or not. */
   waiterCount = 0;
 
   constructor(name: string) {
     this.name = name;
   }
 
-  /** In ticket order. New tickets are the highest, so only a waiter that returns has to look for its place. */
-  enqueue(waiter: Waiter): void {
-    let before = this.last;
-    while (before !== null && before.ticket > waiter.ticket) before = before.previous;
-    waiter.previous = before;
-    waiter.next = before === null ? this.first : before.next;
-    if (waiter.next === null) this.last = waiter;
-    else waiter.next.previous = waiter;
-    if (before === null) this.first = waiter;
-    else before.next = waiter;
+  /** Adds a waiter with the highest ticket of all, at the end, or to those who are away. */
+  add(waiter: Waiter, isAway: boolean): void {
     this.waiterCount++;
+    if (isAway) this.away.add(waiter);
+    else this.#insert(waiter, null);
   }
 
-  dequeue(waiter: Waiter): void {
-    if (waiter.previous === null) this.first = waiter.next;
-    else waiter.previous.next = waiter.next;
-    if (waiter.next === null) this.last = waiter.previous;
-    else waiter.next.previous = waiter.previous;
+  remove(waiter: Waiter): void {
+    this.waiterCount--;
+    if (waiter.isQueued) this.#unlink(waiter);
+    else this.away.delete(waiter);
+  }
+
+  /** Its session cannot be reached any more. */
+  leave(waiter: Waiter): void {
+    if (!waiter.isQueued) return;
+    this.#unlink(waiter);
+    this.away.add(waiter);
+  }
+
+  /** Waiters of one session, in ticket order, are back: one walk along the queue, however many they are. */
+  comeBack(waiters: readonly Waiter[]): void {
+    let next = this.first;
+    for (const waiter of waiters) {
+      this.away.delete(waiter);
+      while (next !== null && next.ticket < waiter.ticket) next = next.next;
+      this.#insert(waiter, next);
+    }
+  }
+
+  /** The first waiters in ticket order, also those who are away. */
+  firstWaiters(max: number): readonly Waiter[] {
+    const waiters: Waiter[] = [];
+    for (let waiter = this.first; waiter !== null && waiters.length < max; waiter = waiter.next) {
+      waiters.push(waiter);
+    }
+    waiters.push(...this.away.first(max));
+    return waiters.sort((a, b) => a.ticket - b.ticket).slice(0, max);
+  }
+
+  #insert(waiter: Waiter, next: Waiter | null): void {
+    const previous = next === null ? this.last : next.previous;
+    waiter.isQueued = true;
+    waiter.previous = previous;
+    waiter.next = next;
+    if (previous === null) this.first = waiter;
+    else previous.next = waiter;
+    if (next === null) this.last = waiter;
+    else next.previous = waiter;
+  }
+
+  #unlink(waiter: Waiter): void {
+    const { previous, next } = waiter;
+    waiter.isQueued = false;
     waiter.previous = null;
     waiter.next = null;
-    this.waiterCount--;
+    if (previous === null) this.first = next;
+    else previous.next = next;
+    if (next === null) this.last = previous;
+    else next.previous = previous;
+  }
+}
+
+/** Waiters of one lock whose sessions are away. Most locks have none, so the set is made when it is needed. */
+class AwayWaiters {
+  #set: Set<Waiter> | null = null;
+
+  add(waiter: Waiter): void {
+    this.#set ??= new Set();
+    this.#set.add(waiter);
+  }
+
+  delete(waiter: Waiter): void {
+    this.#set?.delete(waiter);
+  }
+
+  /** Those with the lowest tickets. */
+  first(max: number): readonly Waiter[] {
+    if (this.#set === null) return [];
+    const tickets = Float64Array.from(this.#set, (waiter) => waiter.ticket).sort();
+    const highest = tickets[Math.min(max, tickets.length) - 1] ?? 0;
+    return [...this.#set].filter((waiter) => waiter.ticket <= highest);
   }
 }
 
@@ -120,6 +185,9 @@ export class Hold implements Timed {
   readonly owner: string;
   readonly metadata: Metadata;
   readonly grantedAtMs: number;
+  /** Which request was granted, and whose it was: the client's, or null for a caller without one. */
+  readonly requestId: number;
+  readonly client: string | null;
   session: Session | null;
   dueMs = 0;
   heapIndex = -1;
@@ -133,8 +201,8 @@ export class Hold implements Timed {
   remainder = false;
   /** How it ended, when it was not by its holder's wish. */
   endedBy: EndedBy | null = null;
-  /** Who asked for a detached hold, as `client/id`; null for HTTP callers of the original routes. */
-  request: string | null = null;
+  /** It is found by its request, so that the same request gets the same token after a crash too (Q6). */
+  isByRequest = false;
   /** The connection on which the session last showed that it knows of this hold. */
   seenOn = 0;
   caller: Caller | null = null;
@@ -145,14 +213,16 @@ export class Hold implements Timed {
     token: number,
     lock: Lock,
     session: Session | null,
-    owner: string,
+    from: { readonly owner: string; readonly client: string | null; readonly id: number },
     metadata: Metadata,
     nowMs: number,
   ) {
     this.token = token;
     this.lock = lock;
     this.session = session;
-    this.owner = owner;
+    this.owner = from.owner;
+    this.client = from.client;
+    this.requestId = from.id;
     this.metadata = metadata;
     this.grantedAtMs = nowMs;
   }
@@ -171,7 +241,10 @@ export class Waiter implements Timed {
   readonly terms: HoldTerms;
   dueMs = 0;
   heapIndex = -1;
+  /** The connection on which its session last spoke of it. */
   seenOn = 0;
+  /** In the lock's queue; else its session is away. */
+  isQueued = false;
   previous: Waiter | null = null;
   next: Waiter | null = null;
 
@@ -191,12 +264,6 @@ export class Waiter implements Timed {
     this.owner = owner;
     this.terms = terms;
     this.since = nowMs;
-  }
-
-  /** Its connection is down, or back without having spoken of it: it keeps its ticket and is passed over (Q7). */
-  get away(): boolean {
-    const { session } = this;
-    return session !== null && (session.address === null || this.seenOn !== session.connection);
   }
 }
 

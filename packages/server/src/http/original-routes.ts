@@ -229,7 +229,7 @@ class OriginalCall implements Recipient {
   #hungUp(): void {
     clearTimeout(this.#timer ?? undefined);
     this.#loop.detach(this.#address);
-    this.#submit({ kind: "cancel", session: null, address: this.#address, id: 1 });
+    this.#submit({ kind: "cancel", session: null, address: this.#address, id: 1, token: null });
   }
 
   #submit(command: Command): void {

@@ -175,7 +175,7 @@ export class Connection implements Recipient {
       }
       case "force": {
         const [kind, id, name, token, reason] = message;
-        return this.#submit({ kind, session, address, id, name, token, reason, who: this.#owner });
+        return this.#submit({ kind, session, address, id, name, token, reason, who: `root key, as ${this.#owner}` });
       }
       case "check": {
         const [kind, id, name, waitMs] = message;
@@ -196,7 +196,10 @@ export class Connection implements Recipient {
         const [, token, name, extra = {}] = message;
         return this.#submit({ kind: "claim", session, address, token, name, extra });
       }
-      case "cancel":
+      case "cancel": {
+        const [kind, id, token = null] = message;
+        return this.#submit({ kind, session, address, id, token });
+      }
       case "heartbeat":
       case "bye":
         return this.#submit({ kind: message[0], session, address, id: message[1] });

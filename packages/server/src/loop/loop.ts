@@ -70,6 +70,8 @@ export class Loop {
   #committing: Promise<void> | null = null;
   #cancelTimer: (() => void) | null = null;
   #timerDueMs = Number.POSITIVE_INFINITY;
+  /** Something runs on the lease clock since the last turn. */
+  #isSampled = false;
   #clockWrittenMs = 0;
   #reopening: Promise<void> | null = null;
 
@@ -143,7 +145,7 @@ export class Loop {
     await this.#reopening;
     if (wasRunning) {
       for (const service of this.#services.values()) this.#addChanges(service, service.engine.stop());
-      this.#addClock(this.#clock.read(this.#options.runtime.monotonicMs()));
+      this.#addClock(this.#readClock());
     }
     try {
       if (wasRunning) await this.#store!.commit(this.#batch);
@@ -171,7 +173,7 @@ export class Loop {
   #runTurn(): void {
     this.#turnIsDue = false;
     if (!this.#works) return;
-    const nowMs = this.#clock.read(this.#options.runtime.monotonicMs());
+    const nowMs = this.#readClock();
     const inbox = this.#inbox;
     this.#inbox = [];
     const touched = new Set<Service>();
@@ -289,9 +291,14 @@ export class Loop {
 
   // --- time ---
 
+  #readClock(): number {
+    return this.#clock.read(this.#options.runtime.monotonicMs(), this.#isSampled);
+  }
+
   #arm(nowMs: number): void {
     const nextMs = this.#timed.nextMs;
-    if (nextMs === Number.POSITIVE_INFINITY) return;
+    this.#isSampled = nextMs !== Number.POSITIVE_INFINITY;
+    if (!this.#isSampled) return;
     const dueMs = Math.min(nextMs, nowMs + SAMPLE_MS);
     if (this.#cancelTimer !== null && this.#timerDueMs <= dueMs) return;
     this.#cancelTimer?.();
@@ -344,6 +351,7 @@ export class Loop {
     }
     this.#clock = new LeaseClock(clockMs, this.#options.runtime.monotonicMs());
     this.#clockWrittenMs = clockMs;
+    this.#isSampled = false;
     for (const { key, records } of found.values()) {
       const service = new Service(key, this.#options.service);
       service.engine.restore(records, clockMs, service.out);

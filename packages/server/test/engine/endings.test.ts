@@ -38,13 +38,13 @@ describe("the next holder is told how the last hold ended", () => {
   test("[Q11d] it is told until a later holder has given the lock back", () =>
     check(`
       0     ann   acquire disk 30s max=1s   -> ann granted #1
-      1000  -     tick                      -> ann lost #1 | +previous #1
+      1000  -     tick                      -> ann lost #1 | +previous disk
       1001  http1 acquire disk 30s          -> http1 granted #2 after #1 by expiry
       1002  http1 cancel                    -> http1 done true
       1003  bob   acquire disk 30s max=1s   -> bob granted #3 after #1 by expiry
-      2003  -     tick                      -> bob lost #3 | -previous #1, +previous #3
+      2003  -     tick                      -> bob lost #3 | +previous disk
       2004  ann   acquire disk              -> ann granted #4 after #3 by expiry
-      2005  ann   release #4                -> ann done true | -previous #3
+      2005  ann   release #4                -> ann done true | -previous disk
       2006  bob   acquire disk              -> bob granted #5`));
 
   test("[Q11e] it outlives a crash, and lasts until a later holder has given the lock back", () =>
@@ -165,7 +165,7 @@ describe("the lock delay", () => {
       10003 cid   release #1                -> cid refused NOT_HELD
       10004 cid   check disk                -> cid done true
       14999 -     tick
-      15000 -     tick                      -> bob granted #2 after #1 by expiry | -hold #1, +previous #1`));
+      15000 -     tick                      -> bob granted #2 after #1 by expiry | -hold #1, +previous disk`));
 
   test("[L8b] and not after a release, an unlock, or force", () =>
     check(`
@@ -294,7 +294,7 @@ describe("release by force", () => {
     check(`
       0     ann   acquire disk              -> ann granted #1
       1     ann   away
-      2     eve   force #1 disk             -> eve done true | +audit, +revoked #1, +answer eve/1, +previous #1
+      2     eve   force #1 disk             -> eve done true | +audit, +revoked #1, +answer eve/1, +previous disk
       3     -     crash
       4     ann   resume
       4     ann   hold #1 disk              -> ann lost #1 by force

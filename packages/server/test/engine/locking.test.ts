@@ -129,7 +129,8 @@ describe("locking", () => {
       4 cid acquire disk        -> cid granted #2
       5 cid release #2          -> cid done true
       6 bob resume
-      6 bob acquire:1 disk      -> bob queued t1, bob granted #3`));
+      6 bob acquire:1 disk      -> bob queued t1
+      6 bob sync                -> bob granted #3, bob welcome back`));
 
   test("[Q7g] a grant already sent stays until the session resumes", () =>
     check(`

@@ -232,7 +232,7 @@ describe("recovery", () => {
       2000  ann hold #2 tape heldMs=2000 minHoldMs=8000
       2000  ann sync             -> ann welcome back
       2001  ann release #2       -> ann done true | +hold #2
-      8000  -   tick             -> ann lost #1 | +previous #1, -hold #2`));
+      8000  -   tick             -> ann lost #1 | +previous disk, -hold #2`));
 
   test("[R5a] after a clean stop nobody is waited for, and session holds are still held", () =>
     check(`

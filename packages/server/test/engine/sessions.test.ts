@@ -247,7 +247,7 @@ describe("what is durable", () => {
       0     ann acquire disk     -> ann granted #1
       0     bob acquire disk 30s -> bob queued t1
       9999  bob heartbeat        -> bob done null
-      10000 -   tick             -> ann ended SESSION_ENDED, bob granted #2 after #1 by expiry | -session ann, +previous #1`));
+      10000 -   tick             -> ann ended SESSION_ENDED, bob granted #2 after #1 by expiry | -session ann, +previous disk`));
 
   test("[R2c] a session's lock and unlock write nothing", () =>
     check(`

@@ -124,6 +124,7 @@ export class Story {
       case "inspect":
         return { kind, ...from, name: first };
       case "cancel":
+        return { kind, ...from, token: first === "" ? null : tokenOf(first) };
       case "heartbeat":
       case "bye":
         return { kind, ...from };
@@ -190,7 +191,7 @@ export class Story {
       case "delay":
         return { kind: "settings", ...from, change: { lockDelayMs: spanOf(name) }, who: address };
       case "cancel":
-        return { kind: "cancel", ...from };
+        return { kind: "cancel", ...from, token: null };
       case "delivered":
         return { kind: "delivered", address };
       default:
@@ -265,8 +266,7 @@ function shownPrevious(previous: Previous | undefined): string {
 }
 
 function shownChange({ type, id, value }: DurableChange): string {
-  const name = ["hold", "previous", "revoked"].includes(type)
-    ? `#${id}`
-    : id.replace(/^session-|^client-/, "");
+  const isToken = type === "hold" || type === "revoked";
+  const name = isToken ? `#${Number.parseInt(id, 10)}` : id.replace(/^session-|^client-/, "");
   return `${value === null ? "-" : "+"}${type}${name === "" ? "" : ` ${name}`}`;
 }

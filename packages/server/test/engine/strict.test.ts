@@ -48,7 +48,7 @@ describe("durability strict", () => {
       8000  -   crash                       -> |
       8001  bob acquire disk 30s            -> bob queued t100001
       10999 -   tick
-      11000 -   tick                        -> bob granted #100002 after #1 by expiry | -session ann, -hold #1, +previous #1, +hold #100002`);
+      11000 -   tick                        -> bob granted #100002 after #1 by expiry | -session ann, -hold #1, +previous disk, +hold #100002`);
   });
 
   test("[R5e] a clean stop and the next start leave the records as they are", () => {
@@ -70,7 +70,7 @@ describe("durability strict", () => {
       2000  ann hold #2 tape
       2000  ann sync                        -> ann welcome back
       2001  ann release #2                  -> ann done true | +hold #2
-      8000  -   tick                        -> ann lost #1 | -hold #1, +previous #1, -hold #2`);
+      8000  -   tick                        -> ann lost #1 | -hold #1, +previous disk, -hold #2`);
   });
 
   test("[R4o] a session from before strict is waited for once, and then written down", () => {

@@ -216,12 +216,12 @@ test("[R7s] a stop whose last commit fails says so, and closes the store all the
 describe("the lease clock", () => {
   test("[L3q] goes with real time, in steps", () => {
     const clock = new LeaseClock(1_000, 50);
-    expect([60, 60.5, 61.2, 311].map((at) => clock.read(at))).toEqual([1_010, 1_010, 1_011, 1_261]);
+    expect([60, 60.5, 61.2, 311].map((at) => clock.read(at, false))).toEqual([1_010, 1_010, 1_011, 1_261]);
   });
 
   test("[L3r] takes a step of more than 250 ms as 250 ms", () => {
     const clock = new LeaseClock(0, 0);
-    expect([250, 500.5, 751, 10_000_000, 10_000_100].map((at) => clock.read(at))).toEqual([
+    expect([250, 500.5, 751, 10_000_000, 10_000_100].map((at) => clock.read(at, false))).toEqual([
       250, 500, 750, 1_000, 1_100,
     ]);
   });
@@ -229,19 +229,52 @@ describe("the lease clock", () => {
   test("[L3s] never goes back, and never faster than real time", () => {
     const clock = new LeaseClock(0, 1_000);
     const times = [1_100, 900, 950, 900, 1_000, 1_050];
-    const read = times.map((at) => clock.read(at));
+    const read = times.map((at) => clock.read(at, false));
     expect([...read].sort((a, b) => a - b)).toEqual(read);
     // Forward steps in all: 100 + 50 + 100 + 50.
     expect(read.at(-1)).toBe(300);
     let sum = 0;
     const fractions = new LeaseClock(0, 0);
-    for (let at = 0.3; at < 100; at += 0.3) sum = fractions.read(at);
+    for (let at = 0.3; at < 100; at += 0.3) sum = fractions.read(at, true);
     expect(sum).toBeLessThanOrEqual(100);
     expect(sum).toBeGreaterThanOrEqual(99);
   });
 
+  test("[L3v] stands still for a while after a stall, so that all who were cut off come back in time", () => {
+    const clock = new LeaseClock(0, 0);
+    let atMs = 0;
+    /** Read ten times a second, as the loop does. */
+    const sampled = (untilMs: number) => {
+      while (atMs < untilMs) stalled(100);
+      return clock.lastMs;
+    };
+    const stalled = (ms: number) => {
+      atMs += ms;
+      return clock.read(atMs, true);
+    };
+    expect(sampled(200)).toBe(200);
+    expect(stalled(1_500)).toBe(450);
+    // 1.5 s of standing still, then 1.5 s in which nothing runs out.
+    expect([1_800, 3_200, 3_300].map(sampled)).toEqual([450, 450, 550]);
+    // Two seconds at most.
+    expect(stalled(60_000)).toBe(800);
+    expect([65_200, 65_300, 65_400].map(sampled)).toEqual([800, 800, 900]);
+    // A stall meanwhile begins anew.
+    expect(stalled(2_000)).toBe(1_150);
+    expect(sampled(68_400)).toBe(1_150);
+    expect(stalled(2_000)).toBe(1_150 + 250);
+    expect([72_400, 72_500].map(sampled)).toEqual([1_400, 1_500]);
+  });
+
+  test("[L3w] a gap in which nobody looked, and a short one, are no stall", () => {
+    const idle = new LeaseClock(0, 0);
+    expect([3_600_000, 3_600_100].map((at) => idle.read(at, false))).toEqual([250, 350]);
+    const busy = new LeaseClock(0, 0);
+    expect([999, 1_099].map((at) => busy.read(at, true))).toEqual([250, 350]);
+  });
+
   test("[L3t] goes on from where it was", () => {
-    expect(new LeaseClock(123_456, 5).read(5)).toBe(123_456);
-    expect(new LeaseClock(123_456, 5).read(6)).toBe(123_457);
+    expect(new LeaseClock(123_456, 5).read(5, true)).toBe(123_456);
+    expect(new LeaseClock(123_456, 5).read(6, true)).toBe(123_457);
   });
 });
