@@ -19,7 +19,7 @@ const RAW_LEASE_MS = 2_000;
 /** A lease and more: heartbeats are sent at a third of it. */
 const RENEWALS = 4;
 /** Clients have given their connections up by then: in what is left of it the server has to take up all of them again. */
-const LEASE_MS = 5_000;
+const LEASE_MS = 3_000;
 /** An inspection shows the first hundred of a queue. */
 const QUEUES = 20;
 const SERVICE = "stalls";
