@@ -175,7 +175,16 @@ export class Connection implements Recipient {
       }
       case "force": {
         const [kind, id, name, token, reason] = message;
-        return this.#submit({ kind, session, address, id, name, token, reason, who: `root key, as ${this.#owner}` });
+        return this.#submit({
+          kind,
+          session,
+          address,
+          id,
+          name,
+          token,
+          reason,
+          who: `root key, as ${this.#owner}`,
+        });
       }
       case "check": {
         const [kind, id, name, waitMs] = message;

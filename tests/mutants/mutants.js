@@ -1,0 +1,69 @@
+import { CLIENT } from "./client.js";
+import { ENGINE_LOCKS } from "./engine-locks.js";
+import { ENGINE_REQUESTS } from "./engine-requests.js";
+import { ENGINE_SESSIONS } from "./engine-sessions.js";
+import { SERVER } from "./server.js";
+
+/** @typedef {import("./mutants.js").Mutant} Mutant */
+
+/** @type {readonly Mutant[]} */
+export const MUTANTS = [...ENGINE_LOCKS, ...ENGINE_REQUESTS, ...ENGINE_SESSIONS, ...SERVER, ...CLIENT];
+
+/** @type {typeof import("./mutants.js").isSeed} */
+export function isSeed(killer) {
+  return "seed" in killer;
+}
+
+/** @type {typeof import("./mutants.js").problemsOf} */
+export function problemsOf(read) {
+  const problems = [];
+  const ids = new Set();
+  for (const { id, file, find, put } of MUTANTS) {
+    if (ids.has(id)) problems.push(`${id}: there are two of it`);
+    ids.add(id);
+    const count = read(file).split(find).length - 1;
+    if (count !== 1) problems.push(`${id}: its text occurs ${count} times in ${file}`);
+    const changed = changedLines(find, put);
+    if (changed !== 1) problems.push(`${id}: it changes ${changed} lines`);
+  }
+  return problems;
+}
+
+/** @type {typeof import("./mutants.js").page} */
+export function page() {
+  const rows = MUTANTS.map(({ id, rule, file, wrong, killedBy }) =>
+    [`\`${id}\``, rule, fileWords(file), wrong, killerWords(killedBy)].join(" | "),
+  );
+  return `${HEAD}\n\n| bug | breaks | in | what is planted | found by |\n| --- | --- | --- | --- | --- |\n${rows
+    .map((row) => `| ${row} |`)
+    .join("\n")}\n`;
+}
+
+const HEAD = `# Planted bugs
+
+A test suite is as good as the bugs it finds. \`npm run mutants\` plants each of these in a copy of the sources, one line at a
+time, builds it, and runs what must find it: a seed of the simulator, which has to end with a violation, or a test, which
+has to fail. On the healthy code all of them pass. A bug that survives fails the run.
+
+The list is in \`tests/mutants\`; this page is made from it by \`node tests/mutants/run.js --table > docs/mutants.md\`. When a
+change of the simulator has moved its seeds, \`npm run mutants -- --search\` finds new ones.`;
+
+/** @param {string} find @param {string} put */
+function changedLines(find, put) {
+  const [before, after] = [find.split("\n"), put.split("\n")];
+  if (before.length !== after.length) return Math.max(before.length, after.length);
+  return before.filter((line, at) => line !== after[at]).length;
+}
+
+/** @param {string} file */
+function fileWords(file) {
+  return file.replace(/^packages\/(\w+)\/(src|test)\//, (_, name, part) =>
+    part === "src" ? `${name}/` : "",
+  );
+}
+
+/** @param {Mutant["killedBy"]} killer */
+function killerWords(killer) {
+  if (!isSeed(killer)) return `\`${killer.name}\` of ${fileWords(killer.test)}`;
+  return `seed ${killer.seed}, ${killer.steps.toLocaleString("en")} steps${killer.wild ? ", wild clocks" : ""}`;
+}
