@@ -154,7 +154,7 @@ export const ENGINE_LOCKS = [
     killedBy: { seed: 8, steps: 2_000 },
   },
   {
-    id: "granted-before-sync",
+    id: "back-at-the-end",
     rule: "Q2",
     file: TABLE,
     find: "lock.add(waiter, from.session?.syncing === true);",
