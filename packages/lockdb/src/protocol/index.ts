@@ -18,4 +18,4 @@ export {
   serviceIdProblem,
   utf8Bytes,
 } from "./names.js";
-export { clientMessageProblem, metadataProblem } from "./validate.js";
+export { clientMessageProblem, lockNamesProblem, metadataProblem } from "./validate.js";

@@ -8,6 +8,14 @@ export const LIMITS = {
   messageBytesMax: 64 * 1_024,
   /** One WebSocket frame, which holds many messages. */
   frameBytesMax: 1_024 * 1_024,
+  /** Locks in one request (N3). */
+  namesMax: 64,
+  /** Permits of a semaphore. */
+  permitsMax: 1_000_000,
+  /** Holds that a request is made inside of (D1). */
+  withinMax: 64,
+  /** Locks on a page of a list. */
+  listMax: 500,
   /** Nesting of arrays and objects in a message. */
   depthMax: 32,
   /** Answers kept for a session that does not acknowledge them (Q6). */

@@ -23,7 +23,16 @@ export interface Hello {
   readonly owner: string;
 }
 
-/** What an `acquire` may say beyond name and wait. */
+/** A lock and how it is wanted: exclusive, shared, or some of a semaphore's permits (1 unless it says). */
+export type LockSpec =
+  | string
+  | readonly [name: string, mode: "shared"]
+  | readonly [name: string, permits: number, weight?: number];
+
+/** One exclusive lock, or a set of locks that are granted all at once (Q5). */
+export type LockNames = string | readonly LockSpec[];
+
+/** What an `acquire` may say beyond names and wait. */
 export interface AcquireExtra {
   /** Makes a detached hold that lasts this long (L9). Absent: a session hold. */
   readonly detachedMs?: number;
@@ -32,6 +41,14 @@ export interface AcquireExtra {
   readonly metadata?: Metadata;
   /** The ticket this request had before the connection was lost. Only a recovering server looks at it (R4). */
   readonly ticket?: number;
+  /** Tokens of the holds that this request is made inside of: they cannot end before it is granted (D1). */
+  readonly within?: readonly number[];
+  /** Grants again what one of those holds has already, as the same hold (D3). */
+  readonly reentrant?: true;
+  /** It is for a leader, and shown as such (Q9). */
+  readonly leads?: true;
+  /** Frees the lock by force from all who hold it, and is granted before all who wait. One exclusive lock, no detached hold. */
+  readonly steal?: true;
 }
 
 /** What a client says of a hold it has, when it resumes (R3). */
@@ -40,22 +57,26 @@ export interface ClaimExtra {
   readonly minHoldMs?: number;
   readonly maxHoldMs?: number;
   readonly metadata?: Metadata;
+  readonly leads?: true;
   /** It is not trusted any more: after a crash, too, it has ended as by expiry, and not by its holder's wish (Q11, L8). */
   readonly lost?: true;
 }
 
 export type ClientMessage =
   | readonly ["hello", Hello]
-  | readonly ["hold", token: number, name: string, extra?: ClaimExtra]
+  | readonly ["hold", token: number, names: LockNames, extra?: ClaimExtra]
   | readonly ["sync"]
-  | readonly ["acquire", id: number, name: string, waitMs: number | null, extra?: AcquireExtra]
+  | readonly ["acquire", id: number, names: LockNames, waitMs: number | null, extra?: AcquireExtra]
   | readonly ["cancel", id: number, token?: number]
   | readonly ["release", id: number, token: number, name?: string]
   | readonly ["abandon", id: number, token: number]
   | readonly ["force", id: number, name: string, token: number, reason: string]
   | readonly ["unlock", id: number, name: string]
   | readonly ["check", id: number, name: string, waitMs: number | null]
-  | readonly ["inspect", id: number, name: string]
+  | readonly ["inspect", id: number, name: string, token?: number]
+  | readonly ["list", id: number, query: ListQuery]
+  | readonly ["watch", id: number, query: WatchQuery]
+  | readonly ["unwatch", watch: number]
   | readonly ["heartbeat", id: number]
   | readonly ["bye", id: number];
 
@@ -74,14 +95,29 @@ export interface GrantExtra {
   /** The place in the service's order of arrival; absent for a request that never waited. */
   readonly ticket?: number;
   readonly previous?: Previous;
+  /** An enclosing hold has it already: this is the same one, and its release frees nothing (D3). */
+  readonly reentrant?: true;
+  /** Of such a one: how long the enclosing hold lasts if nothing renews it. */
+  readonly expiresInMs?: number;
 }
+
+export type LockMode = "exclusive" | "shared" | "semaphore";
 
 export interface HolderInfo {
   readonly token: number;
   readonly owner: string;
   /** `closed`: the hold is over, and its lock stays closed for the rest of a minimum hold (L7) or a lock delay (L8). */
   readonly state: "held" | "closed";
-  readonly mode: "exclusive";
+  readonly mode: LockMode;
+  /** Of a semaphore: how many there are, and how many this hold has. */
+  readonly permits?: number;
+  readonly weight?: number;
+  /** Of a set: its names, the first sixteen. */
+  readonly names?: readonly string[];
+  /** Names that requests inside this hold wait for (D1); at most sixteen. */
+  readonly waitsFor?: readonly string[];
+  /** True for that of a leader. */
+  readonly leads?: true;
   /** True for a hold that outlives its maker's session (L9). */
   readonly detached: boolean;
   readonly heldForMs: number;
@@ -94,21 +130,88 @@ export interface WaiterInfo {
   readonly ticket: number;
   readonly owner: string;
   readonly waitingForMs: number;
+  readonly mode: LockMode;
+  readonly permits?: number;
+  readonly weight?: number;
+  readonly names?: readonly string[];
   /** True while its connection is down: it keeps its ticket, and is passed over (Q7). */
   readonly away: boolean;
 }
 
-/** The answer of `inspect` (Q9). `queue` has the first hundred waiters, `queueLength` counts all. */
+/** The answer of `inspect` (Q9): the newest hundred holders and the first hundred waiters, and how many there are. */
 export interface LockInfo {
   readonly name: string;
   readonly held: boolean;
   readonly holders: readonly HolderInfo[];
+  readonly holderCount: number;
   readonly queue: readonly WaiterInfo[];
   readonly queueLength: number;
   /** The last hold that ended by expiry or force, until a later one was released (Q11). */
   readonly previous?: Previous;
   /** True while the server waits for its clients after a crash: a holder may be unknown yet (R4). */
   readonly recovering: boolean;
+}
+
+/** Which locks to list: those whose names begin with `prefix`, or the rest of a list that was begun. */
+export interface ListQuery {
+  readonly prefix?: string;
+  /** At most so many at once; 1 to 500, default 100. A page may have fewer, and even none, and still not be the last. */
+  readonly limit?: number;
+  /** From the page before. A list that nobody goes on with for a minute is forgotten (`NOT_FOUND`). */
+  readonly next?: string;
+}
+
+/** One page of a list, the oldest lock first. Of each lock it shows at most ten holders and ten waiters. */
+export interface LockPage {
+  readonly locks: readonly LockInfo[];
+  /** Where the list goes on; null at its end. */
+  readonly next: string | null;
+}
+
+/** Which events to tell: those of locks whose names begin with `prefix`. */
+export interface WatchQuery {
+  readonly prefix?: string;
+  /** The position of the last event that was heard, on an earlier connection: what came since is told first. */
+  readonly after?: string;
+}
+
+/** The answer to `watch`: where it begins. */
+export interface WatchStart {
+  readonly position: string;
+  /** True when events since `after` are not kept any more: what was known of the locks may be wrong. */
+  readonly missed: boolean;
+}
+
+/** What happened to a lock, a set, or a request for one. */
+export interface ServiceEvent {
+  /**
+   * `queued`: a request waits. `left`: it does not any more, and was not granted. `deadlock`: it was refused as one.
+   * `granted`, and `restored` for a hold that a recovering server has learned of from its holder. `released`, `expired`
+   * and `forced`: a hold is over. `opened`: a lock is not closed any more after its hold (L7, L8).
+   */
+  readonly type:
+    | "queued"
+    | "left"
+    | "deadlock"
+    | "granted"
+    | "restored"
+    | "released"
+    | "expired"
+    | "forced"
+    | "opened";
+  readonly names: readonly string[];
+  readonly owner: string;
+  readonly token?: number;
+  readonly ticket?: number;
+  readonly leads?: true;
+  /** Why it left, or was forced. */
+  readonly reason?: string;
+  /** How long the lock stays closed yet, after its hold. */
+  readonly closedForMs?: number;
+  /** Of a deadlock: who waits for whom. */
+  readonly cycle?: readonly string[];
+  /** Time of day at the server, ISO 8601. For people: clocks may be set back. */
+  readonly at: string;
 }
 
 /** What an operator may set for a service. */
@@ -123,8 +226,12 @@ export type ServerMessage =
   | readonly ["welcome", { readonly session: string; readonly leaseMs: number; readonly resumed: boolean }]
   | readonly ["queued", id: number, ticket: number, ahead: number]
   | readonly ["granted", id: number, token: number, extra?: GrantExtra]
-  | readonly ["done", id: number, value: boolean | null | LockInfo | ServiceSettings]
+  | readonly ["done", id: number, value: boolean | null | LockInfo | LockPage | WatchStart | ServiceSettings]
   | readonly ["refused", id: number, code: ErrorCode, message: string, details?: RefusalDetails]
   | readonly ["lost", token: number, endedBy: EndedBy]
+  /** `previous`: the position of the event before this one that the same watch was told, or had to be told. */
+  | readonly ["event", watch: number, position: string, previous: string, event: ServiceEvent]
+  /** Events of a watch were left out, up to this position: its reader was too slow. */
+  | readonly ["gap", watch: number, position: string]
   | readonly ["ended", code: ErrorCode, message: string]
   | readonly ["error", code: ErrorCode, message: string];

@@ -1,6 +1,6 @@
 /** The trust boundary of the native protocol: whatever passes here is a `ClientMessage`, field by field. */
 import { LIMITS } from "./limits.js";
-import type { ClientMessage } from "./messages.js";
+import type { AcquireExtra, ClientMessage } from "./messages.js";
 import {
   clientIdProblem,
   lockNameProblem,
@@ -22,7 +22,7 @@ export function clientMessageProblem(message: unknown): string | null {
     const problem = form.fields[at - 1]!(message[at]);
     if (problem !== null) return problem;
   }
-  return null;
+  return form.problem?.(message) ?? null;
 }
 
 /** What is wrong with a hold's metadata, or null. */
@@ -36,7 +36,67 @@ export function metadataProblem(value: unknown): string | null {
   return null;
 }
 
+/** What is wrong with the names of a request, or null (N3, Q4, Q5). */
+export function lockNamesProblem(names: unknown): string | null {
+  if (typeof names === "string") return lockNameProblem(names);
+  if (!Array.isArray(names) || names.length === 0) return "A lock name or a list of names is needed.";
+  if (names.length > LIMITS.namesMax) return `A request names at most ${LIMITS.namesMax} locks.`;
+  const seen = new Set<string>();
+  for (const spec of names) {
+    const problem = typeof spec === "string" ? lockNameProblem(spec) : specProblem(spec);
+    if (problem !== null) return problem;
+    const name = typeof spec === "string" ? spec : (spec as [string])[0];
+    if (seen.has(name)) return `A request names each lock once, unlike ${JSON.stringify(name)}.`;
+    seen.add(name);
+  }
+  return null;
+}
+
 type Check = (value: unknown) => string | null;
+
+function specProblem(spec: unknown): string | null {
+  if (!Array.isArray(spec) || spec.length < 2 || spec.length > 3) {
+    return 'A lock of a set is a name, [name, "shared"], or [name, permits, weight].';
+  }
+  const [name, kind, weight] = spec;
+  const problem = lockNameProblem(name);
+  if (problem !== null || (kind === "shared" && spec.length === 2)) return problem;
+  if (!isCount(kind, LIMITS.permitsMax)) return `Permits are a whole number from 1 to ${LIMITS.permitsMax}.`;
+  if (spec.length === 3 && !isCount(weight, kind)) return "A weight is a whole number from 1 to the permits.";
+  return null;
+}
+
+function stealProblem([, , names, , extra]: readonly unknown[]): string | null {
+  const { steal, detachedMs } = (extra ?? {}) as AcquireExtra;
+  if (steal !== true || (typeof names === "string" && detachedMs === undefined)) return null;
+  return "Only one exclusive lock can be stolen, and not for a detached hold.";
+}
+
+function trueProblem(value: unknown, field: string): string | null {
+  return value === true ? null : `"${field}" must be true, or left out.`;
+}
+
+/** Any text that a lock name may begin with, also none. */
+function prefixProblem(value: unknown): string | null {
+  return value === "" ? null : (lockNameProblem(value)?.replace("A lock name", "A prefix") ?? null);
+}
+
+function tokenTextProblem(value: unknown, form: RegExp, field: string): string | null {
+  return typeof value === "string" && form.test(value)
+    ? null
+    : `"${field}" is none that the server gave out.`;
+}
+
+function isCount(value: unknown, max: number): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= max;
+}
+
+function withinProblem(value: unknown): string | null {
+  if (!Array.isArray(value) || value.length > LIMITS.withinMax) {
+    return `"within" must be a list of at most ${LIMITS.withinMax} tokens.`;
+  }
+  return value.map(numberProblem).find((problem) => problem !== null) ?? null;
+}
 
 const ACQUIRE_EXTRA: Record<string, Check> = {
   detachedMs: (value) => spanProblem(value, 1),
@@ -44,6 +104,10 @@ const ACQUIRE_EXTRA: Record<string, Check> = {
   maxHoldMs: (value) => spanProblem(value, 1),
   metadata: metadataProblem,
   ticket: numberProblem,
+  within: withinProblem,
+  reentrant: (value) => trueProblem(value, "reentrant"),
+  leads: (value) => trueProblem(value, "leads"),
+  steal: (value) => trueProblem(value, "steal"),
 };
 
 const CLAIM_EXTRA: Record<string, Check> = {
@@ -51,7 +115,19 @@ const CLAIM_EXTRA: Record<string, Check> = {
   minHoldMs: (value) => spanProblem(value, 0),
   maxHoldMs: (value) => spanProblem(value, 0),
   metadata: metadataProblem,
-  lost: (value) => (value === true ? null : `"lost" must be true, or left out.`),
+  leads: (value) => trueProblem(value, "leads"),
+  lost: (value) => trueProblem(value, "lost"),
+};
+
+const LIST_QUERY: Record<string, Check> = {
+  prefix: prefixProblem,
+  limit: (value) => (isCount(value, LIMITS.listMax) ? null : `"limit" is from 1 to ${LIMITS.listMax}.`),
+  next: (value) => tokenTextProblem(value, /^\d{1,16}\.\d{1,16}$/, "next"),
+};
+
+const WATCH_QUERY: Record<string, Check> = {
+  prefix: prefixProblem,
+  after: (value) => tokenTextProblem(value, /^[\w-]{1,40}\.\d{1,16}$/, "after"),
 };
 
 const HELLO: Record<string, Check> = {
@@ -64,16 +140,24 @@ const HELLO: Record<string, Check> = {
   owner: ownerProblem,
 };
 
-const FORMS: Record<ClientMessage[0], { readonly required: number; readonly fields: readonly Check[] }> = {
+interface Form {
+  readonly required: number;
+  readonly fields: readonly Check[];
+  /** What is wrong with fields that are right each by itself. */
+  readonly problem?: (message: readonly unknown[]) => string | null;
+}
+
+const FORMS: Record<ClientMessage[0], Form> = {
   hello: { required: 1, fields: [(value) => fieldsProblem(value, HELLO, true)] },
   hold: {
     required: 2,
-    fields: [numberProblem, lockNameProblem, (value) => fieldsProblem(value, CLAIM_EXTRA)],
+    fields: [numberProblem, lockNamesProblem, (value) => fieldsProblem(value, CLAIM_EXTRA)],
   },
   sync: { required: 0, fields: [] },
   acquire: {
     required: 3,
-    fields: [numberProblem, lockNameProblem, waitProblem, (value) => fieldsProblem(value, ACQUIRE_EXTRA)],
+    fields: [numberProblem, lockNamesProblem, waitProblem, (value) => fieldsProblem(value, ACQUIRE_EXTRA)],
+    problem: stealProblem,
   },
   cancel: { required: 1, fields: [numberProblem, numberProblem] },
   release: { required: 2, fields: [numberProblem, numberProblem, lockNameProblem] },
@@ -81,7 +165,10 @@ const FORMS: Record<ClientMessage[0], { readonly required: number; readonly fiel
   force: { required: 4, fields: [numberProblem, lockNameProblem, numberProblem, reasonProblem] },
   unlock: { required: 2, fields: [numberProblem, lockNameProblem] },
   check: { required: 3, fields: [numberProblem, lockNameProblem, waitProblem] },
-  inspect: { required: 2, fields: [numberProblem, lockNameProblem] },
+  inspect: { required: 2, fields: [numberProblem, lockNameProblem, numberProblem] },
+  list: { required: 2, fields: [numberProblem, (value) => fieldsProblem(value, LIST_QUERY)] },
+  watch: { required: 2, fields: [numberProblem, (value) => fieldsProblem(value, WATCH_QUERY)] },
+  unwatch: { required: 1, fields: [numberProblem] },
   heartbeat: { required: 1, fields: [numberProblem] },
   bye: { required: 1, fields: [numberProblem] },
 };

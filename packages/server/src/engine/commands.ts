@@ -1,9 +1,12 @@
 import type {
   ClaimExtra,
   EndedBy,
+  ListQuery,
+  LockNames,
   Metadata,
   Previous,
   ServerMessage,
+  ServiceEvent,
   ServiceSettings,
 } from "lockdb/protocol";
 
@@ -26,7 +29,7 @@ export type Command =
   | ({
       readonly kind: "claim";
       readonly token: number;
-      readonly name: string;
+      readonly names: LockNames;
       readonly extra: ClaimExtra;
     } & Of)
   | ({ readonly kind: "sync" } & Of)
@@ -69,7 +72,14 @@ export type Command =
       readonly who: string;
     } & From)
   | NamedCommand
-  | ({ readonly kind: "inspect"; readonly id: number; readonly name: string } & From)
+  | ({
+      readonly kind: "inspect";
+      readonly id: number;
+      readonly name: string;
+      /** Of the holder to be shown first, however many there are. */
+      readonly token?: number | undefined;
+    } & From)
+  | ({ readonly kind: "list"; readonly id: number; readonly query: ListQuery } & From)
   | ({ readonly kind: "heartbeat"; readonly id: number } & Of)
   | ({ readonly kind: "bye"; readonly id: number } & Of)
   /** The answer to an HTTP caller has been handed over: it can no longer be taken back (Q7). */
@@ -79,7 +89,7 @@ export type Command =
 export interface AcquireCommand extends From {
   readonly kind: "acquire";
   readonly id: number;
-  readonly name: string;
+  readonly names: LockNames;
   /** Infinity: until cancelled. */
   readonly waitMs: number;
   /** Null for a session hold. */
@@ -88,6 +98,12 @@ export interface AcquireCommand extends From {
   readonly maxHoldMs: number | null;
   readonly metadata: Metadata;
   readonly ticket: number | null;
+  /** Tokens of the holds that it is made inside of (D1). */
+  readonly within: readonly number[];
+  readonly reentrant: boolean;
+  readonly leads: boolean;
+  /** Who takes it by force from all who hold it, for the audit log; null for a request that waits its turn. */
+  readonly stolenBy: string | null;
   /** Label of an HTTP caller; a session has its own. */
   readonly owner: string | null;
 }
@@ -114,7 +130,12 @@ interface From {
 export interface Effects {
   readonly answers: Answer[];
   readonly changes: DurableChange[];
+  /** What happened, for those who watch; absent when nobody does. */
+  readonly events?: EngineEvent[] | undefined;
 }
+
+/** The loop adds the time of day. */
+export type EngineEvent = Omit<ServiceEvent, "at">;
 
 export interface Answer {
   readonly to: string;
@@ -144,12 +165,13 @@ export interface SessionRecord {
 }
 
 export interface HoldRecord {
-  readonly name: string;
+  readonly names: LockNames;
   readonly owner: string;
   readonly grantedAtMs: number;
   /** Null for a session's hold, which ends with its session. */
   readonly expiresAtMs: number | null;
   readonly metadata: Metadata;
+  readonly leads?: true;
   /** Who asked, as `client/id`: the same request gets the same token, after a crash too (Q6). */
   readonly request: string | null;
   /** True for what remains of a hold that is over: its lock stays closed, and nobody may unlock it (L7, L8). */

@@ -1,10 +1,13 @@
+import { Acquire } from "./acquire.js";
 import type { Command, DurableChange, Effects, EngineOptions } from "./commands.js";
 import { Grants } from "./grants.js";
 import { Postponed } from "./postponed.js";
+import { Repeats } from "./repeats.js";
 import { refusalOfLock, tell } from "./replies.js";
 import { Requests } from "./requests.js";
 import { type DurableRecord, restore, stopRecords } from "./restore.js";
 import { Sessions } from "./sessions.js";
+import type { Waiter } from "./state.js";
 
 /**
  * The rules for one service: sessions, locks, holds, queues, recovery. Pure: it reads no clock and does no I/O, and
@@ -15,6 +18,7 @@ export class Engine {
   readonly #grants: Grants;
   readonly #postponed: Postponed;
   readonly #sessions: Sessions;
+  readonly #acquire: Acquire;
   readonly #requests: Requests;
 
   constructor(options: EngineOptions) {
@@ -26,7 +30,9 @@ export class Engine {
       this.#requests.answerPostponed(nowMs, out);
       this.#grants.open(nowMs, out);
     });
-    this.#requests = new Requests(options, this.#grants, this.#sessions, this.#postponed);
+    const repeats = new Repeats(this.#grants);
+    this.#acquire = new Acquire(options, this.#grants, this.#sessions, repeats);
+    this.#requests = new Requests(this.#grants, this.#sessions, this.#postponed, repeats);
   }
 
   /** True while sessions from before an unclean start are not back (R4). */
@@ -39,16 +45,17 @@ export class Engine {
     return this.#grants.table.deadlines.nextMs;
   }
 
-  get counts(): { readonly sessions: number; readonly holds: number; readonly locks: number } {
-    const { holds, locks } = this.#grants.table;
-    return { sessions: this.#sessions.size, holds: holds.size, locks: locks.size };
+  /** What is in memory. `nested`: requests that are made inside holds, and wait. */
+  get counts(): Readonly<Record<"sessions" | "holds" | "locks" | "nested", number>> {
+    const { holds, locks, nested } = this.#grants.table;
+    return { sessions: this.#sessions.size, holds: holds.size, locks: locks.size, nested: nested.size };
   }
 
   /** Applies one command, and adds what comes of it to `out`. */
   apply(command: Command, nowMs: number, out: Effects): void {
     switch (command.kind) {
       case "acquire":
-        return this.#requests.acquire(command, nowMs, out);
+        return this.#acquire.apply(command, nowMs, out);
       case "release":
         return this.#requests.release(command, nowMs, out);
       case "abandon":
@@ -62,6 +69,8 @@ export class Engine {
         return this.#requests.named(command, nowMs, out);
       case "inspect":
         return this.#requests.inspect(command, nowMs, out);
+      case "list":
+        return this.#requests.list(command, nowMs, out);
       case "cancel":
         return this.#requests.cancel(command, nowMs, out);
       case "delivered":
@@ -77,7 +86,7 @@ export class Engine {
       case "acknowledge":
         return this.#sessions.acknowledge(command, nowMs, out);
       case "disconnect":
-        return this.#sessions.disconnect(command);
+        return this.#sessions.disconnect(command, nowMs, out);
       case "bye":
         return this.#sessions.bye(command, nowMs, out);
       case "tick":
@@ -98,6 +107,12 @@ export class Engine {
     return [...stopRecords(this.#grants.table), ...this.#sessions.awaitedRecords()];
   }
 
+  #timeOut(waiter: Waiter, nowMs: number, out: Effects): void {
+    const message = refusalOfLock(waiter.id, "LOCK_TIMEOUT", waiter.places, nowMs);
+    this.#grants.drop([waiter], "timed out", nowMs, out);
+    this.#grants.settleWaiter(waiter, message, nowMs, out);
+  }
+
   #tick(nowMs: number, out: Effects): void {
     const { deadlines } = this.#grants.table;
     for (let ending = deadlines.takeDue(nowMs); ending !== undefined; ending = deadlines.takeDue(nowMs)) {
@@ -110,19 +125,19 @@ export class Engine {
           this.#grants.expire(ending, nowMs, out);
           break;
         case "waiter":
-          this.#grants.table.dequeue(ending);
-          this.#grants.settleWaiter(
-            ending,
-            refusalOfLock(ending.id, "LOCK_TIMEOUT", ending.lock, nowMs),
-            nowMs,
-            out,
-          );
+          this.#timeOut(ending, nowMs, out);
           break;
         case "pending":
           this.#postponed.expire(ending, out);
           break;
         case "ended":
           this.#sessions.forgetEnded(ending);
+          break;
+        case "deadlocks":
+          this.#grants.breakDeadlocks([...this.#grants.table.nested], nowMs, out);
+          break;
+        case "listing":
+          this.#requests.forgetListing(ending);
           break;
         case "answer":
           this.#grants.table.forgetAnswer(ending, out);

@@ -1,10 +1,18 @@
-import type { EndedBy, ServerMessage, ServiceSettings } from "lockdb/protocol";
+import type { Previous, ServerMessage, ServiceSettings } from "lockdb/protocol";
 import { keepAnswer, sweepAnswers } from "./answers.js";
 import type { Effects } from "./commands.js";
-import { LockTable, type Requester } from "./lock-table.js";
+import { Deadlocks } from "./deadlock.js";
+import { noteHold, noteWaiter } from "./events.js";
+import type { Grip, Lock, Place } from "./lock.js";
+import { aboutWaiter, LockTable, type Requester, wantsOfWaiter } from "./lock-table.js";
+import { EXCLUSIVE } from "./modes.js";
 import { PreviousHolds } from "./previous.js";
-import { grantedMessage, tell } from "./replies.js";
-import type { Caller, Hold, HoldTerms, Lock, Session, Waiter } from "./state.js";
+import { coveringHold, grantedAgain } from "./reentry.js";
+import { deadlockMessage, grantedMessage, tell } from "./replies.js";
+import type { Caller, Hold, HoldTerms, LockAndMode, Session, Waiter } from "./state.js";
+
+/** How much one step looks at for deadlocks. */
+const DEADLOCK_STEPS_MAX = 200_000;
 
 /** How holds end and locks are given on, and how those who asked get their answers. */
 export class Grants {
@@ -20,7 +28,9 @@ export class Grants {
 
   /** Ends a hold by its holder's wish; what remains of a minimum hold stays closed, durably (L7). */
   letGo(hold: Hold, nowMs: number, out: Effects): void {
-    this.previous.settle(hold.lock.name, out);
+    for (let grip: Grip | null = hold; grip !== null; grip = grip.nextOfHold) {
+      this.previous.settle(grip.lock.name, out);
+    }
     this.#end(hold, null, hold.minUntilMs, nowMs, out);
   }
 
@@ -37,46 +47,158 @@ export class Grants {
   }
 
   /** Ends a hold against its holder's wish, or opens what remains of one. */
-  force(hold: Hold, nowMs: number, out: Effects): void {
-    if (hold.remainder) this.takeBack(hold, nowMs, out);
-    else this.#end(hold, "force", nowMs, nowMs, out);
+  force(hold: Hold, reason: string, nowMs: number, out: Effects): void {
+    this.#forced(hold, reason, nowMs, out);
+    this.#serveAll(hold, nowMs, out);
   }
 
-  /** Takes a hold away, whatever it was: the next waiter has the lock in the same step (Q2). */
+  /** Frees a lock by force from all who hold it, and grants it before all who wait. */
+  steal(lock: Lock, to: Requester, terms: HoldTerms, nowMs: number, out: Effects): ServerMessage {
+    const served = new Set<Lock>();
+    while (lock.hold !== null) {
+      const { hold } = lock;
+      this.#forced(hold, "stolen", nowMs, out);
+      for (const grip of hold.grips) served.add(grip.lock);
+    }
+    const message = this.grant([{ lock, mode: EXCLUSIVE }], to, terms, null, nowMs, out);
+    for (const other of served) this.serve(other, nowMs, out);
+    return message;
+  }
+
+  /** Takes a hold away, whatever it was: the next waiters have its locks in the same step (Q2). */
   takeBack(hold: Hold, nowMs: number, out: Effects): void {
-    this.table.free(hold, nowMs, out);
-    const { lock, token, owner, endedBy } = hold;
-    if (endedBy !== null) this.previous.remember(lock.name, { endedBy, token, owner }, out);
-    this.grantNext(lock, nowMs, out);
+    noteHold(out, hold.remainder ? "opened" : "released", hold);
+    this.#free(hold, nowMs, out);
+    this.#serveAll(hold, nowMs, out);
   }
 
-  /** Grants a lock that nobody holds. */
+  /** Grants locks that have room for it. */
   grant(
-    lock: Lock,
+    wanted: readonly LockAndMode[],
     to: Requester,
     terms: HoldTerms,
     ticket: number | null,
     nowMs: number,
     out: Effects,
   ): ServerMessage {
-    const { token } = this.table.grant(lock, to, terms, nowMs, out);
-    return grantedMessage(to.id, token, ticket, this.previous.of(lock.name));
+    const hold = this.table.grant(wanted, to, terms, nowMs, out);
+    noteHold(out, "granted", hold, ticket === null ? undefined : { ticket });
+    return grantedMessage(to.id, hold.token, { ticket, previous: this.previousOf(wanted) });
   }
 
-  /** Gives a free lock to the first waiter who can be reached. */
-  grantNext(lock: Lock, nowMs: number, out: Effects): void {
-    const waiter = this.table.takeNext(lock);
-    if (waiter === null) return;
-    const message = this.grant(lock, waiter, waiter.terms, waiter.ticket, nowMs, out);
+  /** The last hold of any of these locks that was not given back; of several, the newest (Q11). */
+  previousOf(grips: readonly { readonly lock: Lock }[]): Previous | undefined {
+    let newest: Previous | undefined;
+    for (const { lock } of grips) {
+      const previous = this.previous.of(lock.name);
+      if (previous !== undefined && previous.token > (newest?.token ?? 0)) newest = previous;
+    }
+    return newest;
+  }
+
+  /**
+   * Gives a lock on: to the first in its queue, and to others behind him as long as nobody is passed who is in their way
+   * (Q4, Q5). Whoever wants other locks too gets all of them in this step, or waits on.
+   */
+  serve(lock: Lock, nowMs: number, out: Effects): void {
+    for (;;) {
+      const place = this.table.granting ? lock.blocked : null;
+      if (place === null || !lock.room().fits(place.mode)) break;
+      const { waiter } = place;
+      const isGranted = hasRoomBeside(waiter, place);
+      // Granted or not: those behind come after him.
+      lock.unblock(place);
+      if (isGranted) this.#grantWaiter(waiter, nowMs, out);
+    }
+    this.table.locks.forgetIdle(lock);
+  }
+
+  /** Takes waiters out of their queues, then gives on what they were in the way of (Q3). */
+  drop(waiters: readonly Waiter[], reason: string, nowMs: number, out: Effects): void {
+    for (const waiter of waiters) {
+      noteWaiter(out, "left", waiter, { reason });
+      this.table.dequeue(waiter);
+    }
+    for (const lock of locksOf(waiters)) this.serve(lock, nowMs, out);
+  }
+
+  /** These cannot be reached any more: who stands behind them is not kept waiting (Q7). */
+  leave(waiters: readonly Waiter[], nowMs: number, out: Effects): void {
+    for (const { places } of waiters) for (const place of places) place.lock.leave(place);
+    for (const lock of locksOf(waiters)) this.serve(lock, nowMs, out);
+  }
+
+  #grantWaiter(waiter: Waiter, nowMs: number, out: Effects): void {
+    const { places, ticket } = waiter;
+    this.table.dequeue(waiter);
+    const message = this.grant(places, waiter, waiter.terms, ticket, nowMs, out);
     this.settleWaiter(waiter, message, nowMs, out);
+  }
+
+  /**
+   * Refuses requests that have come to wait for each other while that could not be seen: those who ask are away now and
+   * then, and a server that recovers does not know yet who holds what (D2). Of each circle the youngest goes. What is much
+   * goes on in a later step: others are waiting.
+   * @param suspects who may have closed a circle by coming to their queues
+   */
+  breakDeadlocks(suspects: readonly Waiter[], nowMs: number, out: Effects): void {
+    if (this.table.nested.size === 0 || !this.table.granting) return;
+    let steps = 0;
+    while (steps < DEADLOCK_STEPS_MAX) {
+      const all = new Deadlocks(suspects);
+      steps += all.steps;
+      if (!suspects.some((waiter) => all.isStuck(waiter))) return;
+      let youngest: Waiter | null = null;
+      let refusedCount = 0;
+      for (const waiter of all.stuckInside()) {
+        const around = new Deadlocks([waiter]);
+        // One that was refused may have been all that it waited for.
+        if (!around.isStuck(waiter)) continue;
+        youngest ??= waiter;
+        // One that only stands behind a circle of others is none itself.
+        const alone = new Deadlocks([waiter], waiter);
+        if (!alone.isStuck(waiter)) {
+          this.#refuseDeadlock(waiter, around, nowMs, out);
+          refusedCount++;
+        }
+        steps += around.steps + alone.steps;
+        if (steps >= DEADLOCK_STEPS_MAX) break;
+      }
+      if (youngest === null) return;
+      // Circles may go through each other, so that none is there because of one request alone.
+      if (refusedCount === 0) this.#refuseDeadlock(youngest, new Deadlocks([youngest]), nowMs, out);
+    }
+    this.table.deadlines.set(this.table.deadlockCheck, nowMs + 1);
+  }
+
+  #refuseDeadlock(waiter: Waiter, deadlocks: Deadlocks, nowMs: number, out: Effects): void {
+    const cycle = deadlocks.cycleOf(waiter);
+    noteWaiter(out, "deadlock", waiter, { cycle });
+    this.drop([waiter], "deadlock", nowMs, out);
+    this.settleWaiter(waiter, deadlockMessage(waiter.id, cycle), nowMs, out);
   }
 
   /** Recovery is over: queues move, in ticket order (R4). */
   open(nowMs: number, out: Effects): void {
     this.table.granting = true;
+    this.table.findOuter();
+    for (const waiter of this.table.nested) this.#enterAgain(waiter, nowMs, out);
     const waitedFor = [...this.table.locks.values()].filter((lock) => lock.first !== null);
-    waitedFor.sort((a, b) => a.first!.ticket - b.first!.ticket);
-    for (const lock of waitedFor) this.grantNext(lock, nowMs, out);
+    waitedFor.sort((a, b) => a.first!.waiter.ticket - b.first!.waiter.ticket);
+    for (const lock of waitedFor) lock.rewind();
+    for (const lock of waitedFor) this.serve(lock, nowMs, out);
+    this.breakDeadlocks([...this.table.nested], nowMs, out);
+  }
+
+  /** A holder has said only after the request that he has what is wanted inside of his hold (D3). */
+  #enterAgain(waiter: Waiter, nowMs: number, out: Effects): void {
+    const { session, outer, terms, id } = waiter;
+    const hold = terms.reentrant ? coveringHold(outer, wantsOfWaiter(waiter)) : undefined;
+    if (session === null || hold === undefined) return;
+    noteWaiter(out, "left", waiter, { reason: "granted again" });
+    this.table.dequeue(waiter);
+    keepAnswer(session, id, { message: null, about: aboutWaiter(waiter), atMs: nowMs });
+    tell(session, grantedAgain(id, hold, nowMs), out);
   }
 
   /** Answers a request, and keeps the answer until the session has it (Q6). */
@@ -98,7 +220,7 @@ export class Grants {
   /** The same for somebody who has waited. */
   settleWaiter(waiter: Waiter, message: ServerMessage, nowMs: number, out: Effects): void {
     if (waiter.session !== null) {
-      keepAnswer(waiter.session, waiter.id, { message, about: waiter.lock.name, atMs: nowMs });
+      keepAnswer(waiter.session, waiter.id, { message, about: aboutWaiter(waiter), atMs: nowMs });
       return tell(waiter.session, message, out);
     }
     const { address } = waiter.caller!;
@@ -106,9 +228,49 @@ export class Grants {
     out.answers.push({ to: address, message });
   }
 
-  #end(hold: Hold, endedBy: EndedBy | null, closedUntilMs: number, nowMs: number, out: Effects): void {
+  #end(hold: Hold, endedBy: "expiry" | null, closedUntilMs: number, nowMs: number, out: Effects): void {
     hold.endedBy = endedBy;
-    if (closedUntilMs > nowMs) this.table.keepClosed(hold, closedUntilMs, out);
-    else this.takeBack(hold, nowMs, out);
+    const type = endedBy === null ? "released" : "expired";
+    if (closedUntilMs > nowMs) {
+      noteHold(out, type, hold, { closedForMs: closedUntilMs - nowMs });
+      return this.table.keepClosed(hold, closedUntilMs, out);
+    }
+    noteHold(out, type, hold);
+    this.#free(hold, nowMs, out);
+    this.#serveAll(hold, nowMs, out);
   }
+
+  /** Gives on all that a hold had. */
+  #serveAll(hold: Hold, nowMs: number, out: Effects): void {
+    for (let grip: Grip | null = hold; grip !== null; grip = grip.nextOfHold)
+      this.serve(grip.lock, nowMs, out);
+  }
+
+  #forced(hold: Hold, reason: string, nowMs: number, out: Effects): void {
+    noteHold(out, "forced", hold, { reason });
+    if (!hold.remainder) hold.endedBy = "force";
+    this.#free(hold, nowMs, out);
+  }
+
+  /** Its locks have room then, which nobody is given yet. */
+  #free(hold: Hold, nowMs: number, out: Effects): void {
+    this.table.free(hold, nowMs, out);
+    const { token, owner, endedBy } = hold;
+    if (endedBy === null) return;
+    for (const { lock } of hold.grips) this.previous.remember(lock.name, { endedBy, token, owner }, out);
+  }
+}
+
+/** Each lock once, however many of them want it. */
+function locksOf(waiters: readonly Waiter[]): ReadonlySet<Lock> {
+  return new Set(waiters.flatMap(({ places }) => places.map(({ lock }) => lock)));
+}
+
+/** True when at its other places, too, nobody who has the lock or waits before it is in its way. */
+function hasRoomBeside(waiter: Waiter, seen: Place): boolean {
+  for (let place: Place | null = waiter; place !== null; place = place.nextOfWaiter) {
+    if (place === seen) continue;
+    if (!place.isQueued || !place.lock.hasRoomAt(place)) return false;
+  }
+  return true;
 }

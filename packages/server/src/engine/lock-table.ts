@@ -1,14 +1,18 @@
-import { ANSWER_KEPT_MS, type ServerMessage } from "lockdb/protocol";
+import { ANSWER_KEPT_MS, type LockNames, type ServerMessage } from "lockdb/protocol";
 import type { Effects, HoldRecord } from "./commands.js";
 import { Deadlines } from "./deadlines.js";
+import type { Grip, Place } from "./lock.js";
+import { Locks } from "./locks.js";
+import { EXCLUSIVE, namesOf, type Want, wantsOf } from "./modes.js";
 import { forcedMessage, grantedMessage } from "./replies.js";
 import {
   type Caller,
+  type DeadlockCheck,
   type Ending,
   Hold,
   type HoldTerms,
   type KeptAnswer,
-  Lock,
+  type LockAndMode,
   type Session,
   Waiter,
 } from "./state.js";
@@ -31,11 +35,15 @@ export function requestKey(client: string, id: number): string {
 
 /** Locks, holds and queues of one service: who has what, who is next, and the numbers they get. */
 export class LockTable {
-  readonly locks = new Map<string, Lock>();
+  readonly locks = new Locks();
   readonly holds = new Map<number, Hold>();
   readonly deadlines = new Deadlines<Ending>();
   /** Requests by `client/id`: the hold one has made, or the answer that is kept after it (Q6). */
   readonly requests = new Map<string, Hold | KeptAnswer>();
+  /** Waiting requests that are made inside holds (D1). */
+  readonly nested = new Set<Waiter>();
+  /** When they are to be looked at again, since there was too much for one step. */
+  readonly deadlockCheck: DeadlockCheck = { kind: "deadlocks", dueMs: 0, heapIndex: -1 };
   /** False while the service recovers: nothing is granted (R4). */
   granting = true;
   /** Holds that belong to no session. */
@@ -63,17 +71,27 @@ export class LockTable {
     this.#ticketNext = this.#ticketCeiling = tickets;
   }
 
-  lockNamed(name: string): Lock {
-    let lock = this.locks.get(name);
-    if (lock === undefined) {
-      lock = new Lock(name);
-      this.locks.set(name, lock);
+  /** The locks of a request, made where there are none: they are forgotten again unless something is put there. */
+  locksFor(names: LockNames): readonly LockAndMode[] {
+    if (typeof names === "string") return [{ lock: this.locks.make(names), mode: EXCLUSIVE }];
+    return wantsOf(names).map(({ name, mode }) => ({ lock: this.locks.make(name), mode }));
+  }
+
+  forgetIdle(wanted: readonly LockAndMode[]): void {
+    for (const { lock } of wanted) this.locks.forgetIdle(lock);
+  }
+
+  /** True when a request would be granted at once: nobody who has or wants one of its locks is in its way. */
+  isFree(wanted: readonly LockAndMode[]): boolean {
+    if (!this.granting) return false;
+    for (const { lock, mode } of wanted) {
+      if (!lock.isIdle && !lock.hasRoomFor(mode)) return false;
     }
-    return lock;
+    return true;
   }
 
   enqueue(
-    lock: Lock,
+    wanted: readonly LockAndMode[],
     from: Requester,
     terms: HoldTerms,
     waitMs: number,
@@ -81,9 +99,15 @@ export class LockTable {
     nowMs: number,
     out: Effects,
   ): Waiter {
-    const waiter = new Waiter(ticket ?? this.#takeTicket(out), lock, from, from.owner, terms, nowMs);
+    const waiter = new Waiter(ticket ?? this.#takeTicket(out), wanted, from, from.owner, terms, nowMs);
     // What a session says before its `sync` counts from then on, all at once.
-    lock.add(waiter, from.session?.syncing === true);
+    for (let place: Place | null = waiter; place !== null; place = place.nextOfWaiter) {
+      place.lock.add(place, from.session?.syncing === true);
+    }
+    if (terms.within.length > 0) {
+      this.nested.add(waiter);
+      this.#findOuter(waiter);
+    }
     from.session?.waiters.set(from.id, waiter);
     if (from.session !== null) waiter.seenOn = from.session.connection;
     if (from.caller !== null) from.caller.waiter = waiter;
@@ -91,21 +115,41 @@ export class LockTable {
     return waiter;
   }
 
-  /** Takes a waiter out of its queue; it is never granted afterwards (Q3). */
+  /** Takes a waiter out of its queues, which may be idle then. */
   dequeue(waiter: Waiter): void {
-    waiter.lock.remove(waiter);
+    for (let place: Place | null = waiter; place !== null; place = place.nextOfWaiter)
+      place.lock.remove(place);
+    for (const hold of waiter.outer) hold.nested?.delete(waiter);
+    if (waiter.terms.within.length > 0) this.nested.delete(waiter);
     waiter.session?.waiters.delete(waiter.id);
     if (waiter.caller !== null) waiter.caller.waiter = null;
     this.deadlines.delete(waiter);
-    this.#forgetIdle(waiter.lock);
   }
 
-  /** Grants a lock that nobody holds. The one place where a token is made. */
-  grant(lock: Lock, to: Requester, terms: HoldTerms, nowMs: number, out: Effects): Hold {
+  /** Undefined for tokens that nobody holds. */
+  holdsOf(tokens: readonly number[]): readonly (Hold | undefined)[] {
+    return tokens.map((token) => this.holds.get(token));
+  }
+
+  /** The holds that waiting requests are made inside of: more of them may be known by now. */
+  findOuter(): void {
+    for (const waiter of this.nested) this.#findOuter(waiter);
+  }
+
+  #findOuter(waiter: Waiter): void {
+    waiter.outer = this.holdsOf(waiter.terms.within).filter((hold) => hold !== undefined);
+    for (const hold of waiter.outer) {
+      hold.nested ??= new Set();
+      hold.nested.add(waiter);
+    }
+  }
+
+  /** Grants locks that have room for it. The one place where a token is made. */
+  grant(wanted: readonly LockAndMode[], to: Requester, terms: HoldTerms, nowMs: number, out: Effects): Hold {
     const token = this.#takeToken(out);
     const detached = terms.detachedMs !== null;
     const from = { owner: to.owner, client: to.session?.client ?? null, id: to.id };
-    const hold = new Hold(token, lock, detached ? null : to.session, from, terms.metadata, nowMs);
+    const hold = new Hold(token, wanted, detached ? null : to.session, from, terms, nowMs);
     hold.minUntilMs = terms.minHoldMs === 0 ? 0 : nowMs + terms.minHoldMs;
     hold.maxUntilMs = terms.maxHoldMs === null ? null : nowMs + terms.maxHoldMs;
     if (to.session !== null) hold.seenOn = to.session.connection;
@@ -127,7 +171,7 @@ export class LockTable {
   insert(hold: Hold): void {
     this.holds.set(hold.token, hold);
     if (hold.session === null) this.detachedCount++;
-    hold.lock.hold = hold;
+    for (let grip: Grip | null = hold; grip !== null; grip = grip.nextOfHold) grip.lock.attach(grip);
     hold.session?.addHold(hold);
   }
 
@@ -152,6 +196,7 @@ export class LockTable {
       hold.session = null;
       this.detachedCount++;
     }
+    if (hold.nested !== null) leaveInside(hold, hold.nested);
     hold.remainder = true;
     this.keepUntil(hold, untilMs, out);
   }
@@ -161,11 +206,12 @@ export class LockTable {
     out.changes.push({ type: "hold", id: String(hold.token), value: holdRecord(hold) });
   }
 
-  /** Ends a hold. The lock is free afterwards; `grantNext` gives it on. */
+  /** Ends a hold. Its locks have room afterwards; `serve` gives them on. */
   free(hold: Hold, nowMs: number, out: Effects): void {
     this.holds.delete(hold.token);
     this.deadlines.delete(hold);
-    hold.lock.hold = null;
+    for (let grip: Grip | null = hold; grip !== null; grip = grip.nextOfHold) grip.lock.detach(grip);
+    if (hold.nested !== null) leaveInside(hold, hold.nested);
     if (hold.caller !== null) hold.caller.hold = null;
     if (hold.durable) out.changes.push({ type: "hold", id: String(hold.token), value: null });
     if (hold.session === null) {
@@ -179,9 +225,9 @@ export class LockTable {
 
   /** What the request of a detached hold is answered from now on, if it comes again (Q6). */
   #keepGrant(hold: Hold, nowMs: number, out: Effects): void {
-    const { client, requestId: id, token, endedBy, lock } = hold;
+    const { client, requestId: id, token, endedBy } = hold;
     const message = endedBy === "force" ? forcedMessage(id) : grantedMessage(id, token);
-    this.keepAnswer(requestKey(client!, id), message, lock.name, nowMs, out);
+    this.keepAnswer(requestKey(client!, id), message, aboutHold(hold), nowMs, out);
   }
 
   /** A session's hold ends with what its session knows of it: nothing has to outlive both. */
@@ -211,26 +257,6 @@ export class LockTable {
     out.changes.push({ type: "answer", id: kept.request, value: null });
   }
 
-  /** The next waiter, taken out of the queue, when the lock is free; or null. */
-  takeNext(lock: Lock): Waiter | null {
-    const waiter = this.granting && lock.hold === null ? lock.first : null;
-    if (waiter === null) {
-      this.#forgetIdle(lock);
-      return null;
-    }
-    lock.remove(waiter);
-    waiter.session?.waiters.delete(waiter.id);
-    if (waiter.caller !== null) waiter.caller.waiter = null;
-    this.deadlines.delete(waiter);
-    return waiter;
-  }
-
-  // A lock that nobody holds or wants takes no memory. Its next holder's token still outranks a late write of the
-  // last one, since tokens are the service's and not the lock's (F1).
-  #forgetIdle(lock: Lock): void {
-    if (lock.hold === null && lock.waiterCount === 0) this.locks.delete(lock.name);
-  }
-
   #takeToken(out: Effects): number {
     const token = this.#tokenNext++;
     if (token >= this.#tokenCeiling) this.#raise(out);
@@ -251,15 +277,47 @@ export class LockTable {
   }
 }
 
+/** A hold is over: what was asked inside it goes on by itself. */
+function leaveInside(hold: Hold, nested: ReadonlySet<Waiter>): void {
+  for (const waiter of nested) waiter.outer = waiter.outer.filter((outer) => outer !== hold);
+  hold.nested = null;
+}
+
+/** What a request for locks is about: an id that comes again for something else is refused (Q6). */
+export function aboutNames(names: LockNames): string {
+  // One lock may be asked for in several ways.
+  const same = typeof names === "string" ? names : namesOf(wantsOf(names));
+  // No name begins so.
+  return typeof same === "string" ? same : `\n${JSON.stringify(same)}`;
+}
+
+export function aboutHold(hold: Hold): string {
+  return aboutNames(namesOf(wantsOfHold(hold)));
+}
+
+export function aboutWaiter(waiter: Waiter): string {
+  if (waiter.nextOfWaiter === null && waiter.mode === EXCLUSIVE) return waiter.lock.name;
+  return aboutNames(namesOf(wantsOfWaiter(waiter)));
+}
+
+export function wantsOfWaiter({ places }: Waiter): readonly Want[] {
+  return places.map(({ lock, mode }) => ({ name: lock.name, mode }));
+}
+
+export function wantsOfHold(hold: Hold): readonly Want[] {
+  return hold.grips.map(({ lock, mode }) => ({ name: lock.name, mode }));
+}
+
 /** A hold as it is written down. */
 export function holdRecord(hold: Hold): HoldRecord {
   const { session, endedBy, minUntilMs, maxUntilMs } = hold;
   return {
-    name: hold.lock.name,
+    names: namesOf(wantsOfHold(hold)),
     owner: hold.owner,
     grantedAtMs: hold.grantedAtMs,
     expiresAtMs: session === null ? hold.dueMs : null,
     metadata: hold.metadata,
+    ...(hold.leads ? { leads: true } : {}),
     request: hold.client === null ? null : requestKey(hold.client, hold.requestId),
     remainder: hold.remainder,
     ...(endedBy === null ? {} : { endedBy }),

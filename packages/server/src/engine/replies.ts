@@ -1,7 +1,8 @@
-import { ERRORS, type ErrorCode, type Previous, type ServerMessage } from "lockdb/protocol";
+import { ERRORS, type ErrorCode, type GrantExtra, type Previous, type ServerMessage } from "lockdb/protocol";
 import type { Effects } from "./commands.js";
 import { holderInfo } from "./inspect.js";
-import type { Lock, Session } from "./state.js";
+import type { Lock } from "./lock.js";
+import type { Session } from "./state.js";
 
 /** Says something to a session, if it can be reached now. */
 export function tell(session: Session, message: ServerMessage, out: Effects): void {
@@ -20,15 +21,23 @@ export function ended(
 export function grantedMessage(
   id: number,
   token: number,
-  ticket: number | null = null,
-  previous?: Previous,
+  { ticket = null, previous, reentrant = false, expiresInMs }: GrantFacts = {},
 ): ServerMessage {
-  if (ticket === null && previous === undefined) return ["granted", id, token];
-  const extra = {
+  if (ticket === null && previous === undefined && !reentrant) return ["granted", id, token];
+  const extra: GrantExtra = {
     ...(ticket === null ? {} : { ticket }),
     ...(previous === undefined ? {} : { previous }),
+    ...(reentrant ? { reentrant } : {}),
+    ...(expiresInMs === undefined ? {} : { expiresInMs }),
   };
   return ["granted", id, token, extra];
+}
+
+interface GrantFacts {
+  readonly ticket?: number | null;
+  readonly previous?: Previous | undefined;
+  readonly reentrant?: boolean;
+  readonly expiresInMs?: number;
 }
 
 export function refusal(id: number, code: ErrorCode, message: string = ERRORS[code].message): ServerMessage {
@@ -52,15 +61,27 @@ export function refuse(
   out.answers.push({ to: command.address, message: refusal(command.id, code) });
 }
 
-/** A refusal of a lock that tells who is in the way, so that nobody has to ask twice. */
+/** How much of a cycle the message itself tells; the details have all of it. */
+const CYCLE_LENGTH_MAX = 2_000;
+
+/** A refusal of what would wait for itself (D2). */
+export function deadlockMessage(id: number, cycle: readonly string[]): ServerMessage {
+  const steps = cycle.join("; ");
+  const shown = steps.length > CYCLE_LENGTH_MAX ? `${steps.slice(0, CYCLE_LENGTH_MAX)}…` : steps;
+  const message = `This request would wait for itself. ${shown}. Release what you hold, then ask again.`;
+  return ["refused", id, "DEADLOCK", message, { cycle }];
+}
+
+/** A refusal of locks that tells who is in the way, so that nobody has to ask twice. */
 export function refusalOfLock(
   id: number,
   code: ErrorCode,
-  lock: Lock | undefined,
+  locks: readonly { readonly lock: Lock | undefined }[],
   nowMs: number,
   message: string = ERRORS[code].message,
 ): ServerMessage {
-  const hold = lock?.hold ?? null;
-  const holder = hold === null ? null : holderInfo(hold, nowMs);
-  return ["refused", id, code, message, { holder, ahead: lock?.waiterCount ?? 0 }];
+  const held = (locks.find(({ lock }) => lock?.firstGrip != null) ?? locks[0])?.lock;
+  const grip = held?.firstGrip ?? null;
+  const holder = grip === null ? null : holderInfo(grip.hold, grip.mode, nowMs);
+  return ["refused", id, code, message, { holder, ahead: held?.waiterCount ?? 0 }];
 }

@@ -1,65 +1,40 @@
-import { type ErrorCode, LIMITS, type ServerMessage } from "lockdb/protocol";
-import { keepAnswer, replaceAnswer } from "./answers.js";
-import type { AcquireCommand, Command, Effects, EngineOptions, NamedCommand } from "./commands.js";
+import type { ServerMessage } from "lockdb/protocol";
+import { keepAnswer } from "./answers.js";
+import type { Command, Effects, NamedCommand } from "./commands.js";
 import type { Grants } from "./grants.js";
 import { lockInfo } from "./inspect.js";
-import { type Requester, requestKey } from "./lock-table.js";
+import { type Listing, Listings } from "./listings.js";
+import type { Lock } from "./lock.js";
+import { EXCLUSIVE } from "./modes.js";
 import type { Postponed } from "./postponed.js";
-import { forcedMessage, grantedMessage, refusal, refusalOfLock, refuse, tell } from "./replies.js";
+import type { Repeats } from "./repeats.js";
+import { refusal, refusalOfLock, refuse } from "./replies.js";
 import type { Sessions } from "./sessions.js";
-import { type Caller, Hold, type Lock, type Session } from "./state.js";
+import type { Hold, Session } from "./state.js";
 
 type Of<K extends Command["kind"]> = Extract<Command, { kind: K }>;
 
-/** What sessions and HTTP callers ask for: locks, their release, and what is going on. */
+/** What sessions and HTTP callers ask for besides locks: their release, and what is going on. */
 export class Requests {
-  readonly #options: EngineOptions;
   readonly #grants: Grants;
   readonly #sessions: Sessions;
   readonly #postponed: Postponed;
+  readonly #repeats: Repeats;
+  readonly #listings: Listings;
 
-  constructor(options: EngineOptions, grants: Grants, sessions: Sessions, postponed: Postponed) {
-    this.#options = options;
+  constructor(grants: Grants, sessions: Sessions, postponed: Postponed, repeats: Repeats) {
     this.#grants = grants;
     this.#sessions = sessions;
     this.#postponed = postponed;
-  }
-
-  acquire(command: AcquireCommand, nowMs: number, out: Effects): void {
-    const { id, name, waitMs } = command;
-    const session = this.#sessions.live(command, nowMs);
-    if (command.session !== null) {
-      if (session === null) return refuse(command, "SESSION_ENDED", out);
-      if (this.#answeredBefore(session, command, out)) return;
-    }
-    const table = this.#grants.table;
-    const held = table.locks.get(name);
-    const free =
-      table.granting && (held === undefined || held.hold === null) && !isBehindItself(session, held, waitMs);
-    const code = this.#acquireRefusal(session, held, free, command);
-    if (code !== null) {
-      const message = refusalOfLock(id, code, held, nowMs);
-      return this.#grants.settle(session, command, name, message, nowMs, out);
-    }
-    const caller: Caller | null = session === null ? this.#caller(command.address) : null;
-    const from: Requester = { session, caller, id, owner: session?.owner ?? command.owner ?? "http" };
-    const lock = table.lockNamed(name);
-    if (free) {
-      const message = this.#grants.grant(lock, from, command, null, nowMs, out);
-      return this.#grants.settle(session, command, name, message, nowMs, out);
-    }
-    const isBelieved = session?.restored && session.syncing && command.ticket !== null;
-    const believed = isBelieved && command.ticket < table.ceilings.tickets;
-    const ahead = lock.waiterCount;
-    const waiter = table.enqueue(lock, from, command, waitMs, believed ? command.ticket : null, nowMs, out);
-    out.answers.push({ to: command.address, message: ["queued", id, waiter.ticket, ahead] });
+    this.#repeats = repeats;
+    this.#listings = new Listings(grants.table.locks, grants.previous, grants.table.deadlines);
   }
 
   release(command: Of<"release">, nowMs: number, out: Effects): void {
     const hold = this.#holdToEnd(command, command.name, nowMs, out);
     if (hold === null) return;
     const { session } = hold;
-    if (session === null) this.#keepDurableAnswer(command, `release ${command.token}`, nowMs, out);
+    if (session === null) this.#keepDurable(command, `release ${command.token}`, nowMs, out);
     this.#grants.letGo(hold, nowMs, out);
     this.#done(command, `release ${command.token}`, nowMs, out);
   }
@@ -79,27 +54,28 @@ export class Requests {
     const session = this.#sessions.live(command, nowMs);
     if (command.session !== null) {
       if (session === null) return refuse(command, "SESSION_ENDED", out);
-      if (this.#repeated(session, id, about, this.#isNew(session, id), command.address, out)) return;
+      if (this.#repeats.answered(session, id, about, this.#repeats.isNew(session, id), command.address, out))
+        return;
     }
     const lock = this.#grants.table.locks.get(name);
-    const hold = lock?.hold ?? null;
-    if (hold === null && this.#sessions.recovering) {
+    const hold = this.#grants.table.holds.get(token);
+    const isThere = hold?.grips.some((grip) => grip.lock === lock) === true;
+    if (!isThere && this.#sessions.recovering) {
       return this.#grants.settle(session, command, about, refusal(id, "RECOVERING"), nowMs, out);
     }
-    if (hold === null || hold.token !== token) {
-      const message = refusalOfLock(id, "NOT_HELD", lock, nowMs, "The lock has no hold with this token now.");
+    if (hold === undefined || !isThere) {
+      const message = refusalOfLock(
+        id,
+        "NOT_HELD",
+        [{ lock }],
+        nowMs,
+        "The lock has no hold with this token now.",
+      );
       return this.#grants.settle(session, command, about, message, nowMs, out);
     }
-    const details = { name, token, holder: hold.owner, reason };
-    out.changes.push({ type: "audit", id: "", value: { who, what: "force release", details } });
-    if (hold.session !== null) {
-      this.#sessions.revoke(hold.session, token, out);
-      tell(hold.session, ["lost", token, "force"], out);
-      // It may not have heard of the grant. Told when it asks again, that would bring the hold back to life.
-      replaceAnswer(hold.session, hold.requestId, forcedMessage(hold.requestId));
-    }
-    this.#keepDurableAnswer(command, about, nowMs, out);
-    this.#grants.force(hold, nowMs, out);
+    this.#sessions.forced(hold, { who, name, reason }, out);
+    this.#keepDurable(command, about, nowMs, out);
+    this.#grants.force(hold, reason, nowMs, out);
     this.#done(command, about, nowMs, out);
   }
 
@@ -130,14 +106,29 @@ export class Requests {
   inspect(command: Of<"inspect">, nowMs: number, out: Effects): void {
     if (command.session !== null && this.#sessions.live(command, nowMs) === null)
       return refuse(command, "SESSION_ENDED", out);
-    const info = lockInfo(
-      command.name,
-      this.#grants.table.locks.get(command.name),
-      this.#grants.previous.of(command.name),
-      this.#sessions.recovering,
-      nowMs,
-    );
+    const { name, token } = command;
+    const { table, previous } = this.#grants;
+    const first = token === undefined ? undefined : table.holds.get(token);
+    const info = lockInfo(name, table.locks.get(name), previous.of(name), this.#sessions.recovering, nowMs, {
+      first,
+    });
     out.answers.push({ to: command.address, message: ["done", command.id, info] });
+  }
+
+  list(command: Of<"list">, nowMs: number, out: Effects): void {
+    if (command.session !== null && this.#sessions.live(command, nowMs) === null)
+      return refuse(command, "SESSION_ENDED", out);
+    const { id, session, address, query } = command;
+    const page = this.#listings.page(query, session ?? address, this.#sessions.recovering, nowMs);
+    if (page === "RATE_LIMITED") return refuse(command, page, out);
+    const over = "This list is over, or was left alone for a minute. Begin anew.";
+    const message: ServerMessage = page === "NOT_FOUND" ? refusal(id, page, over) : ["done", id, page];
+    out.answers.push({ to: address, message });
+  }
+
+  /** Nobody has gone on with a list for a minute. */
+  forgetListing(listing: Listing): void {
+    this.#listings.forget(listing);
   }
 
   /**
@@ -150,10 +141,10 @@ export class Requests {
     if (command.session !== null && session === null) return refuse(command, "SESSION_ENDED", out);
     const caller = session === null ? this.#grants.callers.get(address) : undefined;
     const waiter = session === null ? caller?.waiter : session.waiters.get(id);
-    const made = session === null ? caller?.hold : this.#holdMadeBy(session, id, token);
+    const made = session === null ? caller?.hold : this.#repeats.holdMadeBy(session, id, token);
     // What remains of a hold is no grant any more: its lock stays closed for its time (L7, L8).
     const hold = made?.remainder ? null : made;
-    if (waiter != null) this.#grants.table.dequeue(waiter);
+    if (waiter != null) this.#grants.drop([waiter], "cancelled", nowMs, out);
     else if (hold != null) this.#grants.takeBack(hold, nowMs, out);
     this.#grants.callers.delete(address);
     session?.answers.delete(id);
@@ -192,29 +183,25 @@ export class Requests {
         refuse(command, "SESSION_ENDED", out);
         return null;
       }
-      const isNew = this.#isNew(session, id);
+      const isNew = this.#repeats.isNew(session, id);
       const isPlain = isNew && hold?.session === session;
-      if (!isPlain && this.#repeated(session, id, about, isNew, command.address, out)) return null;
+      if (!isPlain && this.#repeats.answered(session, id, about, isNew, command.address, out)) return null;
     }
     const isOwn = hold !== undefined && hold.session === session && session !== null;
     const isFree =
       hold !== undefined && hold.session === null && !hold.remainder && command.kind === "release";
-    if (hold !== undefined && (isOwn || isFree) && (name === null || name === hold.lock.name)) return hold;
+    if (hold !== undefined && (isOwn || isFree) && (name === null || hasName(hold, name))) return hold;
     this.#grants.settle(session, command, about, refusal(id, "NOT_HELD"), nowMs, out);
     return null;
   }
 
-  /** A session's ids rise: one that is not the highest was seen before. */
-  #isNew(session: Session, id: number): boolean {
-    if (id <= session.idMax) return false;
-    session.idMax = id;
-    return true;
-  }
-
   #answerNamed(session: Session | null, command: NamedCommand, nowMs: number, out: Effects): void {
     const { kind, id, name } = command;
-    const hold = this.#grants.table.locks.get(name)?.hold ?? null;
-    if (hold === null && this.#sessions.recovering) {
+    const lock = this.#grants.table.locks.get(name);
+    const hold = lock?.hold ?? null;
+    // Others may have it together with those who are known.
+    const isKnown = hold !== null && (kind === "check" || lock!.mode === EXCLUSIVE);
+    if (!isKnown && this.#sessions.recovering) {
       // It has had no effect: if its connection is lost and it comes again, it is no repetition.
       if (session !== null && kind === "unlock") {
         keepAnswer(session, id, { message: null, about: `unlock ${name}`, atMs: nowMs });
@@ -228,10 +215,8 @@ export class Requests {
     if (hold === null) {
       return this.#grants.settle(session, command, `unlock ${name}`, ["done", id, false], nowMs, out);
     }
-    if (hold.session !== null || hold.remainder) {
-      const message = hold.remainder
-        ? "The lock is closed for the rest of a minimum hold or a lock delay. Wait until it ends."
-        : `The lock is held by a session (${hold.owner}). It ends when that session releases it or runs out.`;
+    const message = unlockRefusal(lock!, hold);
+    if (message !== null) {
       return this.#grants.settle(
         session,
         command,
@@ -241,118 +226,26 @@ export class Requests {
         out,
       );
     }
-    this.#keepDurableAnswer(command, `unlock ${name}`, nowMs, out);
+    this.#keepDurable(command, `unlock ${name}`, nowMs, out);
     this.#grants.letGo(hold, nowMs, out);
     this.#done(command, `unlock ${name}`, nowMs, out);
   }
 
-  #acquireRefusal(
-    session: Session | null,
-    lock: Lock | undefined,
-    free: boolean,
-    { waitMs, detachedMs, minHoldMs }: AcquireCommand,
-  ): ErrorCode | null {
-    const { table, settings } = this.#grants;
-    // All that may outlive its session.
-    const mayRemain = detachedMs !== null || minHoldMs > 0 || settings.lockDelayMs > 0;
-    if (mayRemain && table.detachedCount >= this.#options.holdsMax) return "LIMIT_EXCEEDED";
-    if (detachedMs !== null && table.keptCount >= LIMITS.answersMax) return "LIMIT_EXCEEDED";
-    if (session !== null && session.holdCount + session.waiters.size >= this.#options.holdsMax)
-      return "LIMIT_EXCEEDED";
-    if (session !== null && session.answers.size >= LIMITS.answersMax) return "LIMIT_EXCEEDED";
-    if (free) return null;
-    if (waitMs === 0) return this.#sessions.recovering ? "RECOVERING" : "LOCK_TIMEOUT";
-    if (lock !== undefined && lock.waiterCount >= this.#options.waitersMax) return "QUEUE_FULL";
-    return null;
-  }
-
-  /** True when this request was seen before: it has no second effect, and gets the same answer (Q6). */
-  #answeredBefore(session: Session, command: AcquireCommand, out: Effects): boolean {
-    const { id, name, address } = command;
-    const isNew = this.#isNew(session, id);
-    // A client's ids rise over all its sessions, but after a restart it is not known how far they have come.
-    if (isNew && command.detachedMs === null && !session.restored) return false;
-    const waiter = session.waiters.get(id);
-    if (waiter !== undefined && waiter.lock.name === name) {
-      waiter.seenOn = session.connection;
-      out.answers.push({ to: address, message: ["queued", id, waiter.ticket, 0] });
-      return true;
-    }
-    return this.#repeated(session, id, name, isNew, address, out);
-  }
-
-  /** Gives the stored answer again, or refuses an id that was used for something else. */
-  #repeated(
-    session: Session,
-    id: number,
-    about: string,
-    isNew: boolean,
-    address: string,
-    out: Effects,
-  ): boolean {
-    const stored = session.answers.get(id) ?? session.answersBefore?.get(id);
-    const made = this.#grants.table.requests.get(requestKey(session.client, id));
-    if (stored === undefined && made === undefined) {
-      if (isNew) return false;
-      out.answers.push({ to: address, message: refusal(id, "REQUEST_ID_REUSED") });
-      return true;
-    }
-    const madeAbout = made instanceof Hold ? made.lock.name : made?.about;
-    if ((stored?.about ?? madeAbout) !== about) {
-      out.answers.push({ to: address, message: refusal(id, "REQUEST_ID_REUSED") });
-      return true;
-    }
-    if (stored?.message === null) return false;
-    // What is kept of a durable request is newer: its hold may have been freed by force since.
-    const ofHold = stored?.message ?? (made instanceof Hold ? this.#grantedAgain(id, made) : undefined);
-    const message = made !== undefined && !(made instanceof Hold) ? made.message : ofHold!;
-    if (message[0] === "granted") {
-      const hold = this.#grants.table.holds.get(message[2]);
-      if (hold?.session === session) hold.seenOn = session.connection;
-    }
-    if (stored !== undefined) session.answers.set(id, stored);
-    out.answers.push({ to: address, message });
-    return true;
-  }
-
   #repeatedUnlock(session: Session, command: NamedCommand, out: Effects): boolean {
-    const isNew = this.#isNew(session, command.id);
+    const isNew = this.#repeats.isNew(session, command.id);
     if (!isNew && this.#postponed.has(command)) return true;
-    return this.#repeated(session, command.id, `unlock ${command.name}`, isNew, command.address, out);
+    return this.#repeats.answered(session, command.id, `unlock ${command.name}`, isNew, command.address, out);
   }
 
-  /** @param token of a grant that was heard of, so that its answer is not kept any more */
-  #holdMadeBy(session: Session, id: number, token: number | null): Hold | null {
-    const { holds, requests } = this.#grants.table;
-    const made = requests.get(requestKey(session.client, id));
-    if (made instanceof Hold) return made;
-    const stored = (session.answers.get(id) ?? session.answersBefore?.get(id))?.message;
-    const granted = stored?.[0] === "granted" ? stored[2] : token;
-    const hold = granted === null ? undefined : holds.get(granted);
-    return hold?.session === session ? hold : null;
-  }
-
-  #grantedAgain(id: number, hold: Hold): ServerMessage {
-    return grantedMessage(id, hold.token, null, this.#grants.previous.of(hold.lock.name));
-  }
-
-  #caller(address: string): Caller {
-    const caller: Caller = { address, waiter: null, hold: null };
-    this.#grants.callers.set(address, caller);
-    return caller;
-  }
-
-  /** The answer of a change that outlives a crash: asked again after one, it must not happen again (Q6). */
-  #keepDurableAnswer(
-    command: { session: string | null; id: number },
+  /** After a crash, too, this change must not happen again (Q6). */
+  #keepDurable(
+    command: { readonly session: string | null; readonly id: number },
     about: string,
     nowMs: number,
     out: Effects,
-  ) {
-    const session = command.session === null ? undefined : this.#sessions.get(command.session);
-    if (session === undefined) return;
-    const { id } = command;
-    this.#grants.table.keepAnswer(requestKey(session.client, id), ["done", id, true], about, nowMs, out);
+  ): void {
+    const session = command.session === null ? null : this.#sessions.get(command.session);
+    this.#repeats.keepDurable(session, command.id, about, nowMs, out);
   }
 
   #done(
@@ -366,7 +259,21 @@ export class Requests {
   }
 }
 
-/** True for a request of a session that is coming back, behind one of its own for the same lock: that one is first. */
-function isBehindItself(session: Session | null, lock: Lock | undefined, waitMs: number): boolean {
-  return session?.syncing === true && session.waiters.size > 0 && waitMs > 0 && (lock?.waiterCount ?? 0) > 0;
+function hasName(hold: Hold, name: string): boolean {
+  return hold.grips.some(({ lock }) => lock.name === name);
+}
+
+/** Why a lock cannot be unlocked by its name, or null (L9). */
+function unlockRefusal(lock: Lock, hold: Hold): string | null {
+  if (lock.firstGrip!.nextOfLock !== null) {
+    return "Several hold the lock, so its name does not say which hold to end. Release one by its token.";
+  }
+  if (hold.remainder) {
+    return "The lock is closed for the rest of a minimum hold or a lock delay. Wait until it ends.";
+  }
+  if (hold.session !== null) {
+    return `The lock is held by a session (${hold.owner}). It ends when that session releases it or runs out.`;
+  }
+  if (hold.nextOfHold !== null) return "The lock is part of a set. Release the set by its token.";
+  return null;
 }

@@ -85,11 +85,17 @@ function restoreHold(
   durable: boolean,
   table: LockTable,
 ): void {
-  const lock = table.lockNamed(record.name);
   const { owner, request } = record;
   const at = request?.lastIndexOf("/") ?? -1;
   const from = { owner, client: request?.slice(0, at) ?? null, id: Number(request?.slice(at + 1) ?? 0) };
-  const hold = new Hold(token, lock, session, from, record.metadata, record.grantedAtMs);
+  const hold = new Hold(
+    token,
+    table.locksFor(record.names),
+    session,
+    from,
+    { metadata: record.metadata, leads: record.leads === true },
+    record.grantedAtMs,
+  );
   hold.minUntilMs = record.minUntilMs ?? 0;
   hold.maxUntilMs = record.maxUntilMs ?? null;
   hold.remainder = record.remainder;

@@ -1,9 +1,14 @@
 import { LIMITS } from "lockdb/protocol";
+import { replaceAnswer } from "./answers.js";
 import type { Command, DurableChange, Effects, EngineOptions, SessionRecord } from "./commands.js";
+import { noteHold } from "./events.js";
 import type { Grants } from "./grants.js";
+import type { Lock, Place } from "./lock.js";
+import { aboutHold, aboutNames } from "./lock-table.js";
+import { goTogether } from "./modes.js";
 import type { Postponed } from "./postponed.js";
-import { ended, refuse, tell } from "./replies.js";
-import { type EndedSession, Hold, type Lock, Session, type Waiter } from "./state.js";
+import { ended, forcedMessage, refuse, tell } from "./replies.js";
+import { type EndedSession, Hold, Session, type Waiter } from "./state.js";
 
 /** Longer than a connection may take to say hello, whatever the network does to it. */
 const ENDED_KEPT_MS = 60_000;
@@ -76,7 +81,7 @@ export class Sessions {
     }
     if (session.address !== null) {
       ended(session.address, "INVALID", out, "Another connection has taken this session over.");
-      this.#away(session);
+      this.#away(session, nowMs, out);
     }
     if (session.awaited && session.connection === 0) {
       // What it had left must be gone from the store before the client relies on a full lease again (R6).
@@ -94,12 +99,12 @@ export class Sessions {
   claim(command: Of<"claim">, nowMs: number, out: Effects): void {
     const session = this.live(command, nowMs);
     if (session === null) return;
-    const { token, name, extra } = command;
+    const { token, names, extra } = command;
     const known = this.#grants.table.holds.get(token);
     if (session.revoked?.has(token)) {
       session.revoked.set(token, session.connection);
       out.answers.push({ to: command.address, message: ["lost", token, "force"] });
-    } else if (known?.session === session && known.lock.name === name) {
+    } else if (known?.session === session && aboutHold(known) === aboutNames(names)) {
       if (extra.lost !== true) known.seenOn = session.connection;
     } else if (known !== undefined || !this.#restoreClaim(session, command, nowMs, out)) {
       out.answers.push({ to: command.address, message: ["lost", token, "expiry"] });
@@ -120,12 +125,12 @@ export class Sessions {
     // While it was waited for, the lock delay may have been on top of it.
     if (session.mayHold) this.#grants.table.deadlines.set(session, session.expiresAtMs);
     const resumed = session.connection > 1;
-    for (const waiter of [...session.waiters.values()]) {
-      if (waiter.seenOn !== session.connection) this.#grants.table.dequeue(waiter);
-    }
+    const given = [...session.waiters.values()].filter((waiter) => waiter.seenOn !== session.connection);
+    this.#grants.drop(given, "cancelled", nowMs, out);
     session.syncing = false;
     // First its waiters: they may be next for what its holds give back.
-    const wanted = this.#comeBack(session);
+    const back = [...session.waiters.values()].filter((waiter) => !waiter.isQueued);
+    const wanted = comeBack(back);
     for (const hold of session.holds()) {
       // Its holder knows nothing of it, or does not trust it any more; which of both cannot be told.
       if (hold.seenOn !== session.connection) this.#grants.abandon(hold, nowMs, out);
@@ -138,16 +143,17 @@ export class Sessions {
       session.holdsKnown = true;
       out.changes.push(sessionPut(session, { isAwaited: false }));
     }
-    for (const lock of wanted) this.#grants.grantNext(lock, nowMs, out);
+    for (const lock of wanted) this.#grants.serve(lock, nowMs, out);
+    if (back.length > 0) this.#grants.breakDeadlocks(back, nowMs, out);
     session.restored = false;
     session.answersBefore = null;
     if (session.awaited) this.#returned(session, nowMs, out);
     tell(session, ["welcome", { session: session.id, leaseMs: session.leaseMs, resumed }], out);
   }
 
-  disconnect(command: Of<"disconnect">): void {
+  disconnect(command: Of<"disconnect">, nowMs: number, out: Effects): void {
     const session = this.#sessions.get(command.session);
-    if (session?.address === command.address) this.#away(session);
+    if (session?.address === command.address) this.#away(session, nowMs, out);
   }
 
   heartbeat(command: Of<"heartbeat">, nowMs: number, out: Effects): void {
@@ -162,21 +168,34 @@ export class Sessions {
     for (const token of command.lostTokens) this.#forgetRevoked(session, token, out);
   }
 
-  /** A hold of this session is freed by force, and stays so until the session has heard of it, crashes or not (R3). */
-  revoke(session: Session, token: number, out: Effects): void {
-    // It may have named it on its present connection already: the `sync` of that one shows nothing.
-    this.restoreRevoked(session, token, session.connection);
+  /** A hold is freed by force: that is recorded (A7), and its session is told, now or when it returns. */
+  forced(
+    hold: Hold,
+    act: { readonly who: string; readonly name: string; readonly reason: string },
+    out: Effects,
+  ): void {
+    const { session, token, owner: holder, requestId } = hold;
+    const { who, ...what } = act;
     out.changes.push({
-      type: "revoked",
-      id: revokedId(session, token),
-      value: { token, session: session.id },
+      type: "audit",
+      id: "",
+      value: { who, what: "force release", details: { ...what, token, holder } },
     });
+    if (session === null) return;
+    // It stays so until the session has heard of it, crashes or not (R3). It may have named it on its present connection
+    // already: the `sync` of that one shows nothing.
+    this.restoreRevoked(session, token, session.connection);
+    const id = revokedId(session, token);
+    out.changes.push({ type: "revoked", id, value: { token, session: session.id } });
+    tell(session, ["lost", token, "force"], out);
+    // It may not have heard of the grant. Told when it asks again, that would bring the hold back to life.
+    replaceAnswer(session, requestId, forcedMessage(requestId));
   }
 
   bye(command: Of<"bye">, nowMs: number, out: Effects): void {
     const session = this.live(command, nowMs);
     if (session === null) return refuse(command, "SESSION_ENDED", out);
-    this.#dequeueAll(session);
+    this.#dropAll(session, nowMs, out);
     for (const hold of session.holds()) this.#grants.letGo(hold, nowMs, out);
     this.#end(session, nowMs, out);
     out.answers.push({ to: command.address, message: ["done", command.id, true] });
@@ -231,20 +250,41 @@ export class Sessions {
   #restoreClaim(session: Session, claim: Of<"claim">, nowMs: number, out: Effects): boolean {
     if (!session.mayHold || claim.token >= this.#grants.table.ceilings.tokens) return false;
     if (session.holdCount >= LIMITS.claimsMax) return false;
-    const lock = this.#grants.table.lockNamed(claim.name);
-    const rival = lock.hold;
-    if (rival !== null) {
-      // What the store says of a hold that stands is so. What it says of one that is over may be older than the claim.
-      if ((rival.durable && !rival.remainder) || rival.token > claim.token) return false;
-      this.#grants.table.free(rival, nowMs, out);
+    const { table } = this.#grants;
+    const wanted = table.locksFor(claim.names);
+    const rivals = new Set<Hold>();
+    let isOutranked = false;
+    for (const { lock, mode } of wanted) {
+      for (let grip = lock.firstGrip; grip !== null; grip = grip.nextOfLock) {
+        // Two by two: of a semaphore's holders that are too many together nobody knows which one is over. Nothing is granted
+        // beside them until they are few enough.
+        if (goTogether(grip.mode, mode)) continue;
+        // What the store says of a hold that stands is so. What it says of one that is over may be older than the claim.
+        const stands = (grip.hold.durable && !grip.hold.remainder) || grip.hold.token > claim.token;
+        if (stands) isOutranked = true;
+        else rivals.add(grip.hold);
+      }
+    }
+    if (isOutranked) {
+      table.forgetIdle(wanted);
+      return false;
+    }
+    for (const rival of rivals) {
+      noteHold(out, "expired", rival);
+      table.free(rival, nowMs, out);
+      // Of a set only some locks may have been in the way: the others are nobody's now.
+      for (const { lock } of rival.grips)
+        if (!wanted.some((want) => want.lock === lock)) table.locks.forgetIdle(lock);
       if (rival.session !== null) tell(rival.session, ["lost", rival.token, "expiry"], out);
     }
     const grantedAtMs = nowMs - (claim.extra.heldMs ?? 0);
     const from = { owner: session.owner, client: session.client, id: 0 };
-    const hold = new Hold(claim.token, lock, session, from, claim.extra.metadata ?? {}, grantedAtMs);
+    const { metadata = {}, leads = false } = claim.extra;
+    const hold = new Hold(claim.token, wanted, session, from, { metadata, leads }, grantedAtMs);
     // One that is lost is only restored to be ended by the `sync`, with all that comes of it.
     if (claim.extra.lost !== true) hold.seenOn = session.connection;
-    this.#grants.table.insert(hold);
+    table.insert(hold);
+    noteHold(out, "restored", hold);
     return true;
   }
 
@@ -268,27 +308,14 @@ export class Sessions {
     if (!session.awaited) session.expiresAtMs = nowMs + session.leaseMs;
   }
 
-  #away(session: Session): void {
+  #away(session: Session, nowMs: number, out: Effects): void {
     session.address = null;
-    for (const waiter of session.waiters.values()) waiter.lock.leave(waiter);
+    this.#grants.leave([...session.waiters.values()], nowMs, out);
     this.#postponed.dropOf(session.id);
   }
 
-  /** All waiters of a session are back in their queues, in ticket order. */
-  #comeBack(session: Session): readonly Lock[] {
-    const waitersByLock = new Map<Lock, Waiter[]>();
-    for (const waiter of session.waiters.values()) {
-      if (waiter.isQueued) continue;
-      const ofLock = waitersByLock.get(waiter.lock);
-      if (ofLock === undefined) waitersByLock.set(waiter.lock, [waiter]);
-      else ofLock.push(waiter);
-    }
-    for (const [lock, waiters] of waitersByLock) lock.comeBack(waiters.sort((a, b) => a.ticket - b.ticket));
-    return [...waitersByLock.keys()];
-  }
-
-  #dequeueAll(session: Session): void {
-    for (const waiter of [...session.waiters.values()]) this.#grants.table.dequeue(waiter);
+  #dropAll(session: Session, nowMs: number, out: Effects): void {
+    this.#grants.drop([...session.waiters.values()], "session ended", nowMs, out);
   }
 
   /** Ends a session and all it had. Its end is durable before anything it held is granted to another (R2). */
@@ -299,9 +326,9 @@ export class Sessions {
     const over: EndedSession = { kind: "ended", id: session.id, dueMs: 0, heapIndex: -1 };
     this.#ended.set(session.id, over);
     this.#grants.table.deadlines.set(over, nowMs + ENDED_KEPT_MS);
-    this.#away(session);
+    this.#away(session, nowMs, out);
     // All its waiters go before any of its holds: none of them may be the next holder (Q3).
-    this.#dequeueAll(session);
+    this.#dropAll(session, nowMs, out);
     for (const token of [...(session.revoked?.keys() ?? [])]) this.#forgetRevoked(session, token, out);
     for (const hold of session.holds()) this.#grants.expire(hold, nowMs, out);
     if (session.awaited) this.#returned(session, nowMs, out);
@@ -320,6 +347,22 @@ export class Sessions {
     if (!session.revoked?.delete(token)) return;
     out.changes.push({ type: "revoked", id: revokedId(session, token), value: null });
   }
+}
+
+/** Waiters of one session are back in their queues, in ticket order. @returns the locks that they want */
+function comeBack(waiters: readonly Waiter[]): readonly Lock[] {
+  const placesByLock = new Map<Lock, Place[]>();
+  for (const waiter of waiters) {
+    for (const place of waiter.places) {
+      const ofLock = placesByLock.get(place.lock);
+      if (ofLock === undefined) placesByLock.set(place.lock, [place]);
+      else ofLock.push(place);
+    }
+  }
+  for (const [lock, places] of placesByLock) {
+    lock.comeBack(places.sort((a, b) => a.waiter.ticket - b.waiter.ticket));
+  }
+  return [...placesByLock.keys()];
 }
 
 /** A token alone does not say whose it was: who claims what is not his must not touch another's record. */

@@ -1,6 +1,9 @@
 import type { EndedBy, Metadata, ServerMessage } from "lockdb/protocol";
 import type { NamedCommand } from "./commands.js";
 import type { Timed } from "./deadlines.js";
+import type { Listing } from "./listings.js";
+import { Grip, type Lock, Place } from "./lock.js";
+import type { Mode } from "./modes.js";
 
 /** One client instance's life here. Its deadline in the heap may lag behind `expiresAtMs`: renewing costs no move. */
 export class Session implements Timed {
@@ -67,7 +70,7 @@ export class Session implements Timed {
 }
 
 /** Whatever has an end on the lease clock. */
-export type Ending = Session | Hold | Waiter | Pending | KeptAnswer | EndedSession;
+export type Ending = Session | Hold | Waiter | Pending | KeptAnswer | EndedSession | Listing | DeadlockCheck;
 
 /** One HTTP request that waits, or was granted and not handed over yet. */
 export interface Caller {
@@ -76,114 +79,16 @@ export interface Caller {
   hold: Hold | null;
 }
 
-/** A named lock. It exists only while it is held or waited for. */
-export class Lock {
-  readonly name: string;
-  hold: Hold | null = null;
-  /** The queue, in ticket order: all waiters who could be granted now. */
-  first: Waiter | null = null;
-  last: Waiter | null = null;
-  /** Waiters whose sessions cannot be reached: they keep their tickets, and are passed over (Q7). */
-  readonly away = new AwayWaiters();
-  /** All waiters, away or not. */
-  waiterCount = 0;
+const NO_HOLDS: readonly Hold[] = Object.freeze([]);
 
-  constructor(name: string) {
-    this.name = name;
-  }
-
-  /** Adds a waiter with the highest ticket of all, at the end, or to those who are away. */
-  add(waiter: Waiter, isAway: boolean): void {
-    this.waiterCount++;
-    if (isAway) this.away.add(waiter);
-    else this.#insert(waiter, null);
-  }
-
-  remove(waiter: Waiter): void {
-    this.waiterCount--;
-    if (waiter.isQueued) this.#unlink(waiter);
-    else this.away.delete(waiter);
-  }
-
-  /** Its session cannot be reached any more. */
-  leave(waiter: Waiter): void {
-    if (!waiter.isQueued) return;
-    this.#unlink(waiter);
-    this.away.add(waiter);
-  }
-
-  /** Waiters of one session, in ticket order, are back: one walk along the queue, however many they are. */
-  comeBack(waiters: readonly Waiter[]): void {
-    let next = this.first;
-    for (const waiter of waiters) {
-      this.away.delete(waiter);
-      while (next !== null && next.ticket < waiter.ticket) next = next.next;
-      this.#insert(waiter, next);
-    }
-  }
-
-  /** The first waiters in ticket order, also those who are away. */
-  firstWaiters(max: number): readonly Waiter[] {
-    const waiters: Waiter[] = [];
-    for (let waiter = this.first; waiter !== null && waiters.length < max; waiter = waiter.next) {
-      waiters.push(waiter);
-    }
-    waiters.push(...this.away.first(max));
-    return waiters.sort((a, b) => a.ticket - b.ticket).slice(0, max);
-  }
-
-  #insert(waiter: Waiter, next: Waiter | null): void {
-    const previous = next === null ? this.last : next.previous;
-    waiter.isQueued = true;
-    waiter.previous = previous;
-    waiter.next = next;
-    if (previous === null) this.first = waiter;
-    else previous.next = waiter;
-    if (next === null) this.last = waiter;
-    else next.previous = waiter;
-  }
-
-  #unlink(waiter: Waiter): void {
-    const { previous, next } = waiter;
-    waiter.isQueued = false;
-    waiter.previous = null;
-    waiter.next = null;
-    if (previous === null) this.first = next;
-    else previous.next = next;
-    if (next === null) this.last = previous;
-    else next.previous = previous;
-  }
-}
-
-/** Waiters of one lock whose sessions are away. Most locks have none, so the set is made when it is needed. */
-class AwayWaiters {
-  #set: Set<Waiter> | null = null;
-
-  add(waiter: Waiter): void {
-    this.#set ??= new Set();
-    this.#set.add(waiter);
-  }
-
-  delete(waiter: Waiter): void {
-    this.#set?.delete(waiter);
-  }
-
-  /** Those with the lowest tickets. */
-  first(max: number): readonly Waiter[] {
-    if (this.#set === null) return [];
-    const tickets = Float64Array.from(this.#set, (waiter) => waiter.ticket).sort();
-    const highest = tickets[Math.min(max, tickets.length) - 1] ?? 0;
-    return [...this.#set].filter((waiter) => waiter.ticket <= highest);
-  }
-}
-
-/** A granted lock. `session: null` is a detached hold, which has only an end. */
-export class Hold implements Timed {
+/** A granted lock or set. `session: null` is a detached hold, which has only an end. */
+export class Hold extends Grip implements Timed {
   readonly kind = "hold";
   readonly token: number;
-  readonly lock: Lock;
   readonly owner: string;
   readonly metadata: Metadata;
+  /** It is that of a leader (Q9). */
+  readonly leads: boolean;
   readonly grantedAtMs: number;
   /** Which request was granted, and whose it was: the client's, or null for a caller without one. */
   readonly requestId: number;
@@ -206,64 +111,121 @@ export class Hold implements Timed {
   /** The connection on which the session last showed that it knows of this hold. */
   seenOn = 0;
   caller: Caller | null = null;
+  /** Requests that are made inside this hold and wait: it cannot end before them (D1). */
+  nested: Set<Waiter> | null = null;
   previousOfSession: Hold | null = null;
   nextOfSession: Hold | null = null;
 
+  /** @param wanted the locks, at least one, with their modes */
   constructor(
     token: number,
-    lock: Lock,
+    wanted: readonly LockAndMode[],
     session: Session | null,
     from: { readonly owner: string; readonly client: string | null; readonly id: number },
-    metadata: Metadata,
+    facts: { readonly metadata: Metadata; readonly leads: boolean },
     nowMs: number,
   ) {
+    super(wanted[0]!.lock, wanted[0]!.mode);
     this.token = token;
-    this.lock = lock;
+    for (let at = wanted.length - 1; at > 0; at--) {
+      const grip = new SetGrip(this, wanted[at]!.lock, wanted[at]!.mode);
+      grip.nextOfHold = this.nextOfHold;
+      this.nextOfHold = grip;
+    }
     this.session = session;
     this.owner = from.owner;
     this.client = from.client;
     this.requestId = from.id;
-    this.metadata = metadata;
+    this.metadata = facts.metadata;
+    this.leads = facts.leads;
     this.grantedAtMs = nowMs;
+  }
+
+  get hold(): this {
+    return this;
+  }
+
+  /** All of them; of a set several. */
+  get grips(): readonly Grip[] {
+    const grips: Grip[] = [];
+    for (let grip: Grip | null = this; grip !== null; grip = grip.nextOfHold) grips.push(grip);
+    return grips;
   }
 }
 
-/** A request in a lock's queue. */
-export class Waiter implements Timed {
+class SetGrip extends Grip {
+  readonly hold: Hold;
+
+  constructor(hold: Hold, lock: Lock, mode: Mode) {
+    super(lock, mode);
+    this.hold = hold;
+  }
+}
+
+export interface LockAndMode {
+  readonly lock: Lock;
+  readonly mode: Mode;
+}
+
+/** A request that waits, in the queues of all the locks that it wants. */
+export class Waiter extends Place implements Timed {
   readonly kind = "waiter";
   readonly ticket: number;
-  readonly lock: Lock;
   readonly session: Session | null;
   readonly caller: Caller | null;
   readonly id: number;
   readonly owner: string;
   readonly since: number;
   readonly terms: HoldTerms;
+  /** The holds that it is made inside of, as far as they are known here (D1). */
+  outer: readonly Hold[] = NO_HOLDS;
   dueMs = 0;
   heapIndex = -1;
   /** The connection on which its session last spoke of it. */
   seenOn = 0;
-  /** In the lock's queue; else its session is away. */
-  isQueued = false;
-  previous: Waiter | null = null;
-  next: Waiter | null = null;
 
+  /** @param wanted the locks, at least one, with their modes */
   constructor(
     ticket: number,
-    lock: Lock,
+    wanted: readonly LockAndMode[],
     from: { readonly session: Session | null; readonly caller: Caller | null; readonly id: number },
     owner: string,
     terms: HoldTerms,
     nowMs: number,
   ) {
+    super(wanted[0]!.lock, wanted[0]!.mode);
     this.ticket = ticket;
-    this.lock = lock;
+    for (let at = wanted.length - 1; at > 0; at--) {
+      const place = new SetPlace(this, wanted[at]!.lock, wanted[at]!.mode);
+      place.nextOfWaiter = this.nextOfWaiter;
+      this.nextOfWaiter = place;
+    }
     this.session = from.session;
     this.caller = from.caller;
     this.id = from.id;
     this.owner = owner;
     this.terms = terms;
     this.since = nowMs;
+  }
+
+  get waiter(): this {
+    return this;
+  }
+
+  /** All of them; of a set several. */
+  get places(): readonly Place[] {
+    const places: Place[] = [];
+    for (let place: Place | null = this; place !== null; place = place.nextOfWaiter) places.push(place);
+    return places;
+  }
+}
+
+class SetPlace extends Place {
+  readonly waiter: Waiter;
+
+  constructor(waiter: Waiter, lock: Lock, mode: Mode) {
+    super(lock, mode);
+    this.waiter = waiter;
   }
 }
 
@@ -273,6 +235,12 @@ export interface HoldTerms {
   readonly minHoldMs: number;
   readonly maxHoldMs: number | null;
   readonly metadata: Metadata;
+  /** It is for a leader (Q9). */
+  readonly leads: boolean;
+  /** Tokens of the holds that it is made inside of: they cannot end before it is granted (D1). */
+  readonly within: readonly number[];
+  /** What one of those has already is granted again, as the same hold (D3). */
+  readonly reentrant: boolean;
 }
 
 /** A `check` or `unlock` that waits for the end of recovery (R4). */
@@ -293,6 +261,11 @@ export interface KeptAnswer extends Timed {
 export interface EndedSession extends Timed {
   readonly kind: "ended";
   readonly id: string;
+}
+
+/** The rest of a search for deadlocks, at its time. */
+export interface DeadlockCheck extends Timed {
+  readonly kind: "deadlocks";
 }
 
 /** An answer to a session's request, until the client acknowledges it or a minute has passed. */

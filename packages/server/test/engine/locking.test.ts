@@ -200,9 +200,10 @@ describe("locking", () => {
           metadata: {},
         },
       ],
+      holderCount: 1,
       queue: [
-        { ticket: 1, owner: "bob", waitingForMs: 999, away: true },
-        { ticket: 2, owner: "cid", waitingForMs: 998, away: false },
+        { ticket: 1, owner: "bob", waitingForMs: 999, mode: "exclusive", away: true },
+        { ticket: 2, owner: "cid", waitingForMs: 998, mode: "exclusive", away: false },
       ],
       queueLength: 2,
       recovering: false,

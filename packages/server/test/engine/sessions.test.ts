@@ -144,7 +144,7 @@ describe("leases and sessions", () => {
       0     ann acquire disk    -> ann granted #1
       9000  ann check disk      -> ann done true
       18000 ann acquire tape    -> ann granted #2
-      27000 ann inspect none    -> ann done {"name":"none","held":false,"holders":[],"queue":[],"queueLength":0,"recovering":false}
+      27000 ann inspect none    -> ann done {"name":"none","held":false,"holders":[],"holderCount":0,"queue":[],"queueLength":0,"recovering":false}
       36000 -   tick
       37000 -   tick            -> ann ended SESSION_ENDED`));
 

@@ -1,4 +1,4 @@
-import type { Previous, ServerMessage } from "lockdb/protocol";
+import type { LockNames, LockSpec, Previous, ServerMessage } from "lockdb/protocol";
 import { expect } from "vitest";
 import type { Command, DurableChange, Effects, EngineOptions } from "../../src/engine/index.js";
 import { Engine } from "../../src/engine/index.js";
@@ -111,7 +111,7 @@ export class Story {
     const [first = "", second = ""] = args;
     switch (kind) {
       case "acquire":
-        return { kind, ...from, name: first, ...acquireTerms(args.slice(1)), owner: null };
+        return { kind, ...from, names: namesOf(first), ...acquireTerms(args.slice(1)), owner: null };
       case "release":
         return { kind, ...from, token: tokenOf(first), name: second === "" ? null : second };
       case "abandon":
@@ -142,7 +142,7 @@ export class Story {
             .map((arg) => arg.split("="))
             .map(([k, v]) => [k, v === "true" ? true : spanOf(v!)]),
         );
-        return { kind: "claim", ...of(actor), token: tokenOf(first), name: second, extra };
+        return { kind: "claim", ...of(actor), token: tokenOf(first), names: namesOf(second), extra };
       }
       case "sync":
         return { kind: "sync", ...of(actor) };
@@ -179,7 +179,7 @@ export class Story {
         return {
           kind: "acquire",
           ...from,
-          name,
+          names: namesOf(name),
           ...terms,
           detachedMs: terms.detachedMs ?? 300_000,
           owner: address,
@@ -207,13 +207,15 @@ export class Story {
       case "queued":
         return `${who} queued t${message[2]}`;
       case "granted":
-        return `${who} granted #${message[2]}${shownPrevious(message[3]?.previous)}`;
+        return `${who} granted #${message[2]}${message[3]?.reentrant ? " again" : ""}${shownPrevious(message[3]?.previous)}`;
       case "done":
         return `${who} done ${typeof message[2] === "object" ? JSON.stringify(message[2]) : message[2]}`;
       case "refused":
         return `${who} refused ${message[2]}`;
       case "lost":
         return `${who} lost #${message[1]}${message[2] === "force" ? " by force" : ""}`;
+      case "event":
+      case "gap":
       case "ended":
       case "error":
         return `${who} ${message[0]} ${message[1]}`;
@@ -248,7 +250,23 @@ function acquireTerms(args: string[]) {
     maxHoldMs: span("max"),
     metadata: {},
     ticket: options.ticket === undefined ? null : Number(options.ticket),
+    within: options.within === undefined ? [] : options.within.split("+").map(tokenOf),
+    reentrant: options.reentrant === "true",
+    leads: options.leads === "true",
+    stolenBy: options.steal ?? null,
   };
+}
+
+/** `disk`, `disk:s` shared, `disk:2/5` two of five permits; with `+` between them a set. */
+function namesOf(text: string): LockNames {
+  const specs = text.split("+").map((each): LockSpec => {
+    const [name = "", mode] = each.split(":");
+    if (mode === undefined) return name;
+    if (mode === "s") return [name, "shared"];
+    const [weight, permits] = mode.split("/").map(Number);
+    return [name, permits!, weight!];
+  });
+  return specs.length === 1 && typeof specs[0] === "string" ? specs[0] : specs;
 }
 
 function spanOf(text: string): number {
