@@ -131,11 +131,17 @@ class OriginalCall implements Recipient {
     if (this.#socket.destroyed) return this.#loop.detach(this.#address);
     this.#response.once("close", this.#onHungUp);
     const { lockName: name, lockExpirationInSeconds = EXPIRATION_S_DEFAULT } = this.#body;
-    const from = { session: null, address: this.#address, id: 1, name };
-    if (this.#event !== "lock") return this.#submit({ kind: this.#event, ...from, waitMs: READ_WAIT_MS });
+    const from = { session: null, address: this.#address, id: 1 };
+    if (this.#event !== "lock")
+      return this.#submit({ kind: this.#event, ...from, name, waitMs: READ_WAIT_MS });
     this.#submit({
       kind: "acquire",
       ...from,
+      names: name,
+      within: [],
+      reentrant: false,
+      leads: false,
+      stolenBy: null,
       waitMs: Math.floor(this.#waitMs - Math.min(MARGIN_MS, this.#waitMs / 2)),
       detachedMs: Math.max(1, Math.round(lockExpirationInSeconds * 1_000)),
       minHoldMs: 0,

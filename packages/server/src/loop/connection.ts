@@ -20,13 +20,21 @@ const HELLO_MS = 10_000;
 /** Inspections on their way at once: their answers are long. */
 const INSPECTIONS_MAX = 64;
 
+const WATCHES_MAX = 64;
+
+/** Events are left out while so much is on its way to a slow reader: who watches sees the gap. */
+const EVENTS_BACKLOG_MAX = 1_024 * 1_024;
+const EVENTS_A_FLUSH = 256;
+/** How often a slow reader is looked at. */
+const GAP_MS = 250;
+
 const MESSAGES_A_FRAME = 4_096;
 
 /** In UTF-16 units, of which none takes more than three bytes. */
 const FRAME_LENGTH_MAX = Math.floor(LIMITS.frameBytesMax / 3);
 
 /** Messages whose second field is no request id. */
-const WITHOUT_ID: ReadonlySet<unknown> = new Set(["hello", "hold", "sync"]);
+const WITHOUT_ID: ReadonlySet<unknown> = new Set(["hello", "hold", "sync", "unwatch"]);
 
 const GOING_AWAY = 1001;
 const POLICY = 1008;
@@ -48,6 +56,10 @@ export class Connection implements Recipient {
   /** Inspections without an answer yet, by request id: nothing keeps a client from using one twice. */
   readonly #inspections = new Map<number, number>();
   #inspectionCount = 0;
+  readonly #watches = new Set<number>();
+  /** Watches of which events were left out, and the positions of the last of them. */
+  readonly #leftOut = new Map<number, string>();
+  #eventsUnsent = 0;
   #over = false;
 
   constructor(socket: WebSocket, loop: Loop, account: string) {
@@ -65,11 +77,37 @@ export class Connection implements Recipient {
   }
 
   receive(message: ServerMessage): void {
+    if (message[0] === "event") return this.#event(message);
     this.#say(message);
     if (this.#inspectionCount > 0 && isAnswer(message)) this.#inspected(message[1]);
   }
 
+  /** Events come in any number, and nobody waits for one: a slow reader is told that some were left out. */
+  #event(event: Extract<ServerMessage, readonly ["event", ...unknown[]]>): void {
+    const [, watch, position] = event;
+    if (this.#leftOut.size > 0 || this.#socket.bufferedAmount > EVENTS_BACKLOG_MAX) {
+      if (this.#leftOut.size === 0) this.#loop.runtime.setTimer(() => this.#tellGaps(), GAP_MS);
+      this.#leftOut.set(watch, position);
+      return;
+    }
+    this.#say(event);
+    // So that the socket says how much is on its way.
+    if (++this.#eventsUnsent >= EVENTS_A_FLUSH) this.flush();
+  }
+
+  #tellGaps(): void {
+    if (this.#over) return;
+    if (this.#socket.bufferedAmount > EVENTS_BACKLOG_MAX) {
+      this.#loop.runtime.setTimer(() => this.#tellGaps(), GAP_MS);
+      return;
+    }
+    for (const [watch, position] of this.#leftOut) this.#say(["gap", watch, position]);
+    this.#leftOut.clear();
+    this.flush();
+  }
+
   flush(): void {
+    this.#eventsUnsent = 0;
     if (this.#over || this.#outgoing.length === 0) return;
     const messages = this.#outgoing;
     this.#outgoing = [];
@@ -93,16 +131,37 @@ export class Connection implements Recipient {
 
   /** One frame, or several when it would be longer than a frame may be (N3). */
   #send(messages: readonly ServerMessage[]): void {
-    const text = JSON.stringify(messages);
-    if (text.length <= FRAME_LENGTH_MAX || messages.length === 1) return this.#socket.send(text);
-    const middle = messages.length >> 1;
-    this.#send(messages.slice(0, middle));
-    this.#send(messages.slice(middle));
+    if (!messages.some(mayBeLong)) return this.#socket.send(JSON.stringify(messages));
+    let texts: string[] = [];
+    let length = 0;
+    for (const message of messages) {
+      const text = JSON.stringify(message);
+      if (texts.length > 0 && length + text.length > FRAME_LENGTH_MAX) {
+        this.#socket.send(`[${texts.join()}]`);
+        texts = [];
+        length = 0;
+      }
+      texts.push(text);
+      length += text.length + 1;
+    }
+    this.#socket.send(`[${texts.join()}]`);
   }
 
   #say(message: ServerMessage): void {
     this.#outgoing.push(message);
     this.#unacknowledged.push(subjectOf(message));
+  }
+
+  /** False when it was refused: too many have no answer yet. */
+  #isInspecting(message: Extract<ClientMessage, readonly ["inspect" | "list", ...unknown[]]>): boolean {
+    const id = message[1];
+    if (this.#inspectionCount >= INSPECTIONS_MAX) {
+      this.#refuse(message, "RATE_LIMITED");
+      return false;
+    }
+    this.#inspectionCount++;
+    this.#inspections.set(id, (this.#inspections.get(id) ?? 0) + 1);
+    return true;
   }
 
   #inspected(id: number): void {
@@ -149,19 +208,23 @@ export class Connection implements Recipient {
     if (session === null) return this.#refuse(message, "INVALID", "Say hello first.");
     switch (message[0]) {
       case "acquire": {
-        const [kind, id, name, waitMs, extra] = message;
+        const [kind, id, names, waitMs, extra] = message;
         return this.#submit({
           kind,
           session,
           address,
           id,
-          name,
+          names,
           waitMs: waitMs ?? Number.POSITIVE_INFINITY,
           detachedMs: extra?.detachedMs ?? null,
           minHoldMs: extra?.minHoldMs ?? 0,
           maxHoldMs: extra?.maxHoldMs ?? null,
           metadata: extra?.metadata ?? {},
           ticket: extra?.ticket ?? null,
+          within: extra?.within ?? [],
+          reentrant: extra?.reentrant === true,
+          leads: extra?.leads === true,
+          stolenBy: extra?.steal === true ? this.#who : null,
           owner: null,
         });
       }
@@ -175,16 +238,7 @@ export class Connection implements Recipient {
       }
       case "force": {
         const [kind, id, name, token, reason] = message;
-        return this.#submit({
-          kind,
-          session,
-          address,
-          id,
-          name,
-          token,
-          reason,
-          who: `root key, as ${this.#owner}`,
-        });
+        return this.#submit({ kind, session, address, id, name, token, reason, who: this.#who });
       }
       case "check": {
         const [kind, id, name, waitMs] = message;
@@ -195,15 +249,28 @@ export class Connection implements Recipient {
         return this.#submit({ kind, session, address, id, name, waitMs: Number.POSITIVE_INFINITY });
       }
       case "inspect": {
-        const [kind, id, name] = message;
-        if (this.#inspectionCount >= INSPECTIONS_MAX) return this.#refuse(message, "RATE_LIMITED");
-        this.#inspectionCount++;
-        this.#inspections.set(id, (this.#inspections.get(id) ?? 0) + 1);
-        return this.#submit({ kind, session, address, id, name });
+        const [kind, id, name, token] = message;
+        if (this.#isInspecting(message)) this.#submit({ kind, session, address, id, name, token });
+        return;
       }
+      case "list": {
+        const [kind, id, query] = message;
+        if (this.#isInspecting(message)) this.#submit({ kind, session, address, id, query });
+        return;
+      }
+      case "watch": {
+        const [, id, query] = message;
+        if (this.#watches.size >= WATCHES_MAX) return this.#refuse(message, "LIMIT_EXCEEDED");
+        this.#watches.add(id);
+        return this.#loop.watch(this.#service!, this, id, query);
+      }
+      case "unwatch":
+        this.#watches.delete(message[1]);
+        this.#leftOut.delete(message[1]);
+        return this.#loop.unwatch(this.#service!, this, message[1]);
       case "hold": {
-        const [, token, name, extra = {}] = message;
-        return this.#submit({ kind: "claim", session, address, token, name, extra });
+        const [, token, names, extra = {}] = message;
+        return this.#submit({ kind: "claim", session, address, token, names, extra });
       }
       case "cancel": {
         const [kind, id, token = null] = message;
@@ -248,6 +315,11 @@ export class Connection implements Recipient {
     return true;
   }
 
+  /** For the audit log. There is one key so far. */
+  get #who(): string {
+    return `root key, as ${this.#owner}`;
+  }
+
   /** A typed refusal of one message: under its id when it has one. The connection stays. */
   #refuse(message: unknown, code: ErrorCode, text: string = ERRORS[code].message): void {
     const [kind, id]: unknown[] = Array.isArray(message) ? message : [];
@@ -271,6 +343,7 @@ export class Connection implements Recipient {
     this.#over = true;
     this.#cancelHelloTimer();
     this.#loop.detach(this.#address);
+    if (this.#watches.size > 0) this.#loop.unwatch(this.#service!, this, null);
     if (this.#session === null) return;
     this.#submit({ kind: "disconnect", session: this.#session, address: this.#address });
   }
@@ -280,6 +353,13 @@ function isAnswer(
   message: ServerMessage,
 ): message is Extract<ServerMessage, readonly ["granted" | "refused" | "done", ...unknown[]]> {
   return message[0] === "granted" || message[0] === "refused" || message[0] === "done";
+}
+
+/** A message that tells of more than a request. All others are so short that a frame's worth of them is no problem. */
+function mayBeLong(message: ServerMessage): boolean {
+  if (message[0] === "event") return true;
+  if (message[0] === "done") return typeof message[2] === "object" && message[2] !== null;
+  return message[0] === "refused" && message[4] !== undefined;
 }
 
 /** What an acknowledgement of this message is about: a request's id, or, below 0, a token that was lost. 0: nothing. */

@@ -1,4 +1,4 @@
-import { ERRORS, type ServerMessage } from "lockdb/protocol";
+import { ERRORS, type ServerMessage, type WatchQuery } from "lockdb/protocol";
 import {
   type Answer,
   type AuditFacts,
@@ -6,9 +6,11 @@ import {
   Deadlines,
   type DurableChange,
   type DurableRecord,
+  type EngineEvent,
   type EngineOptions,
 } from "../engine/index.js";
 import { type Change, decodeRecord, encodeRecord, type Store } from "../store/index.js";
+import { type EventBudget, EventLog } from "./event-log.js";
 import { LeaseClock } from "./lease-clock.js";
 import type { LoopRuntime } from "./runtime.js";
 import { Service, ServiceKey } from "./service.js";
@@ -57,6 +59,9 @@ export class Loop {
   readonly #holding = new Set<Service>();
   readonly #recipients = new Map<string, Recipient>();
   readonly #dirty = new Set<Recipient>();
+  /** Services with a log of events. */
+  readonly #logged = new Set<Service>();
+  #eventBudget: EventBudget = { bytes: 0 };
   #store: Store | null = null;
   #clock: LeaseClock;
   #state: "running" | "stopping" | "failed" | "stopped" = "failed";
@@ -106,6 +111,52 @@ export class Loop {
   /** Nothing more is delivered there. */
   detach(address: string): void {
     this.#recipients.delete(address);
+  }
+
+  /**
+   * Tells a recipient of a service's events from now on, or from where it has come to: first the answer to `id`, then what
+   * has happened since. Only what is durable is told (R1).
+   */
+  watch(key: ServiceKey, to: Recipient, id: number, query: WatchQuery): void {
+    const service = this.ready ? this.#service(key) : null;
+    const nowMs = this.runtime.monotonicMs();
+    const code = service === null ? "UNAVAILABLE" : service.log?.isFull ? "LIMIT_EXCEEDED" : null;
+    if (code !== null) to.receive(["refused", id, code, ERRORS[code].message]);
+    else {
+      const log = this.#logOf(service!);
+      log.watch(to, id, query, (start) => to.receive(["done", id, start]), nowMs);
+    }
+    this.#dirty.add(to);
+    this.#scheduleTurn();
+  }
+
+  /** The end of one watch, or of all of a recipient. */
+  unwatch(key: ServiceKey, to: Recipient, id: number | null): void {
+    const log = this.#services.get(key.prefix)?.log;
+    const nowMs = this.runtime.monotonicMs();
+    if (id === null) log?.leave(to, nowMs);
+    else log?.unwatch(to, id, nowMs);
+    this.#forgetLogs(nowMs);
+  }
+
+  #logOf(service: Service): EventLog {
+    if (service.log !== null) return service.log;
+    this.#forgetLogs(this.runtime.monotonicMs());
+    service.log = new EventLog(this.runtime.randomId(), this.#eventBudget);
+    this.#logged.add(service);
+    // What this turn does from here on is told already.
+    service.out = { ...service.out, events: [] };
+    return service.log;
+  }
+
+  /** Those that nobody has watched for a while. */
+  #forgetLogs(nowMs: number): void {
+    for (const service of this.#logged) {
+      if (service.log?.isWanted(nowMs) !== false) continue;
+      service.log.clear();
+      service.log = null;
+      this.#logged.delete(service);
+    }
   }
 
   /** Puts a command into this turn's inbox. While the store does not work it is refused at once. */
@@ -199,16 +250,15 @@ export class Loop {
 
   /** Sends a service's answers on their way: at once, or behind the changes they must not overtake (R1). */
   #collect(service: Service): void {
-    const { answers, changes } = service.out;
-    service.out = { answers: [], changes: [] };
+    const { answers, changes, events = [] } = service.takeEffects();
     this.#timed.set(service, service.engine.nextDeadlineMs);
     if (changes.length > 0) {
       this.#addChanges(service, changes);
       service.waitsFor = this.#batchNumber;
     }
-    if (service.waitsFor <= this.#committed) this.#deliver(answers);
-    else if (answers.length > 0) {
-      service.held.push({ batch: service.waitsFor, answers });
+    if (service.waitsFor <= this.#committed) this.#tell(service, answers, events);
+    else if (answers.length > 0 || events.length > 0) {
+      service.held.push({ batch: service.waitsFor, answers, events });
       service.heldCount += answers.length;
       this.#holding.add(service);
     }
@@ -255,9 +305,9 @@ export class Loop {
     this.#committed = number;
     for (const service of this.#holding) {
       while (service.held.length > 0 && service.held[0]!.batch <= number) {
-        const { answers } = service.held.shift()!;
+        const { answers, events } = service.held.shift()!;
         service.heldCount -= answers.length;
-        this.#deliver(answers);
+        this.#tell(service, answers, events);
       }
       if (service.held.length === 0) this.#holding.delete(service);
     }
@@ -267,6 +317,16 @@ export class Loop {
 
   async #settle(): Promise<void> {
     while (this.#committing !== null) await this.#committing;
+  }
+
+  #tell(service: Service, answers: readonly Answer[], events: readonly EngineEvent[]): void {
+    this.#deliver(answers);
+    if (events.length === 0 || service.log === null) return;
+    const { runtime } = this.#options;
+    const at = new Date(runtime.wallMs()).toISOString();
+    const nowMs = runtime.monotonicMs();
+    for (const watcher of service.log.add(events, at, nowMs)) this.#dirty.add(watcher);
+    if (!service.log.isWanted(nowMs)) this.#forgetLogs(nowMs);
   }
 
   #deliver(answers: readonly Answer[]): void {
@@ -355,8 +415,7 @@ export class Loop {
     for (const { key, records } of found.values()) {
       const service = new Service(key, this.#options.service);
       service.engine.restore(records, clockMs, service.out);
-      this.#addChanges(service, service.out.changes);
-      service.out = { answers: [], changes: [] };
+      this.#addChanges(service, service.takeEffects().changes);
       this.#services.set(key.prefix, service);
       this.#timed.set(service, service.engine.nextDeadlineMs);
     }
@@ -374,6 +433,8 @@ export class Loop {
       "the store failed: nothing unflushed was acknowledged; opening it anew",
     );
     this.#services.clear();
+    this.#logged.clear();
+    this.#eventBudget = { bytes: 0 };
     this.#holding.clear();
     this.#timed = new Deadlines();
     this.#inbox = [];

@@ -1,4 +1,12 @@
-import { type Answer, type Effects, Engine, type EngineOptions, type Timed } from "../engine/index.js";
+import {
+  type Answer,
+  type Effects,
+  Engine,
+  type EngineEvent,
+  type EngineOptions,
+  type Timed,
+} from "../engine/index.js";
+import type { EventLog } from "./event-log.js";
 
 /** Which service of which account, made once by whoever sends it commands. */
 export class ServiceKey {
@@ -21,14 +29,30 @@ export class Service implements Timed {
   dueMs = 0;
   heapIndex = -1;
   out: Effects = { answers: [], changes: [] };
+  /** Null until somebody watches. */
+  log: EventLog | null = null;
   /** Number of the last batch with changes of this service. */
   waitsFor = 0;
   /** Answers behind a batch that is not flushed, in order. */
   heldCount = 0;
-  readonly held: { readonly batch: number; readonly answers: readonly Answer[] }[] = [];
+  readonly held: Held[] = [];
 
   constructor(key: ServiceKey, options: EngineOptions) {
     this.key = key;
     this.engine = new Engine(options);
   }
+
+  /** What has come of commands since the last time. */
+  takeEffects(): Effects {
+    const { out } = this;
+    this.out = this.log === null ? { answers: [], changes: [] } : { answers: [], changes: [], events: [] };
+    return out;
+  }
+}
+
+/** What waits for a batch to be flushed. */
+interface Held {
+  readonly batch: number;
+  readonly answers: readonly Answer[];
+  readonly events: readonly EngineEvent[];
 }

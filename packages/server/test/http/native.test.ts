@@ -155,7 +155,7 @@ describe("messages", () => {
     true,
     [],
     {},
-    ["x"],
+    ["x", 7],
     "a\u0000",
     "a\nb",
     "\u007f",

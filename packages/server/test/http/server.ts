@@ -46,6 +46,7 @@ export async function startParts({
     servicesMax: limits.servicesMax ?? 1_000,
     runtime: {
       wallMs: nodeRuntime.wallMs,
+      randomId: nodeRuntime.randomId,
       monotonicMs: () => nodeRuntime.monotonicMs() * speed,
       defer: nodeRuntime.defer,
       setTimer: (callback, ms) => nodeRuntime.setTimer(callback, ms / speed),

@@ -23,12 +23,14 @@ test("[R7u] what waited behind a commit that failed is never written", async () 
     runtime: {
       monotonicMs: () => 0,
       wallMs: () => 0,
+      randomId: () => "log",
       defer: (run) => void setImmediate(run),
       setTimer: () => () => {},
     },
     log: { warn: () => {}, error: () => {} },
   });
-  const heard: ServerMessage[] = [];
+  const [heard, watched]: [ServerMessage[], ServerMessage[]] = [[], []];
+  loop.watch(KEY, { receive: (message) => watched.push(message), flush: () => {} }, 1, {});
   const lock = (name: string) => {
     const address = loop.attach({ receive: (message) => heard.push(message), flush: () => {} });
     loop.submit(KEY, acquire(address, name));
@@ -44,12 +46,15 @@ test("[R7u] what waited behind a commit that failed is never written", async () 
   while (!loop.ready);
   expect(heard.map(([kind]) => kind)).toEqual(["ended", "ended"]);
   expect(written).toEqual([]);
+  // Nor is it told to those who watch (R1).
+  expect(watched).toEqual([["done", 1, { position: "log.0", missed: false }]]);
   await loop.stop();
 });
 
 function acquire(address: string, name: string): Command {
-  const terms = { waitMs: 0, detachedMs: 60_000, minHoldMs: 0, maxHoldMs: null, metadata: {} };
-  return { kind: "acquire", session: null, address, id: 1, name, ...terms, ticket: null, owner: null };
+  const terms = { waitMs: 0, detachedMs: 60_000, minHoldMs: 0, maxHoldMs: null, metadata: {}, ticket: null };
+  const inside = { within: [], reentrant: false, leads: false, stolenBy: null };
+  return { kind: "acquire", session: null, address, id: 1, names: name, ...terms, ...inside, owner: null };
 }
 
 function turn(): Promise<void> {
