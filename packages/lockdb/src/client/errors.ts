@@ -47,6 +47,11 @@ export class DeadlockError extends LockDBError {
     super("DEADLOCK", message, details);
     this.name = "DeadlockError";
   }
+
+  /** Who waits for whom, a line a step. */
+  get cycle(): readonly string[] {
+    return (this.details.cycle as readonly string[] | undefined) ?? [];
+  }
 }
 
 /** The API key is missing or wrong. */

@@ -1,12 +1,17 @@
-import { type ClaimExtra, LIMITS, type Metadata, type Previous } from "../protocol/index.js";
+import { type ClaimExtra, LIMITS, type LockNames, type Metadata, type Previous } from "../protocol/index.js";
 import type { Runtime, Timer } from "../runtime/runtime.js";
+import type { EnclosingHold } from "./context.js";
 import { LockLostError } from "./errors.js";
+import type { OuterHold } from "./inner-lease.js";
+import { labelOf, namesIn } from "./names.js";
 import { elapsedMs, type Moment, trustedMs, watchMs } from "./trust.js";
 import type { Lease } from "./types.js";
 
 /** What a lease needs from the session it lives in. */
 export interface LeaseKeeper {
   readonly runtime: Runtime;
+  /** What its service is to those who ask for something inside of it. */
+  enclosedBy(lease: HeldLease): EnclosingHold;
   now(): Moment;
   /** How long the session itself can be trusted. */
   sessionRemainingMs(): number;
@@ -20,17 +25,31 @@ export interface LeaseKeeper {
   ended(lease: HeldLease): void;
 }
 
-/** What was asked for, as far as the hold's own end depends on it. */
+/** A lease as this package uses it itself. */
+export interface OwnLease extends Lease {
+  /** What is asked inside of this lease is asked inside of these: its own hold, and those around it (D1). */
+  readonly enclosing: readonly EnclosingHold[];
+  /** True until it is released or lost. */
+  readonly isHeld: boolean;
+  /** @throws LockLostError when it was lost; a release by its holder is no loss */
+  assertNotLost(): void;
+}
+
+/** What was asked for, as far as the hold's own life depends on it. */
 export interface LeaseTerms {
-  readonly name: string;
+  readonly names: LockNames;
   readonly detachedMs: number | null;
   readonly minHoldMs: number | null;
   readonly maxHoldMs: number | null;
   readonly metadata: Metadata | null;
+  /** It is for a leader. */
+  readonly leads: boolean;
+  /** The holds that it was asked for inside of (D1). */
+  readonly enclosing: readonly EnclosingHold[];
 }
 
 /** A hold as its holder sees it. It ends by `release`, by its own end, or with its session's trust. */
-export class HeldLease implements Lease {
+export class HeldLease implements OwnLease, OuterHold {
   readonly token: number;
   readonly ticket: number | undefined;
   readonly previous?: Previous;
@@ -45,6 +64,8 @@ export class HeldLease implements Lease {
   #lost: LockLostError | null = null;
   #releasing: Promise<boolean> | null = null;
   #atRisk: ((remainingMs: number) => void)[] = [];
+  /** Those who work inside of it, under the same token. */
+  readonly #inside = new Set<(why: LockLostError) => void>();
 
   constructor(
     keeper: LeaseKeeper,
@@ -71,6 +92,10 @@ export class HeldLease implements Lease {
     return this.#controller.signal;
   }
 
+  get enclosing(): readonly EnclosingHold[] {
+    return [...this.terms.enclosing, this.#keeper.enclosedBy(this)];
+  }
+
   get remainingMs(): number {
     if (this.#lost !== null || this.#releasing !== null) return 0;
     const sessionMs =
@@ -81,6 +106,14 @@ export class HeldLease implements Lease {
   /** True until it is released or lost. */
   get isHeld(): boolean {
     return this.#lost === null && this.#releasing === null;
+  }
+
+  get isLost(): boolean {
+    return this.#lost !== null;
+  }
+
+  isKeptBy(keeper: LeaseKeeper): boolean {
+    return this.#keeper === keeper;
   }
 
   /** True once `release` was called. */
@@ -99,7 +132,7 @@ export class HeldLease implements Lease {
 
   assertHeld(): void {
     this.assertNotLost();
-    if (this.#releasing !== null) throw new LockLostError(`The lock "${this.terms.name}" was released.`);
+    if (this.#releasing !== null) throw this.#released();
   }
 
   /** @throws LockLostError when it was lost; a release by its holder is no loss */
@@ -112,9 +145,17 @@ export class HeldLease implements Lease {
     throw this.#lost!;
   }
 
+  onOver(callback: (why: LockLostError) => void): () => void {
+    const over = this.#lost ?? (this.#releasing === null ? null : this.#released());
+    if (over !== null) callback(over);
+    else this.#inside.add(callback);
+    return () => this.#inside.delete(callback);
+  }
+
   release(): Promise<boolean> {
     if (this.#releasing === null) {
       this.#ownEndTimer?.cancel();
+      if (this.#inside.size > 0) this.#tellInside(this.#released());
       // A detached hold may still be there when its holder has stopped to trust it.
       const mayBeThere = this.#lost === null || this.terms.detachedMs !== null;
       this.#releasing = mayBeThere ? this.#keeper.release(this) : Promise.resolve(false);
@@ -138,10 +179,26 @@ export class HeldLease implements Lease {
     this.#keeper.forget(this);
     if (this.#releasing !== null) return;
     this.#lost = new LockLostError(
-      `The lock "${this.terms.name}" (token ${this.token}) was lost: ${why}. Stop the work it protected, then ask again.`,
-      { name: this.terms.name, token: this.token },
+      `${labelOf(this.terms.names)} (token ${this.token}) was lost: ${why}. Stop the work it protected, then ask again.`,
+      { names: namesIn(this.terms.names), token: this.token },
     );
     this.#controller?.abort(this.#lost);
+    this.#tellInside(this.#lost);
+  }
+
+  #released(): LockLostError {
+    return new LockLostError(`${labelOf(this.terms.names)} was released.`, { token: this.token });
+  }
+
+  #tellInside(why: LockLostError): void {
+    for (const callback of this.#inside) callback(why);
+    this.#inside.clear();
+  }
+
+  /** Tells its holder to stop, for a reason of his own: the hold stays. */
+  stop(reason: unknown): void {
+    void this.signal;
+    this.#controller!.abort(reason);
   }
 
   warn(remainingMs: number): void {
@@ -159,7 +216,7 @@ export class HeldLease implements Lease {
 
   /** What a resume says of it (R3). */
   get claim(): ClaimExtra {
-    const { minHoldMs, maxHoldMs, metadata } = this.terms;
+    const { minHoldMs, maxHoldMs, metadata, leads } = this.terms;
     // By the clock that cannot be set: what the server takes for its end must not be earlier than what we believe.
     const heldMs = this.#keeper.now().monotonicMs - this.#since.monotonicMs;
     return {
@@ -168,6 +225,7 @@ export class HeldLease implements Lease {
       ...(minHoldMs === null ? {} : { minHoldMs: Math.min(minHoldMs + this.#slackMs, LIMITS.durationMsMax) }),
       ...(maxHoldMs === null ? {} : { maxHoldMs }),
       ...(metadata === null ? {} : { metadata }),
+      ...(leads ? { leads } : {}),
     };
   }
 

@@ -1,17 +1,14 @@
 import { runtime } from "#runtime";
 import {
-  type Duration,
-  durationMs,
   LEASE_MS_DEFAULT,
   LIMITS,
   type LockInfo,
-  lockNameProblem,
-  metadataProblem,
   ownerProblem,
   PORT_DEFAULT,
   reasonProblem,
   serviceIdProblem,
 } from "../protocol/index.js";
+import { runInside } from "./context.js";
 import {
   ConnectionError,
   DeadlockError,
@@ -20,15 +17,35 @@ import {
   LockTimeoutError,
   UnauthorizedError,
 } from "./errors.js";
-import type { HeldLease } from "./lease.js";
-import type { AcquireTerms } from "./request.js";
+import { lead } from "./lead.js";
+import type { HeldLease, OwnLease } from "./lease.js";
+import { ANSWER_MS, inspectLock, listLocks } from "./look.js";
 import { ClientSession } from "./session.js";
-import type { AcquireOptions, CallOptions, Lease, LockDBOptions, LockOptions, Name, Names } from "./types.js";
+import {
+  ACQUIRE_OPTIONS,
+  acquireTerms,
+  checkedName,
+  END_MS_MIN,
+  invalid,
+  known,
+  NO_OPTIONS,
+  span,
+} from "./terms.js";
+import type {
+  AcquireOptions,
+  CallOptions,
+  Lease,
+  LockDBOptions,
+  LockEvent,
+  LockOptions,
+  Name,
+  Names,
+  PrefixOptions,
+} from "./types.js";
+import { type LockManager, WebLocks } from "./web-locks.js";
 
-const WAIT_MS_DEFAULT = 30_000;
 const CALL_MS_DEFAULT = 5_000;
 const UNLOCK_MS_MAX = 50_000;
-const ANSWER_MS = 5_000;
 
 /**
  * A client of LockDB: one session at the server, for one service.
@@ -49,6 +66,8 @@ export class LockDB {
   static readonly UnauthorizedError = UnauthorizedError;
   static readonly ConnectionError = ConnectionError;
 
+  /** The locks of the service as the W3C `LockManager`: code that was written for `navigator.locks` runs unchanged. */
+  readonly locks: LockManager;
   readonly #session: ClientSession;
 
   /**
@@ -75,6 +94,7 @@ export class LockDB {
     if (problem !== null) throw invalid(problem);
     const urls = serverUrls(options.serverUrl ?? runtime.env("LOCKDB_SERVER_URL"));
     this.#session = new ClientSession(runtime, { service, apiKey, urls, leaseMs, owner });
+    this.locks = new WebLocks(this.#session);
   }
 
   /**
@@ -93,7 +113,7 @@ export class LockDB {
     if (typeof fn !== "function") throw invalid("withLock needs a function to run.");
     const lease = await this.#acquire(names, options);
     try {
-      const result = await fn(lease);
+      const result = await runInside(lease.enclosing, () => fn(lease));
       lease.assertNotLost();
       return result;
     } finally {
@@ -112,9 +132,9 @@ export class LockDB {
   }
 
   // Not an async function: this is the hot path, and a promise around a promise costs as much as the rest of it.
-  #acquire(names: Names, options: AcquireOptions = NO_OPTIONS): Promise<HeldLease> {
+  #acquire(names: Names, options: AcquireOptions = NO_OPTIONS): Promise<OwnLease> {
     try {
-      return this.#session.acquire(acquireTerms(oneName(names), options), options.signal);
+      return this.#session.acquire(acquireTerms(names, options), options.signal);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -158,8 +178,60 @@ export class LockDB {
 
   /** Who holds a lock and who waits for it. */
   async inspect(name: Name): Promise<LockInfo> {
-    const checked = checkedName(name);
-    return (await this.#session.call(ANSWER_MS, (id) => ["inspect", id, checked])) as LockInfo;
+    return inspectLock(this.#session, checkedName(name));
+  }
+
+  /**
+   * All locks that are held or waited for, page by page from the server: those that came to be so first come first.
+   * Of each it shows ten holders and ten waiters at most; `inspect` shows more.
+   *
+   * @example
+   * for await (const { name, holders } of locker.list({ prefix: "invoice/" })) console.log(name, holders);
+   */
+  list(options: PrefixOptions = {}): AsyncIterable<LockInfo> {
+    return listLocks(this.#session, { prefix: known(options, PREFIX_OPTIONS).prefix ?? "" });
+  }
+
+  /**
+   * What happens to locks from now on, in order. It goes on over lost connections and restarts of the server; where something
+   * may be missing it yields `{ type: "gap" }`: then look again, with `inspect` or `list`. What is listed after this call
+   * misses nothing.
+   *
+   * @example
+   * for await (const event of locker.watch({ prefix: "invoice/" })) console.log(event);
+   */
+  watch(options: PrefixOptions = {}): AsyncIterableIterator<LockEvent> {
+    const { prefix } = known(options, PREFIX_OPTIONS);
+    return this.#session.watch(prefix === undefined ? {} : { prefix });
+  }
+
+  /**
+   * Leader election: waits until this client leads, and runs `fn` for as long as it does. When the leadership is lost,
+   * `lease.signal` aborts; once `fn` has ended it is waited for again. Whoever leads is shown by `inspect` and `watch`.
+   *
+   * @param options `signal` ends it: `lease.signal` aborts, and when `fn` has ended this rejects with the signal's reason
+   * @returns when `fn` has ended while it led: it has resigned
+   * @throws what `fn` throws while it leads; what `acquire` throws, unless trying again may help
+   */
+  lead(name: Name, fn: (lease: Lease) => Promise<void>): Promise<void>;
+  lead(
+    name: Name,
+    options: { readonly signal?: AbortSignal },
+    fn: (lease: Lease) => Promise<void>,
+  ): Promise<void>;
+  async lead(
+    name: Name,
+    optionsOrFn: { readonly signal?: AbortSignal } | ((lease: Lease) => Promise<void>),
+    maybeFn?: (lease: Lease) => Promise<void>,
+  ): Promise<void> {
+    const [options, fn] = typeof optionsOrFn === "function" ? [{}, optionsOrFn] : [optionsOrFn, maybeFn];
+    if (typeof fn !== "function") throw invalid("lead needs a function to run.");
+    const { signal } = known(options, LEAD_OPTIONS);
+    const terms = acquireTerms(checkedName(name), { wait: "forever", ...(signal ? { signal } : {}) });
+    const acquire = () => this.#session.acquire({ ...terms, leads: true }, signal) as Promise<HeldLease>;
+    await lead(runtime, acquire, signal, (lease) =>
+      runInside((lease as OwnLease).enclosing, () => fn(lease)),
+    );
   }
 
   /** Ends the session: what it still holds is freed, and `lease.signal`s abort. Further calls reject with `CLOSED`. */
@@ -171,7 +243,7 @@ export class LockDB {
    * The original call: a detached hold that lasts 300 s unless it is unlocked, by anyone in the service.
    * Several names are locked one after the other, in the order given; if one fails, those before it are given back.
    */
-  async lock(names: Names, options: LockOptions = {}): Promise<true> {
+  async lock(names: Name | readonly Name[], options: LockOptions = {}): Promise<true> {
     const {
       waitTimeoutInMs = 30_000,
       lockExpirationInSeconds = 300,
@@ -197,7 +269,7 @@ export class LockDB {
   }
 
   /** The original call: frees detached locks by name. True when any of them was locked. */
-  async unlock(names: Names, options: CallOptions = {}): Promise<boolean> {
+  async unlock(names: Name | readonly Name[], options: CallOptions = {}): Promise<boolean> {
     const { waitTimeoutInMs = CALL_MS_DEFAULT } = known(options, CALL_OPTIONS);
     // Its answer is kept for a minute: asked again after that, it might free the next holder (Q6).
     const timeoutMs = Math.min(span(waitTimeoutInMs, "waitTimeoutInMs"), UNLOCK_MS_MAX);
@@ -210,7 +282,7 @@ export class LockDB {
   }
 
   /** The original call: whether anyone holds any of the locks. */
-  async check(names: Names, options: CallOptions = {}): Promise<boolean> {
+  async check(names: Name | readonly Name[], options: CallOptions = {}): Promise<boolean> {
     const { waitTimeoutInMs = CALL_MS_DEFAULT } = known(options, CALL_OPTIONS);
     const timeoutMs = span(waitTimeoutInMs, "waitTimeoutInMs");
     for (const name of allNames(names)) {
@@ -223,96 +295,18 @@ export class LockDB {
 const CLIENT_OPTIONS = new Set(["apiKey", "serverUrl", "lease", "owner"]);
 const LOCK_OPTIONS = new Set(["waitTimeoutInMs", "lockExpirationInSeconds", "unlockWebhookUrl"]);
 const CALL_OPTIONS = new Set(["waitTimeoutInMs"]);
-const ACQUIRE_OPTIONS = new Set(["wait", "signal", "minHold", "maxHold", "detached", "metadata", "mode"]);
+const PREFIX_OPTIONS = new Set(["prefix"]);
+const LEAD_OPTIONS = new Set(["signal"]);
 
-/** An end that comes sooner leaves next to nothing: the margin of L2 takes 200 ms of it. */
-const END_MS_MIN = 250;
-
-const NO_OPTIONS: AcquireOptions = Object.freeze({});
-
-function acquireTerms(name: string, options: AcquireOptions): AcquireTerms {
-  if (options === NO_OPTIONS) {
-    return {
-      name,
-      waitMs: WAIT_MS_DEFAULT,
-      detachedMs: null,
-      minHoldMs: null,
-      maxHoldMs: null,
-      metadata: null,
-    };
-  }
-  known(options, ACQUIRE_OPTIONS);
-  if (((options as { mode?: unknown }).mode ?? "exclusive") !== "exclusive") {
-    throw invalid("Only the mode exclusive is supported yet.");
-  }
-  const { wait = WAIT_MS_DEFAULT, signal, minHold, maxHold, detached, metadata } = options;
-  if (signal !== undefined && typeof signal?.throwIfAborted !== "function") {
-    throw invalid("signal must be an AbortSignal.");
-  }
-  const optional = (value: Duration | undefined, what: string) =>
-    value === undefined ? null : span(value, what);
-  const terms = {
-    name,
-    waitMs: wait === "forever" ? Number.POSITIVE_INFINITY : span(wait, "wait"),
-    detachedMs: optional(detached, "detached"),
-    minHoldMs: optional(minHold, "minHold"),
-    maxHoldMs: optional(maxHold, "maxHold"),
-    // A copy: what a resume says of the hold must be what the server was told, and valid.
-    metadata: metadata === undefined ? null : { ...metadata },
-  };
-  checkEnd(terms.detachedMs, "detached");
-  checkEnd(terms.maxHoldMs, "maxHold");
-  if (terms.detachedMs !== null && terms.maxHoldMs !== null) {
-    throw invalid("A detached hold has its own end. Leave maxHold out.");
-  }
-  const problem = metadata === undefined ? null : metadataProblem(metadata);
-  if (problem !== null) throw invalid(problem);
-  return terms;
-}
-
-function checkEnd(ms: number | null, what: string): void {
-  if (ms !== null && ms < END_MS_MIN) throw invalid(`${what} must be at least ${END_MS_MIN}ms.`);
-}
-
-/** An option that is quietly ignored, such as a mode, would be a lock of another kind than the caller believes. */
-function known<T>(options: T, names: ReadonlySet<string>): T {
-  if (typeof options !== "object" || options === null) throw invalid("Options must be an object.");
-  const unknown = Object.keys(options).find((option) => !names.has(option));
-  if (unknown !== undefined) throw invalid(`The option "${unknown}" is not supported.`);
-  return options;
-}
-
-function oneName(names: Names): string {
-  if (typeof names === "string") return checkedName(names);
-  const all = allNames(names);
-  if (all.length !== 1)
-    throw invalid("Several names in one request are not supported yet. Ask for one at a time.");
-  return all[0]!;
-}
-
-function allNames(names: Names): readonly string[] {
+function allNames(names: string | readonly string[]): readonly string[] {
   const all = typeof names === "string" ? [names] : names;
   if (!Array.isArray(all) || all.length === 0) throw invalid("A lock name or a list of names is needed.");
   return all.map(checkedName);
 }
 
-function checkedName(name: string): string {
-  const problem = lockNameProblem(name);
-  if (problem !== null) throw invalid(problem);
-  return name;
-}
-
 function checkedToken(token: number): number {
   if (!Number.isSafeInteger(token) || token < 1) throw invalid("A token is an integer from 1.");
   return token;
-}
-
-function span(value: unknown, what: string): number {
-  try {
-    return durationMs(value, what);
-  } catch (error) {
-    throw invalid((error as Error).message);
-  }
 }
 
 function serverUrls(given: string | readonly string[] | undefined): readonly string[] {
@@ -328,8 +322,4 @@ function serverUrls(given: string | readonly string[] | undefined): readonly str
     }
   }
   return urls;
-}
-
-function invalid(message: string): LockDBError {
-  return new LockDBError("INVALID", message);
 }

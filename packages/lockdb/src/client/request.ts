@@ -1,6 +1,6 @@
 import type { AcquireExtra, ClientMessage, ServerMessage } from "../protocol/index.js";
 import { ConnectionError, errorOf, LockDBError, LockTimeoutError } from "./errors.js";
-import type { HeldLease, LeaseTerms } from "./lease.js";
+import type { HeldLease, LeaseTerms, OwnLease } from "./lease.js";
 import { laterOf, type Moment, trustedMs } from "./trust.js";
 
 /** An answer that settles a request. */
@@ -49,9 +49,25 @@ const BEAT_MS_MIN = 20;
 export interface AcquireTerms extends LeaseTerms {
   /** Infinity: until it is given up. */
   readonly waitMs: number;
+  /** Grants again what an enclosing hold has (D3). */
+  readonly reentrant: boolean;
+  /** Frees it by force from who holds it, and comes before all who wait. */
+  readonly steal: boolean;
 }
 
-type Granted = Extract<FinalAnswer, readonly ["granted", ...unknown[]]>;
+/** What a request asks for that says nothing but its names and how long it waits. */
+export const PLAIN_TERMS: Omit<AcquireTerms, "names" | "waitMs"> = Object.freeze({
+  detachedMs: null,
+  minHoldMs: null,
+  maxHoldMs: null,
+  metadata: null,
+  leads: false,
+  enclosing: Object.freeze([]),
+  reentrant: false,
+  steal: false,
+});
+
+export type Granted = Extract<FinalAnswer, readonly ["granted", ...unknown[]]>;
 
 /** Who makes requests for locks: what comes of one. */
 export interface AcquireHost {
@@ -64,8 +80,10 @@ export interface AcquireHost {
 export class AcquireRequest extends Request {
   readonly terms: AcquireTerms;
   readonly endsAtMs: number;
-  readonly resolve: (lease: HeldLease) => void;
+  readonly resolve: (lease: OwnLease) => void;
   readonly reject: (reason: unknown) => void;
+  /** Tokens of the holds that it is made inside of, as far as its service may know them. */
+  readonly within: readonly number[];
   readonly #host: AcquireHost;
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort: (() => void) | undefined;
@@ -80,14 +98,16 @@ export class AcquireRequest extends Request {
     graceMs: number,
     endsAtMs: number,
     terms: AcquireTerms,
+    within: readonly number[],
     host: AcquireHost,
-    resolve: (lease: HeldLease) => void,
+    resolve: (lease: OwnLease) => void,
     reject: (reason: unknown) => void,
     signal: AbortSignal | undefined,
   ) {
     super(id, endsAtMs + graceMs);
     this.endsAtMs = endsAtMs;
     this.terms = terms;
+    this.within = within;
     this.resolve = resolve;
     this.reject = reject;
     this.#host = host;
@@ -111,23 +131,26 @@ export class AcquireRequest extends Request {
   }
 
   message(nowMs: number): ClientMessage {
-    const { name, waitMs, detachedMs, minHoldMs, maxHoldMs, metadata } = this.terms;
+    const { names, waitMs, detachedMs, minHoldMs, maxHoldMs, metadata, leads, reentrant, steal } = this.terms;
     const left = waitMs === Number.POSITIVE_INFINITY ? null : Math.max(0, Math.ceil(this.endsAtMs - nowMs));
-    const isPlain =
-      detachedMs === null &&
-      minHoldMs === null &&
-      maxHoldMs === null &&
-      metadata === null &&
-      this.ticket === null;
-    if (isPlain) return ["acquire", this.id, name, left];
+    const { ticket, within } = this;
+    const hasNoEnd = detachedMs === null && minHoldMs === null && maxHoldMs === null;
+    if (hasNoEnd && metadata === null && ticket === null && within.length === 0 && !leads && !steal) {
+      return ["acquire", this.id, names, left];
+    }
     const extra: AcquireExtra = {
       ...(detachedMs === null ? {} : { detachedMs }),
       ...(minHoldMs === null ? {} : { minHoldMs }),
       ...(maxHoldMs === null ? {} : { maxHoldMs }),
       ...(metadata === null ? {} : { metadata }),
-      ...(this.ticket === null ? {} : { ticket: this.ticket }),
+      ...(ticket === null ? {} : { ticket }),
+      ...(within.length === 0 ? {} : { within }),
+      // Without a hold around it there is nothing to enter again.
+      ...(reentrant && within.length > 0 ? { reentrant } : {}),
+      ...(leads ? { leads } : {}),
+      ...(steal ? { steal } : {}),
     };
-    return ["acquire", this.id, name, left, extra];
+    return ["acquire", this.id, names, left, extra];
   }
 
   /** The server says when the lock was not free in time. If it says nothing, it does not work. */

@@ -2,9 +2,13 @@ import type { ClientMessage, ErrorCode, ServerMessage } from "../protocol/index.
 import type { Runtime, Timer } from "../runtime/runtime.js";
 import { Cancels } from "./cancels.js";
 import { Connector } from "./connector.js";
-import { errorOf, type LockDBError, LockTimeoutError } from "./errors.js";
+import { tokensOf } from "./context.js";
+import { ConnectionError, errorOf, type LockDBError } from "./errors.js";
+import { granted } from "./granting.js";
 import { Heartbeats } from "./heartbeats.js";
-import { HeldLease, type LeaseKeeper } from "./lease.js";
+import type { HeldLease, OwnLease } from "./lease.js";
+import { ANSWER_MS, inspectLock } from "./look.js";
+import { namesIn } from "./names.js";
 import {
   type AcquireHost,
   AcquireRequest,
@@ -15,19 +19,17 @@ import {
   type Request,
 } from "./request.js";
 import { SessionHolds } from "./session-holds.js";
-import { type Moment, now, SessionTrust } from "./trust.js";
+import type { Moment } from "./trust.js";
+import type { Watch } from "./watch.js";
+import { Watches } from "./watches.js";
 
 /** A client that never reached a server gives up after this long: the address is probably wrong. */
 const FIRST_CONNECT_MS = 5_000;
-/** How long past its own wait a request may remain unanswered. */
-const ANSWER_MS = 5_000;
 const SWEEP_MS = 250;
 const BYE_MS = 1_000;
 
 /** Messages that stand for themselves, and answer nothing. */
 const UNASKED: ReadonlySet<ServerMessage[0]> = new Set(["welcome", "lost", "ended", "error"]);
-
-type Granted = Extract<FinalAnswer, readonly ["granted", ...unknown[]]>;
 
 export interface SessionOptions {
   readonly service: string;
@@ -39,20 +41,20 @@ export interface SessionOptions {
 
 /**
  * The client's side of sessions: one at a time, resumed after every loss of connection (R3), replaced when the server
- * has ended it. How long holds can be trusted is for `SessionTrust` to say.
+ * has ended it. What it holds, and for how long that can be trusted, is for `SessionHolds` to say.
  */
-export class ClientSession implements LeaseKeeper {
+export class ClientSession {
   readonly runtime: Runtime;
   readonly #options: SessionOptions;
   readonly #connector: Connector;
-  readonly #trust: SessionTrust;
   readonly #client: string;
   /** In the order of their ids, which is the order in which they are sent again. */
   readonly #requests = new Map<number, Request>();
-  readonly #holds = new SessionHolds();
+  readonly #holds: SessionHolds;
   readonly #cancels = new Cancels();
+  readonly #watches: Watches;
   readonly #host: AcquireHost = {
-    granted: (request, answer) => this.#granted(request, answer),
+    granted: (request, answer) => granted(this.#holds, request, answer),
     aborted: (request) => this.#abandon(request),
   };
   #session: string;
@@ -82,14 +84,29 @@ export class ClientSession implements LeaseKeeper {
     this.#options = options;
     this.#client = runtime.randomId();
     this.#session = this.#newSessionId();
-    this.#trust = new SessionTrust(runtime, options.leaseMs, {
-      atRisk: (remainingMs) => {
-        for (const lease of this.#holds.held) lease.warn(remainingMs);
+    this.#watches = new Watches({
+      say: (message) => {
+        if (this.#isResumed) this.#connector.send(message);
+        else if (!this.#connector.isOpen) this.#want();
+        return this.#isResumed;
       },
-      over: () => this.#loseAll("the server could not be reached in time"),
+      changed: () => this.#keepAliveAsNeeded(),
+    });
+    const { service, leaseMs, urls } = options;
+    this.#holds = new SessionHolds(runtime, leaseMs, {
+      place: { service, servers: urls.join() },
+      release: (lease) => this.#release(lease.token, namesIn(lease.terms.names)[0]!, lease),
+      giveBack: ({ id }, token) => this.#cancel(id, token),
+      askAgain: ({ terms, endsAtMs, resolve, reject, signal }) =>
+        this.#startAcquire(terms, endsAtMs, resolve, reject, signal),
+      inspect: (name, token) => inspectLock(this, name, token),
+      sayLost: (token, heard) => {
+        if (this.#isResumed) this.#sayLost(token, heard);
+      },
+      changed: () => this.#keepAliveAsNeeded(),
     });
     this.#heartbeats = new Heartbeats(runtime, options.leaseMs, {
-      ageMs: () => this.#trust.ageMs,
+      ageMs: () => this.#holds.ageMs,
       isPending: ({ id }) => this.#requests.has(id),
       send: (answered) => this.#sendHeartbeat(answered),
       failed: () => this.#noAnswer(),
@@ -102,25 +119,18 @@ export class ClientSession implements LeaseKeeper {
     });
   }
 
-  now(): Moment {
-    return now(this.runtime);
-  }
-
-  sessionRemainingMs(): number {
-    return this.#trust.remainingMs;
-  }
-
-  isAtRisk(): boolean {
-    return this.#trust.isAtRisk;
-  }
-
   /** Stands in the queue until granted, refused, out of time or aborted. */
-  acquire(terms: AcquireTerms, signal?: AbortSignal): Promise<HeldLease> {
+  acquire(terms: AcquireTerms, signal?: AbortSignal): Promise<OwnLease> {
     signal?.throwIfAborted();
     return new Promise((resolve, reject) => {
       const endsAtMs = this.runtime.monotonicMs() + terms.waitMs;
       this.#startAcquire(terms, endsAtMs, resolve, reject, signal);
     });
+  }
+
+  /** How long its holds can be trusted. */
+  get remainingMs(): number {
+    return this.#holds.sessionRemainingMs();
   }
 
   /** One request and the value of its `done`. */
@@ -131,28 +141,17 @@ export class ClientSession implements LeaseKeeper {
     });
   }
 
-  release(lease: HeldLease): Promise<boolean> {
-    return this.#release(lease.token, lease.terms.name, lease);
+  /** Events of locks whose names begin with a prefix, from now on. */
+  watch(query: { readonly prefix?: string }): Watch {
+    if (this.#closed !== null) throw errorOf("CLOSED");
+    return this.#watches.add(this.#idNext++, query);
   }
 
   /** Ends any hold by its token. One that this client has itself is not believed in from now on. */
   releaseAny(token: number, name: string): Promise<boolean> {
-    const lease = this.#holds.get(token);
-    return lease?.terms.name === name ? lease.release() : this.#release(token, name, null);
-  }
-
-  ended(lease: HeldLease): void {
-    if (lease.isHeld && lease.terms.detachedMs === null) this.#holds.lost(lease);
-  }
-
-  ranOut(lease: HeldLease): void {
-    this.#trust.check();
-    this.#lose(lease, "its lease ran out");
-  }
-
-  forget(lease: HeldLease): void {
-    this.#holds.forget(lease);
-    this.#keepAliveAsNeeded();
+    const lease = this.#holds.ownHold(token);
+    const isOwn = lease !== undefined && namesIn(lease.terms.names).includes(name);
+    return isOwn ? lease.release() : this.#release(token, name, null);
   }
 
   close(): Promise<void> {
@@ -172,12 +171,15 @@ export class ClientSession implements LeaseKeeper {
   #startAcquire(
     terms: AcquireTerms,
     endsAtMs: number,
-    resolve: (lease: HeldLease) => void,
+    resolve: (lease: OwnLease) => void,
     reject: (reason: unknown) => void,
     signal: AbortSignal | undefined,
   ): void {
     const id = this.#idNext++;
-    this.#start(new AcquireRequest(id, ANSWER_MS, endsAtMs, terms, this.#host, resolve, reject, signal));
+    const within = tokensOf(terms.enclosing, this.#holds.place);
+    this.#start(
+      new AcquireRequest(id, ANSWER_MS, endsAtMs, terms, within, this.#host, resolve, reject, signal),
+    );
   }
 
   #start(request: Request): void {
@@ -218,6 +220,7 @@ export class ClientSession implements LeaseKeeper {
    */
   get #isWanted(): boolean {
     if (this.#requests.size > 0 || this.#holds.size > 0 || this.#cancels.size > 0) return true;
+    if (this.#watches.size > 0) return true;
     return this.#welcomed && this.#closed === null && !this.#isRefused;
   }
 
@@ -234,7 +237,7 @@ export class ClientSession implements LeaseKeeper {
     // What is out of time by now must not be asked again: its answers are not kept for ever (Q6).
     this.#sweep();
     // Whoever hears of a loss may ask for something at once: that goes out below, in the order of the ids.
-    this.#trust.check();
+    this.#holds.check();
     const [client, session, connection, resume] = [
       this.#client,
       this.#session,
@@ -247,6 +250,7 @@ export class ClientSession implements LeaseKeeper {
     for (const cancel of this.#cancels.again()) this.#connector.send(cancel);
     for (const request of this.#requests.values()) this.#send(request);
     this.#connector.send(["sync"]);
+    for (const message of this.#watches.again()) this.#connector.send(message);
     this.#isResumed = true;
     this.#welcomeTimer = this.runtime.setTimer(() => this.#noAnswer(), ANSWER_MS, false);
   }
@@ -273,7 +277,7 @@ export class ClientSession implements LeaseKeeper {
     this.#holds.claimsHeard();
     this.#wantedSince = null;
     this.#connector.settled();
-    this.#trust.renew(this.#helloAt!);
+    this.#holds.renew(this.#helloAt!);
     this.#welcomeTimer?.cancel();
     this.#heartbeats.start();
     this.#received(this.#beforeWelcome.splice(0));
@@ -289,35 +293,40 @@ export class ClientSession implements LeaseKeeper {
         const request = this.#requests.get(message[1]);
         if (!(request instanceof AcquireRequest)) return;
         request.queued(message[2]);
-        this.#trust.renew(request.sentAt!);
+        this.#holds.renew(request.sentAt!);
         return this.#heartbeats.mind(request);
       }
       case "welcome":
         return this.#welcome();
       case "lost": {
         const why = message[2] === "force" ? "it was freed by force" : "the server ended it";
-        this.#holds.ended(message[1]);
-        return this.#holds.get(message[1])?.lose(why);
+        this.#holds.heardEnded(message[1]);
+        return this.#holds.ownHold(message[1])?.lose(why);
       }
+      case "event":
+        return this.#watches.heard(message);
+      case "gap":
+        return this.#watches.leftOut(message[1], message[2]);
       case "ended":
         return this.#ended(message[1], message[2]);
       case "error":
         // The server could not read us: nothing that we say will be answered as it should. If it was a hold that we
         // named, it is free by now.
-        this.#loseAll("the server could not read what was said of it");
+        this.#holds.loseAll("the server could not read what was said of it");
         this.#failAll(errorOf(message[1], message[2]));
         return this.#connector.drop(message[2]);
     }
   }
 
   #answered(answer: FinalAnswer): void {
+    if (this.#watches.answered(answer)) return;
     const request = this.#requests.get(answer[1]);
     if (request === undefined) return this.#answeredLate(answer);
     // Server or session will be gone in a moment, and says so: the request stays, and goes out again.
     if (answer[0] === "refused" && (answer[2] === "UNAVAILABLE" || answer[2] === "SESSION_ENDED")) return;
     this.#requests.delete(request.id);
     // A refusal need not come from the session: a message that cannot be read renews nothing.
-    if (answer[0] !== "refused") this.#trust.renew(request.sentAt!);
+    if (answer[0] !== "refused") this.#holds.renew(request.sentAt!);
     request.settle(answer);
   }
 
@@ -326,37 +335,20 @@ export class ClientSession implements LeaseKeeper {
     const [kind, id] = answer;
     if (!this.#cancels.has(id)) return;
     // The cancel alone may find nothing: a frame that carries it acknowledges the grant that has just come.
-    if (kind === "granted") return this.#cancel(id, answer[2]);
+    if (kind === "granted") return this.#cancel(id, answer[3]?.reentrant ? null : answer[2]);
     if (kind === "refused" && (answer[2] === "UNAVAILABLE" || answer[2] === "SESSION_ENDED")) return;
     this.#cancels.answered(id);
   }
 
-  #granted(request: AcquireRequest, [, , token, extra]: Granted): void {
-    const { terms, resolve, reject, endsAtMs, signal } = request;
-    const lease = new HeldLease(this, token, terms, request.grantedAfter(this.#trust.renewedAt), extra);
-    if (lease.remainingMs > 0) {
-      if (terms.detachedMs === null) this.#holds.add(lease);
-      return resolve(lease);
-    }
-    // Too late to be trusted: it is given back, and asked for again in what is left of the time (L5).
-    lease.lose("its grant came too late");
-    this.#cancel(request.id, token);
-    if (endsAtMs > this.runtime.monotonicMs()) {
-      return this.#startAcquire(terms, endsAtMs, resolve, reject, signal);
-    }
-    reject(new LockTimeoutError("The lock was granted too late to be used. Try again, or wait longer."));
-  }
-
   /** It is not trusted any more, and somebody has worked under it: the next holder is told (Q11). */
-  #sayLost(token: number): void {
-    const done = () => this.#holds.ended(token);
+  #sayLost(token: number, heard: () => void): void {
     const deadlineMs = this.runtime.monotonicMs() + ANSWER_MS;
     this.#post(
       new CallRequest(
         this.#idNext++,
         deadlineMs,
         (id) => ["abandon", id, token],
-        done,
+        heard,
         () => {},
       ),
     );
@@ -366,12 +358,11 @@ export class ClientSession implements LeaseKeeper {
     // Nothing that is said on this connection from here on is heard.
     this.#isResumed = false;
     if (code === "SESSION_ENDED") {
-      this.#loseAll("the server ended the session");
-      this.#holds.forgetLost();
+      this.#holds.loseAll("the server ended the session");
+      this.#holds.reset();
       this.#session = this.#newSessionId();
       this.#connection = 0;
       this.#welcomed = false;
-      this.#trust.reset();
       for (const request of this.#requests.values()) {
         if (request instanceof AcquireRequest) request.sessionEnded();
       }
@@ -385,7 +376,7 @@ export class ClientSession implements LeaseKeeper {
     this.#lastFailure = reason;
     this.#isResumed = false;
     for (const request of this.#requests.values()) {
-      if (request instanceof AcquireRequest) request.disconnected(this.#trust.renewedAt);
+      if (request instanceof AcquireRequest) request.disconnected(this.#holds.renewedAt);
     }
     this.#welcomeTimer?.cancel();
     this.#heartbeats.stop();
@@ -401,23 +392,11 @@ export class ClientSession implements LeaseKeeper {
   }
 
   #failAll(error: LockDBError): void {
+    this.#watches.failAll(error);
     for (const request of [...this.#requests.values()]) {
       this.#requests.delete(request.id);
       request.fail(error);
     }
-  }
-
-  #loseAll(why: string): void {
-    for (const lease of this.#holds.held) this.#lose(lease, why);
-  }
-
-  #lose(lease: HeldLease, why: string): void {
-    const isOurs = lease.isHeld && lease.terms.detachedMs === null;
-    lease.lose(why);
-    if (!isOurs) return;
-    // The server may still have it, and nobody will use it any more. A resume says so, too.
-    this.#holds.lost(lease);
-    if (this.#isResumed) this.#sayLost(lease.token);
   }
 
   /** The one request that nobody waits for: it does not count as work. */
@@ -449,13 +428,17 @@ export class ClientSession implements LeaseKeeper {
       this.#abandon(request);
       request.fail(request.outOfTime(this.#connector.isOpen ? null : this.#lastFailure));
     }
-    if (neverReached) this.#wantedSince = null;
+    // Who asks later begins anew.
+    if (neverReached || !this.#isWanted) this.#wantedSince = null;
+    if (neverReached) {
+      this.#watches.failAll(new ConnectionError(`The server could not be reached: ${this.#lastFailure}.`));
+    }
     this.#keepAliveAsNeeded();
   }
 
   /** Only work that somebody waits for keeps the process alive: requests, and locks that are held. */
   #keepAliveAsNeeded(): void {
-    const hasWork = this.#requests.size > (this.#heartbeat === null ? 0 : 1);
+    const hasWork = this.#requests.size > (this.#heartbeat === null ? 0 : 1) || this.#watches.areRead;
     this.#connector.keepAlive(hasWork || this.#holds.size > 0);
     if (hasWork) this.#sweepTimer ??= this.runtime.setTimer(() => this.#sweep(), SWEEP_MS, false);
   }
@@ -471,14 +454,14 @@ export class ClientSession implements LeaseKeeper {
       this.#abandon(request);
       request.fail(errorOf("CLOSED"));
     }
+    this.#watches.endAll();
     for (const lease of this.#holds.held) lease.lose("the client was closed");
     if (this.#isResumed) {
       // The goodbye alone would give back what was lost.
       for (const { token } of this.#holds.lostOnes) this.#connector.send(["abandon", this.#idNext++, token]);
       await this.#sayBye();
     }
-    this.#holds.forgetLost();
-    this.#trust.reset();
+    this.#holds.reset();
     this.#welcomeTimer?.cancel();
     this.#heartbeats.stop();
     this.#sweepTimer?.cancel();

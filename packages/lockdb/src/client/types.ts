@@ -1,12 +1,41 @@
-import type { Duration, LockInfo, Metadata, Previous } from "../protocol/index.js";
+import type {
+  Duration,
+  HolderInfo,
+  LockInfo,
+  Metadata,
+  Previous,
+  ServiceEvent,
+  WaiterInfo,
+} from "../protocol/index.js";
 
-export type { Duration, LockInfo, Metadata, Previous };
+export type { Duration, HolderInfo, LockInfo, Metadata, Previous, WaiterInfo };
 
 /** One lock name. */
 export type Name = string;
 
-/** One name or several. */
-export type Names = string | readonly string[];
+/** How a lock is wanted: with a mode, or as a part of a semaphore. Default: exclusive. */
+export interface LockSpec {
+  /** `"shared"`: any number may have it together, and nobody exclusively beside them. */
+  readonly mode?: "exclusive" | "shared";
+  /** A semaphore with so many permits, 1 to 1,000,000. All who ask for it must say the same number. */
+  readonly permits?: number;
+  /** How many of the permits this request takes. Default 1. */
+  readonly weight?: number;
+}
+
+/**
+ * One name, or several at once: all of them are granted in one step, as one hold with one token, or none. A name may come
+ * with its own kind of lock; plain names are of the kind that the options say.
+ */
+export type Names = string | readonly (string | (LockSpec & { readonly name: string }))[];
+
+/** What happened to a lock, or `gap`: events may be missing here, so look again at what you need to know. */
+export type LockEvent = ServiceEvent | { readonly type: "gap" };
+
+/** Which locks: those whose names begin with `prefix`. Default: all. */
+export interface PrefixOptions {
+  readonly prefix?: string;
+}
 
 /** How to reach the server and who this client is. What is left out comes from the environment. */
 export interface LockDBOptions {
@@ -21,7 +50,7 @@ export interface LockDBOptions {
 }
 
 /** What a request for a lock may say. */
-export interface AcquireOptions {
+export interface AcquireOptions extends LockSpec {
   /** How long to stand in the queue; 0 asks once, `"forever"` until cancelled. Default `"30s"`. */
   readonly wait?: Duration | "forever";
   /** Gives the request up. The promise rejects with the signal's reason. */
@@ -34,6 +63,15 @@ export interface AcquireOptions {
   readonly detached?: Duration;
   /** Shown to whoever inspects the lock; at most 1 KiB as JSON. */
   readonly metadata?: Metadata;
+  /**
+   * The lease that this request is made inside of, where that is not known by itself: for leases from `acquire`, and in
+   * browsers. Such a request is refused as a deadlock when it could never be granted.
+   */
+  readonly within?: Lease;
+  /** This work goes on by itself: nothing around it waits for it, though it was started there. Default false. */
+  readonly independent?: boolean;
+  /** Grants again what a lease around this has already, as the same hold. Default false: that is a deadlock. */
+  readonly reentrant?: boolean;
 }
 
 /** Options of the original `lock`. */

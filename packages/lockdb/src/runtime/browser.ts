@@ -44,6 +44,7 @@ export const runtime: Runtime = {
   random: () => Math.random(),
   env: () => undefined,
   ownerDefault: () => "browser",
+  context: { current: () => undefined, run: (_context, fn) => fn() },
   connect,
 };
 

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { hostname } from "node:os";
@@ -13,18 +14,31 @@ const CLOSING_MS = 1_000;
 const FRAME_BYTES_MAX = 16 * LIMITS.frameBytesMax;
 const REFUSAL_BYTES_MAX = 64 * 1_024;
 
+/** One for the process, though it may have loaded this package twice: as a module, and by `require`. */
+const CONTEXT = Symbol.for("lockdb.context");
+const shared = globalThis as { [CONTEXT]?: AsyncLocalStorage<unknown> };
+shared[CONTEXT] ??= new AsyncLocalStorage();
+const context = shared[CONTEXT];
+
 /** Node.js, and what imitates it: Bun and Deno. */
 export const runtime: Runtime = {
   monotonicMs: () => performance.now(),
   wallMs: () => Date.now(),
-  setTimer: longTimer,
-  defer: (callback) => void setImmediate(callback),
+  setTimer: (callback, ms, keepsAlive) => aside(() => longTimer(callback, ms, keepsAlive)),
+  defer: (callback) => aside(() => void setImmediate(callback)),
   randomId: () => randomBytes(16).toString("base64url"),
   random: () => Math.random(),
   env: (name) => process.env[name],
   ownerDefault: () => `${hostname()}:${process.pid}`,
-  connect,
+  context: { current: () => context.getStore(), run: (value, fn) => context.run(value, fn) },
+  connect: (url, apiKey, handlers) => aside(() => connect(url, apiKey, handlers)),
 };
+
+/** What comes of it later, for all who use a client, is no part of the work that happened to start it. */
+function aside<T>(start: () => T): T {
+  // Before the first `run` nothing goes along, and every promise of the process costs less.
+  return context.getStore() === undefined ? start() : context.run(undefined, start);
+}
 
 function connect(url: string, apiKey: string, handlers: SocketHandlers): Socket {
   // The types of ws do not know closeTimeout yet.

@@ -15,7 +15,15 @@ export interface Runtime {
   env(name: string): string | undefined;
   /** A name for this process that people understand. */
   ownerDefault(): string;
+  /** Something that goes along with work, over promises and callbacks. */
+  readonly context: ContextCarrier;
   connect(url: string, apiKey: string, handlers: SocketHandlers): Socket;
+}
+
+export interface ContextCarrier {
+  /** What `run` was given around here; undefined where nothing goes along, as in browsers always. */
+  current(): unknown;
+  run<T>(context: unknown, fn: () => T): T;
 }
 
 export interface Timer {

@@ -1,17 +1,11 @@
 import { serve } from "@lockdb/server";
 import { beforeAll, expect, test } from "vitest";
 import { WebSocket } from "ws";
+import { PLAIN_TERMS } from "../../src/client/request.js";
 import { ClientSession } from "../../src/client/session.js";
 import type { Runtime } from "../../src/runtime/runtime.js";
 
-const TERMS = {
-  name: "disk",
-  waitMs: 1_000,
-  detachedMs: null,
-  minHoldMs: null,
-  maxHoldMs: null,
-  metadata: null,
-};
+const TERMS = { ...PLAIN_TERMS, names: "disk", waitMs: 1_000 };
 
 // Node.js 20 has all the globals that the browser's runtime uses but this one, whose interface ws has too.
 beforeAll(() => {

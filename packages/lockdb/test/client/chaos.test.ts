@@ -76,7 +76,7 @@ class Chaos {
     for (const name of LOCKS) {
       const believers = this.clients.flatMap(({ machine, leases }) =>
         leases
-          .filter((lease) => lease.terms.name === name && lease.remainingMs > 0)
+          .filter((lease) => lease.terms.names === name && lease.remainingMs > 0)
           .map((lease) => `${machine.name} #${lease.token}`),
       );
       if (believers.length > 1)
@@ -97,7 +97,7 @@ class Chaos {
         ...(this.one(4) ? { detachedMs: 300 + this.upTo(8_000), maxHoldMs: null } : {}),
       }),
       aborter.signal,
-    );
+    ) as Promise<HeldLease>;
     client.asked.push(outcomeOf(asked));
     if (this.one(4)) machine.setTimer(() => aborter.abort(), this.upTo(3_000), false);
     asked.then((lease) => {

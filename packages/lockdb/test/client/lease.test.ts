@@ -19,6 +19,7 @@ function held(other: Partial<LeaseTerms> = {}) {
     calls: string[];
   } = {
     runtime,
+    enclosedBy: (lease) => ({ service: "reports", token: lease.token, servers: null, lease }),
     sessionMs: Number.POSITIVE_INFINITY,
     answer: Promise.resolve(true),
     calls: [],
@@ -66,7 +67,11 @@ describe("a lease", () => {
     expect(lease.isHeld).toBe(false);
     const error = thrownBy(() => lease.assertHeld());
     expect(error).toBeInstanceOf(LockLostError);
-    expect(error).toMatchObject({ code: "LOCK_LOST", retryable: false, details: { name: "disk", token: 7 } });
+    expect(error).toMatchObject({
+      code: "LOCK_LOST",
+      retryable: false,
+      details: { names: ["disk"], token: 7 },
+    });
     expect(error.message).toMatch(/"disk".*token 7.*freed by force.*[Ss]top/);
   });
 

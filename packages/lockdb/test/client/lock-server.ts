@@ -14,6 +14,7 @@ export class LockServer implements Endpoint {
   commitMs: () => number = () => 0;
   readonly #store = openMemoryStore();
   readonly #ends = new Map<Line, EventEmitter>();
+  #logs = 0;
   #process: { isAlive: boolean; loop: Loop | null } | null = null;
   #stopping: Promise<void> | null = null;
 
@@ -108,6 +109,7 @@ export class LockServer implements Endpoint {
     return {
       monotonicMs: () => machine.monotonicMs,
       wallMs: () => machine.wallMs,
+      randomId: () => `log-${++this.#logs}`,
       defer: (callback) => machine.world.after(0, () => machine.run(ifAlive(callback))),
       setTimer: (callback, ms) => {
         const timer = machine.setTimer(ifAlive(callback), ms, true);

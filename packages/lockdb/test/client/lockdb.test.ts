@@ -73,7 +73,11 @@ describe("withLock", () => {
       }),
     );
     expect(error).toBeInstanceOf(LockLostError);
-    expect(error).toMatchObject({ name: "LockLostError", code: "LOCK_LOST", details: { name: real.name } });
+    expect(error).toMatchObject({
+      name: "LockLostError",
+      code: "LOCK_LOST",
+      details: { names: [real.name] },
+    });
   });
 
   test("[I1ae] rejects with fn's error when the lock was lost and fn threw", async () => {

@@ -12,7 +12,34 @@ describe("what is refused before it is sent", () => {
     ["no name", (locker) => locker.lock(undefined as never), /name or a list/],
     ["an empty list", (locker) => locker.lock([]), /name or a list/],
     ["a list with a bad name", (locker) => locker.unlock(["fine", null as never]), /must be a string/],
-    ["two names for acquire", (locker) => locker.acquire(["a", "b"]), /one at a time/],
+    ["no names", (locker) => locker.acquire([]), /name or a list/],
+    ["65 names", (locker) => locker.acquire(Array.from({ length: 65 }, (_, n) => `${n}`)), /at most 64/],
+    ["a name twice", (locker) => locker.acquire(["a", { name: "a" }]), /each lock once, unlike "a"/],
+    ["a lock of a list that is none", (locker) => locker.acquire([7 as never]), /a name, or \{ name/],
+    ["a typo in a list", (locker) => locker.acquire([{ name: "a", permit: 2 } as never]), /"permit" is not/],
+    [
+      "a mode that is none",
+      (locker) => locker.acquire("a", { mode: "read" as never }),
+      /"exclusive" or "shared"/,
+    ],
+    ["a mode and permits", (locker) => locker.acquire("a", { mode: "shared", permits: 2 }), /not both/],
+    ["no permits", (locker) => locker.acquire("a", { permits: 0 }), /Permits are a whole number/],
+    ["half a permit", (locker) => locker.acquire("a", { permits: 1.5 }), /Permits are a whole number/],
+    ["a weight alone", (locker) => locker.acquire("a", { weight: 2 }), /part of permits/],
+    ["a weight that is too much", (locker) => locker.acquire("a", { permits: 2, weight: 3 }), /weight is/],
+    ["a lease that is none", (locker) => locker.acquire("a", { within: {} as never }), /within is a lease/],
+    ["reentrant as text", (locker) => locker.acquire("a", { reentrant: "yes" as never }), /true or false/],
+    [
+      "a prefix that is none",
+      (locker) =>
+        locker
+          .list({ prefix: 7 as never })
+          [Symbol.asyncIterator]()
+          .next(),
+      /prefix/i,
+    ],
+    ["an unknown option of watch", (locker) => locker.watch({ names: [] } as never).next(), /"names" is not/],
+    ["a leader without work", (locker) => locker.lead("a", {}, undefined as never), /needs a function/],
     ["a control character", (locker) => locker.check("a\nb"), /control characters/],
     ["a lone surrogate", (locker) => locker.inspect("a\ud800"), /well-formed/],
     ["a name that is too long", (locker) => locker.check("€".repeat(171)), /512 bytes/],
@@ -35,7 +62,6 @@ describe("what is refused before it is sent", () => {
       (locker) => locker.acquire("a", { timeout: 5 } as never),
       /"timeout" is not supported/,
     ],
-    ["a mode that is not built", (locker) => locker.acquire("a", { mode: "shared" } as never), /mode/],
     ["options that are none", (locker) => locker.acquire("a", 5_000 as never), /must be an object/],
     ["options that are null", (locker) => locker.tryAcquire("a", null as never), /must be an object/],
     ["a signal that is none", (locker) => locker.acquire("a", { signal: {} as never }), /AbortSignal/],

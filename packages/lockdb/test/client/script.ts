@@ -1,5 +1,5 @@
 import type { ClientMessage, ServerMessage } from "lockdb/protocol";
-import type { LeaseTerms } from "../../src/client/lease.js";
+import { type AcquireTerms, PLAIN_TERMS } from "../../src/client/request.js";
 import { ClientSession, type SessionOptions } from "../../src/client/session.js";
 import type { SocketClosed } from "../../src/runtime/runtime.js";
 import { type Endpoint, type Line, Machine, type ServerEnd, VirtualRuntime, World } from "./virtual.js";
@@ -57,6 +57,9 @@ export class Script implements Endpoint {
       case "unlock":
       case "check":
       case "inspect":
+      case "list":
+      case "watch":
+      case "unwatch":
       case "bye":
         return [["done", message[1], true]];
     }
@@ -129,7 +132,6 @@ export function sessionOn(runtime: VirtualRuntime, options: Partial<SessionOptio
 }
 
 /** What to ask for: an ordinary lock, waited for half a minute, unless said otherwise. */
-export function terms(name: string, other: Partial<LeaseTerms & { waitMs: number }> = {}) {
-  const plain = { detachedMs: null, minHoldMs: null, maxHoldMs: null, metadata: null };
-  return { name, waitMs: 30_000, ...plain, ...other };
+export function terms(name: string, other: Partial<AcquireTerms> = {}) {
+  return { ...PLAIN_TERMS, names: name, waitMs: 30_000, ...other };
 }

@@ -22,6 +22,18 @@ describe("a server that is not there", () => {
     expect((outcome.error as Error).message).toMatch(/ECONNREFUSED.*ws:\/\/nobody/);
   });
 
+  test("[I1bv] a request that was given up takes no time from the next one", async () => {
+    const { world, script, session } = stage({ urls: ["http://two"] });
+    const controller = new AbortController();
+    const given = outcomeOf(session.acquire(terms("disk"), controller.signal));
+    await world.run(1_000);
+    controller.abort();
+    await world.run(9_000);
+    expect(given.state).toBe("rejected");
+    world.endpoints.set("http://two", script);
+    expect((await world.settled(session.acquire(terms("disk")))).token).toBe(1);
+  });
+
   test("[I1j] after that it tries no more until it is asked again, and then for 5 s again", async () => {
     const { world, script, session } = stage({ urls: ["http://two"] });
     await expect(world.settled(session.acquire(terms("disk")))).rejects.toThrow(ConnectionError);

@@ -11,7 +11,8 @@ const HOUR_MS = 3_600_000;
 /** A client that holds "disk" since 0, granted at once. */
 async function holding(other: Parameters<typeof terms>[1] = {}): Promise<Stage & { lease: HeldLease }> {
   const on = stage();
-  return { ...on, lease: await on.world.settled(on.session.acquire(terms("disk", other))) };
+  const lease = await on.world.settled(on.session.acquire(terms("disk", other)));
+  return { ...on, lease: lease as HeldLease };
 }
 
 describe("what a lease is counted from", () => {

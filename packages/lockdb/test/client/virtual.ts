@@ -239,6 +239,7 @@ interface VirtualTimer {
 /** What the client takes a machine for. */
 export class VirtualRuntime implements Runtime {
   readonly machine: Machine;
+  readonly context = { current: () => undefined, run: <T>(_context: unknown, fn: () => T) => fn() };
   #ids = 0;
 
   constructor(machine: Machine) {

@@ -1,0 +1,232 @@
+import {
+  type ErrorCode,
+  type HolderInfo,
+  LIMITS,
+  type LockInfo,
+  type WaiterInfo,
+} from "../protocol/index.js";
+import { runInside } from "./context.js";
+import { LockDBError, LockLostError, LockTimeoutError } from "./errors.js";
+import { pause } from "./lead.js";
+import type { OwnLease } from "./lease.js";
+import { inspectLock, listLocks } from "./look.js";
+import { type AcquireTerms, PLAIN_TERMS } from "./request.js";
+import type { ClientSession } from "./session.js";
+import { type WebLockRequest, webLockRequest, webNameOf } from "./web-lock-request.js";
+
+/** A lock that is held, as the callback of `request` sees it. */
+export interface Lock {
+  /** As it was asked for. */
+  readonly name: string;
+  readonly mode: "exclusive" | "shared";
+}
+
+/** How a lock is wanted. */
+export interface WebLockOptions {
+  /** `"shared"`: any number may have it together, and nobody exclusively beside them. Default `"exclusive"`. */
+  mode?: "exclusive" | "shared";
+  /** Does not wait: the callback gets null when the lock is not free. Default false. */
+  ifAvailable?: boolean;
+  /** Takes the lock from whoever holds it, and comes before all who wait. Needs a key with the scope `force`. Default false. */
+  steal?: boolean;
+  /** Gives the request up while it waits; no effect once the lock is held. */
+  signal?: AbortSignal;
+}
+
+/** A lock that is held or asked for. */
+export interface WebLockInfo {
+  name: string;
+  /** Also `"shared"` for a part of a semaphore. */
+  mode: "exclusive" | "shared";
+  /** The `owner` of the client: clients that have the same one cannot be told apart by it. */
+  clientId: string;
+}
+
+/** Who has locks and who waits for them. */
+export interface LockManagerSnapshot {
+  /** In the order in which they were granted. */
+  held: WebLockInfo[];
+  /** In the order in which they were asked for. */
+  pending: WebLockInfo[];
+}
+
+/** The W3C `LockManager`, known as `navigator.locks`: https://w3c.github.io/web-locks/. `docs/web-locks.md` tells what differs. */
+export interface LockManager {
+  /**
+   * Waits for the lock, however long, and holds it while `callback` runs.
+   *
+   * @returns what `callback` returns, once the lock is released
+   * @throws what `callback` throws; the reason of `options.signal`; TypeError; DOMException: `NotSupportedError`, `AbortError`
+   *   when the lock was stolen or lost (`cause` is the LockLostError), `InvalidStateError` when the client is closed;
+   *   LockDBError, such as `UNAUTHORIZED`, `FORBIDDEN`, `QUEUE_FULL`; ConnectionError when no server was ever reached (5 s)
+   *   or, with `ifAvailable`, the server does not answer within 5 s
+   */
+  request<T>(name: string, callback: (lock: Lock | null) => T): Promise<Awaited<T>>;
+  request<T>(name: string, options: WebLockOptions, callback: (lock: Lock | null) => T): Promise<Awaited<T>>;
+  /**
+   * What is held and asked for in the service, also by means other than these. Put together from pages, it shows the newest
+   * hundred holders and first hundred waiters of each lock; and while the server recovers from a crash, what it knows yet.
+   */
+  query(): Promise<LockManagerSnapshot>;
+}
+
+/** Holders, or waiters, that a list shows of a lock. Of more `inspect` tells. */
+const LISTED_MAX = 10;
+const PAUSE_MS_MIN = 50;
+const PAUSE_MS_MAX = 1_000;
+
+/** The Web Locks surface of a session. */
+export class WebLocks implements LockManager {
+  readonly #session: ClientSession;
+
+  constructor(session: ClientSession) {
+    this.#session = session;
+  }
+
+  get [Symbol.toStringTag](): string {
+    return "LockManager";
+  }
+
+  request<T>(name: string, callback: (lock: Lock | null) => T): Promise<Awaited<T>>;
+  request<T>(name: string, options: WebLockOptions, callback: (lock: Lock | null) => T): Promise<Awaited<T>>;
+  async request(name: string, optionsOrCallback: unknown, ...rest: readonly unknown[]): Promise<unknown> {
+    const request = webLockRequest(name, [optionsOrCallback, ...rest]);
+    const { mode, signal, callback } = request;
+    const lease = await this.#acquire(request);
+    if (lease === null) return callback(null);
+    if (signal?.aborted) {
+      // In the very turn of the grant, of which nobody has heard yet.
+      void lease.release().catch(() => false);
+      throw signal.reason;
+    }
+    return holding(lease, () => callback(new GrantedLock(request.name, mode)));
+  }
+
+  async query(): Promise<LockManagerSnapshot> {
+    const locks = await this.#look().catch(rethrow);
+    const held = locks.flatMap(({ name, holders }) =>
+      holders
+        .filter(({ state }) => state === "held")
+        .map((holder) => ({ order: holder.token, info: infoOf(name, holder) })),
+    );
+    const pending = locks.flatMap(({ name, queue }) =>
+      queue.map((waiter) => ({ order: waiter.ticket, info: infoOf(name, waiter) })),
+    );
+    return { held: inOrder(held), pending: inOrder(pending) };
+  }
+
+  /** @returns null when it is not available */
+  async #acquire(request: WebLockRequest): Promise<OwnLease | null> {
+    const { wireName, mode, ifAvailable, steal, signal } = request;
+    const terms: AcquireTerms = {
+      ...PLAIN_TERMS,
+      names: mode === "shared" ? [[wireName, mode]] : wireName,
+      waitMs: ifAvailable ? 0 : Number.POSITIVE_INFINITY,
+      steal,
+    };
+    for (let pauseMs = PAUSE_MS_MIN; ; pauseMs = Math.min(PAUSE_MS_MAX, 2 * pauseMs)) {
+      try {
+        return await this.#session.acquire(terms, signal);
+      } catch (error) {
+        // Its own reason, whatever that is.
+        if (signal?.aborted) throw error;
+        if (ifAvailable && error instanceof LockTimeoutError) return null;
+        // What cannot wait is refused then, and code for `navigator.locks` knows no server that recovers.
+        if (!hasCode(error, "RECOVERING")) rethrow(error);
+      }
+      await pause(this.#session.runtime, pauseMs, undefined);
+    }
+  }
+
+  async #look(): Promise<readonly LockInfo[]> {
+    const byName = new Map<string, LockInfo>();
+    try {
+      for await (const lock of listLocks(this.#session, { limit: LIMITS.listMax })) {
+        const isCut = lock.holders.length >= LISTED_MAX || lock.queueLength > lock.queue.length;
+        // One that was freed and taken again meanwhile comes on a later page, too, and is as it is there.
+        byName.set(lock.name, isCut ? await inspectLock(this.#session, lock.name) : lock);
+      }
+    } catch (error) {
+      // The server has forgotten a list that was begun: it has restarted, or we were asleep.
+      if (byName.size > 0 && hasCode(error, "NOT_FOUND")) return this.#look();
+      throw error;
+    }
+    return [...byName.values()];
+  }
+}
+
+class GrantedLock implements Lock {
+  readonly #name: string;
+  readonly #mode: Lock["mode"];
+
+  constructor(name: string, mode: Lock["mode"]) {
+    this.#name = name;
+    this.#mode = mode;
+  }
+
+  get name(): string {
+    return this.#name;
+  }
+
+  get mode(): Lock["mode"] {
+    return this.#mode;
+  }
+
+  get [Symbol.toStringTag](): string {
+    return "Lock";
+  }
+}
+
+/** Runs `work` and releases its lock afterwards. Rejects as soon as the lock is lost, though `work` may go on. */
+async function holding(lease: OwnLease, work: () => unknown): Promise<unknown> {
+  const { signal } = lease;
+  const lost = new Promise<never>((_, reject) => {
+    const lose = () => reject(domException("AbortError", signal.reason));
+    if (signal.aborted) lose();
+    else signal.addEventListener("abort", lose, { once: true });
+  });
+  let result: unknown;
+  try {
+    const running = signal.aborted ? lost : runInside(lease.enclosing, async () => work());
+    result = await Promise.race([lost, running]);
+    assertNotLost(lease);
+  } catch (error) {
+    await lease.release().catch(() => false);
+    throw error;
+  }
+  // An unanswered release is no loss: the lock ends with its lease at the latest.
+  const wasHeld = await lease.release().catch(() => true);
+  if (wasHeld) return result;
+  throw domException("AbortError", new LockLostError("The lock was over before it was released."));
+}
+
+/** The timer that aborts the signal may be late: a blocked event loop fires none. */
+function assertNotLost(lease: OwnLease): void {
+  try {
+    lease.assertNotLost();
+  } catch (error) {
+    throw domException("AbortError", error as LockLostError);
+  }
+}
+
+function hasCode(error: unknown, code: ErrorCode): error is LockDBError {
+  return error instanceof LockDBError && error.code === code;
+}
+
+/** A client that is closed is what the standard calls a document that is not active any more. */
+function rethrow(error: unknown): never {
+  throw hasCode(error, "CLOSED") ? domException("InvalidStateError", error) : error;
+}
+
+function infoOf(wireName: string, { mode, owner }: HolderInfo | WaiterInfo): WebLockInfo {
+  return { name: webNameOf(wireName), mode: mode === "exclusive" ? mode : "shared", clientId: owner };
+}
+
+function inOrder(all: { readonly order: number; readonly info: WebLockInfo }[]): WebLockInfo[] {
+  return all.sort((a, b) => a.order - b.order).map(({ info }) => info);
+}
+
+function domException(name: string, cause: LockDBError): DOMException {
+  const error = new DOMException(cause.message, name);
+  return Object.defineProperty(error, "cause", { value: cause, configurable: true, writable: true });
+}
