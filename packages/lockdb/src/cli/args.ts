@@ -1,6 +1,9 @@
+import { once } from "node:events";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import type { LockDB } from "../index.js";
 import { durationMs, lockNameProblem, PORT_DEFAULT, serviceIdProblem } from "../protocol/index.js";
-import { UsageError } from "./exit.js";
+import { EXIT, ExitError, UsageError } from "./exit.js";
+import { unlessInterrupted } from "./signals.js";
 
 /** Flags that every command which talks to a server has. */
 export interface ServerFlags {
@@ -98,6 +101,14 @@ export function expirationSeconds(text: string): number {
   return ms / 1_000;
 }
 
+/** A whole number from 1. */
+export function count(text: string): number {
+  const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isSafeInteger(number) || number < 1)
+    throw new InvalidArgumentError("Say a whole number from 1.");
+  return number;
+}
+
 /** A duration that says its unit. */
 export function duration(text: string): number {
   return durationOf(text, 'Say a duration with its unit, such as "30s" or "5m".');
@@ -114,6 +125,37 @@ export async function openClient(
     apiKey: flags.apiKey,
     ...(flags.serverUrl ? { serverUrl: flags.serverUrl } : {}),
     ...(flags.lease === undefined ? {} : { lease: flags.lease }),
+  });
+}
+
+/** Prints a line, and waits while the reader is slow. Rejects when the reader has gone: there is no use going on. */
+export type Print = (line: string) => Promise<void>;
+
+/** Runs a command with a client, until it ends or a signal ends it. */
+export async function withClient(
+  flags: ServerFlags,
+  work: (client: LockDB, print: Print) => Promise<void>,
+): Promise<void> {
+  const client = await openClient(flags);
+  try {
+    await unlessInterrupted(work(client, print));
+  } finally {
+    await client.close();
+  }
+}
+
+/** The name of a command that takes one. */
+export function oneName(command: string, text: string): string {
+  const names = namesOf(text);
+  if (names.length > 1) throw new UsageError(`\`${command}\` takes one lock name.`);
+  return names[0]!;
+}
+
+async function print(line: string): Promise<void> {
+  const { stdout } = process;
+  if (stdout.write(`${line}\n`)) return;
+  await once(stdout, "drain").catch(() => {
+    throw new ExitError(EXIT.ok);
   });
 }
 

@@ -2,7 +2,15 @@ import type { Command } from "commander";
 import { LockLostError } from "../client/errors.js";
 import type { Lease } from "../index.js";
 import { LEASE_MS_DEFAULT } from "../protocol/index.js";
-import { addServerFlags, duration, namesOf, openClient, type ServerFlags, waitMsOrForever } from "./args.js";
+import {
+  addServerFlags,
+  count,
+  duration,
+  namesOf,
+  openClient,
+  type ServerFlags,
+  waitMsOrForever,
+} from "./args.js";
 import { ExitError, UsageError, type Voice, warn } from "./exit.js";
 import { Job } from "./job.js";
 import { ENDING, onSignals, signalExitCode } from "./signals.js";
@@ -13,6 +21,9 @@ interface RunFlags extends ServerFlags {
   readonly minHold?: number;
   readonly maxHold?: number;
   readonly lease?: number;
+  readonly shared?: boolean;
+  readonly permits?: number;
+  readonly weight?: number;
 }
 
 /** What the command would get from the terminal or its parent if it were not in a process group of its own. */
@@ -32,11 +43,14 @@ export function addRunCommand(program: Command, command: readonly string[]): voi
   const run = program
     .command("run")
     .summary("run a command while holding a lock")
-    .usage("<name> [options] -- <command...>")
+    .usage("<name[,name...]> [options] -- <command...>")
     .description(
       "Waits for the lock, runs the command while holding it, and releases it when the command has ended.",
     )
-    .argument("<name>", "lock name")
+    .argument("<name[,name...]>", "lock name; of several, all at once or none")
+    .option("--shared", "share the lock with others who do, and with nobody who does not")
+    .option("--permits <n>", "run when one of this many permits is free, as for a semaphore", count)
+    .option("--weight <n>", "how many of the permits to take (default: 1)", count)
     .option(
       "-w, --wait-timeout-in-ms <time>",
       'how long to wait: in ms, or such as 30s, or "forever"; 0 asks once (default: 30s)',
@@ -78,7 +92,8 @@ Exit code: the command's own, or 128 + n if signal n ended it; else
 
 Examples:
   lockdb run nightly-report -- ./make-report --all
-  lockdb run cleanup -w 0 --min-hold 30s -- sh -c './sweep && ./report'`,
+  lockdb run cleanup -w 0 --min-hold 30s -- sh -c './sweep && ./report'
+  lockdb run encode --permits 4 -- ./encode-video`,
     )
     .action((name: string, flags: RunFlags) => runUnderLock(name, command, flags));
 }
@@ -87,9 +102,7 @@ async function runUnderLock(name: string, command: readonly string[], flags: Run
   if (command.length === 0) {
     throw new UsageError("No command. Put it after --, such as: lockdb run nightly -- ./report.sh --all");
   }
-  if (namesOf(name).length > 1) {
-    throw new UsageError("`run` takes one lock name. Several at once are not supported yet.");
-  }
+  const names = namesOf(name);
   const voice: Voice = { command: "run", json: flags.json === true };
   const client = await openClient(flags);
   let job: Job | null = null;
@@ -101,8 +114,11 @@ async function runUnderLock(name: string, command: readonly string[], flags: Run
   });
   let offSuspend = () => {};
   try {
-    const lease = await client.acquire(name, {
+    const lease = await client.acquire(names, {
       signal: waiting.signal,
+      ...(flags.shared === true ? { mode: "shared" } : {}),
+      ...(flags.permits === undefined ? {} : { permits: flags.permits }),
+      ...(flags.weight === undefined ? {} : { weight: flags.weight }),
       ...(flags.waitTimeoutInMs === undefined ? {} : { wait: flags.waitTimeoutInMs }),
       ...(flags.minHold === undefined ? {} : { minHold: flags.minHold }),
       ...(flags.maxHold === undefined ? {} : { maxHold: flags.maxHold }),

@@ -1,13 +1,28 @@
 import type { HolderInfo } from "../protocol/index.js";
 
 /** Who has a lock, as a sentence. */
-export function holderText({ owner, token, state, heldForMs, detached, expiresInMs }: HolderInfo): string {
+export function holderText(holder: HolderInfo): string {
+  const { owner, state, heldForMs, detached, expiresInMs } = holder;
+  const facts = factsOf(holder);
   if (state === "closed") {
-    return `The lock is closed for another ${spanText(expiresInMs)}: ${owner} had it (token ${token}).`;
+    return `The lock is closed for another ${spanText(expiresInMs)}: ${owner} had it (${facts}).`;
   }
-  if (!detached) return `${owner} has held it for ${spanText(heldForMs)} (token ${token}).`;
+  if (!detached) return `${owner} has held it for ${spanText(heldForMs)} (${facts}).`;
   // Whoever locked it has probably ended since.
-  return `${owner} locked it ${spanText(heldForMs)} ago, for another ${spanText(expiresInMs)} (token ${token}).`;
+  return `${owner} locked it ${spanText(heldForMs)} ago, for another ${spanText(expiresInMs)} (${facts}).`;
+}
+
+function factsOf({ token, mode, permits, weight, names, leads, waitsFor }: HolderInfo): string {
+  return [
+    `token ${token}`,
+    ...(mode === "shared" ? ["shared"] : []),
+    ...(mode === "semaphore" ? [`${weight} of ${permits} permits`] : []),
+    ...(leads === true ? ["leads"] : []),
+    ...(names === undefined
+      ? []
+      : [`together with the rest of ${names.map((name) => `"${name}"`).join(", ")}`]),
+    ...(waitsFor === undefined ? [] : [`waits for ${waitsFor.map((name) => `"${name}"`).join(", ")}`]),
+  ].join(", ");
 }
 
 /** A time span for people, in its two largest units. */

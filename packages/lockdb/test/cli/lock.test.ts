@@ -148,7 +148,6 @@ describe("[I4f] exit code 64", () => {
     [["run", "x"], "after --"],
     [["run", "x", "ls"], "Put --"],
     [["run", "--", "ls"], "name"],
-    [["run", "x,y", "--", "ls"], "one lock name"],
     [["run", "x", "--max-hold", "5", "--", "ls"], "unit"],
     [["run", "x", "--lease", "1ms", "--", "ls"], "lease"],
   ])("lockdb %j", async (args, says) => {
