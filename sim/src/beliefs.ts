@@ -1,8 +1,11 @@
+import { fit, type Want } from "./modes.js";
 import type { World } from "./world.js";
 
 /** What one client believes of one lock. */
 export interface Belief {
   readonly lock: string;
+  /** How it is held. */
+  readonly want: Want;
   readonly token: number;
   readonly who: string;
   /** Reads the believer's own clocks. */
@@ -26,7 +29,7 @@ const SAMPLE_STEPS = 64;
 const DELAY_RATE = 0.98;
 const DELAY_SLACK_MS = 20;
 
-/** Everybody's beliefs. At no moment may two of them be of one lock (Q1). */
+/** Everybody's beliefs. At no moment may two of them be of one lock, unless it is shared or has room for both (Q1, Q4). */
 export class Beliefs {
   readonly #world: World;
   readonly #judges: boolean;
@@ -64,9 +67,17 @@ export class Beliefs {
   }
 
   /** Nobody holds a lock before its delay is over, counted from when its last holder still believed (L8). */
-  #checkDelay({ lock, who, token }: Belief): void {
+  #checkDelay({ lock, want, who, token }: Belief): void {
     const lost = this.#lost.get(lock);
-    if (lost === undefined || lost.wasForced() || !this.#judges || this.#lockDelayMs === 0) return;
+    // What remains of a hold keeps out whom the hold would have.
+    if (
+      lost === undefined ||
+      fit([lost.want, want]) ||
+      lost.wasForced() ||
+      !this.#judges ||
+      this.#lockDelayMs === 0
+    )
+      return;
     const afterMs = this.#world.nowMs - lost.lastSeenMs;
     if (afterMs >= this.#lockDelayMs * DELAY_RATE - DELAY_SLACK_MS) return;
     const text = `${who} has token ${token} of ${lock} ${afterMs.toFixed()} ms after it was lost, and the delay is ${this.#lockDelayMs}`;
@@ -83,8 +94,8 @@ export class Beliefs {
     this.#byLock.set(lock, beliefs);
     if (beliefs.length < 2) return void this.#crowded.delete(lock);
     const held = this.#held(beliefs).filter((belief) => !belief.isForced());
-    if (held.length < 2 || !this.#judges) return;
-    const names = held.map(({ who, token }) => `${who} with token ${token}`);
+    if (held.length < 2 || !this.#judges || fit(held.map(({ want }) => want))) return;
+    const names = held.map(({ who, token, want }) => `${who} with token ${token} (${want.mode})`);
     this.#world.violate("Q1", `${names.join(" and ")} believe to hold ${lock}`, lock);
   }
 

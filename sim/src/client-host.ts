@@ -109,6 +109,9 @@ interface Notes {
   readonly hears: (sentMs: number) => void;
 }
 
+/** Work here says by itself which holds it is done inside of. */
+const NO_CONTEXT = { current: () => undefined, run: <T>(_context: unknown, fn: () => T): T => fn() };
+
 class ClientRuntime implements Runtime {
   readonly #process: Process;
   readonly #network: Network;
@@ -148,6 +151,8 @@ class ClientRuntime implements Runtime {
   random(): number {
     return this.#process.world.random.next();
   }
+
+  readonly context = NO_CONTEXT;
 
   env(): undefined {
     return undefined;

@@ -1,4 +1,5 @@
 import type { Command, DurableChange, HoldRecord } from "../../packages/server/dist/engine/commands.js";
+import { conflict, locksOf, type Want } from "./modes.js";
 import type { World } from "./world.js";
 
 const ANSWER_KEPT_MS = 60_000;
@@ -6,7 +7,7 @@ const ANSWER_KEPT_MS = 60_000;
 /** A detached hold from its grant on. Times are on the lease clock. */
 interface DetachedHold {
   readonly service: string;
-  readonly lock: string;
+  readonly wants: readonly Want[];
   readonly token: number;
   readonly expiresAtMs: number;
   readonly durableKey: string | null;
@@ -20,7 +21,7 @@ interface DetachedHold {
 
 interface Grant {
   readonly service: string;
-  readonly lock: string;
+  readonly wants: readonly Want[];
   readonly token: number;
   readonly detachedMs: number | null;
   readonly durableKey: string | null;
@@ -39,14 +40,14 @@ export class DetachedHolds {
     this.#world = world;
   }
 
-  granted({ service, lock, token, detachedMs, durableKey, nowMs }: Grant): void {
+  granted({ service, wants, token, detachedMs, durableKey, nowMs }: Grant): void {
     for (const hold of this.#holds.values()) {
       if (hold.service !== service) continue;
-      if (hold.lock === lock && isOwed(hold) && hold.expiresAtMs > nowMs) {
+      if (isOwed(hold) && hold.expiresAtMs > nowMs && conflict(hold.wants, wants)) {
         this.#world.violate(
           "L9",
-          `token ${token} of ${lock} is granted, and the detached hold ${hold.token} lives until ${hold.expiresAtMs} (now ${nowMs})`,
-          lock,
+          `token ${token} of ${locksOf(wants)} is granted, and the detached hold ${hold.token} lives until ${hold.expiresAtMs} (now ${nowMs})`,
+          locksOf(wants),
         );
       }
       const isRepeated =
@@ -55,7 +56,7 @@ export class DetachedHolds {
         this.#world.violate(
           "Q6",
           `${durableKey} is granted detached ${token}, and was told ${hold.token} before`,
-          lock,
+          locksOf(wants),
         );
       }
     }
@@ -63,7 +64,16 @@ export class DetachedHolds {
     this.#holds.delete(`${service}/${token}`);
     if (detachedMs === null) return;
     const expiresAtMs = nowMs + detachedMs;
-    const hold = { service, lock, token, expiresAtMs, durableKey, told: false, freedBy: null, isOver: false };
+    const hold = {
+      service,
+      wants,
+      token,
+      expiresAtMs,
+      durableKey,
+      told: false,
+      freedBy: null,
+      isOver: false,
+    };
     this.#holds.set(`${service}/${token}`, hold);
   }
 
@@ -89,19 +99,32 @@ export class DetachedHolds {
     return this.#holds.get(`${service}/${token}`)?.freedBy === null;
   }
 
-  changed(service: string, command: Command, changes: readonly DurableChange[], nowMs: number): void {
+  /** @param unlocked locks that unlocks have freed which had waited for the end of a recovery */
+  changed(
+    service: string,
+    command: Command,
+    unlocked: ReadonlySet<string>,
+    changes: readonly DurableChange[],
+    nowMs: number,
+  ): void {
     for (const change of changes) {
       if (change.type !== "hold") continue;
       const isLetGo = change.value === null || change.value.remainder;
       if (!isLetGo) continue;
       const hold = this.#holds.get(`${service}/${change.id}`);
       if (hold === undefined || hold.freedBy !== null) continue;
+      if (hold.wants.some(({ lock }) => unlocked.has(lock))) {
+        hold.freedBy = "unlock";
+        continue;
+      }
       if (command.kind === "tick") {
         if (nowMs < hold.expiresAtMs) this.#early(hold, nowMs);
         hold.freedBy = "expiry";
         continue;
       }
       hold.freedBy = command.kind;
+      // A steal frees all who hold the lock.
+      if (command.kind === "acquire") continue;
       if ("session" in command && command.session !== null && "id" in command) this.#freedOnce(command, hold);
     }
   }
@@ -114,8 +137,8 @@ export class DetachedHolds {
       if (isThere && hold.isOver) {
         this.#world.violate(
           "R1",
-          `the detached hold ${hold.token} of ${hold.lock} is back, and its end was told`,
-          hold.lock,
+          `the detached hold ${hold.token} of ${locksOf(hold.wants)} is back, and its end was told`,
+          locksOf(hold.wants),
         );
       }
       if (isThere) {
@@ -124,8 +147,8 @@ export class DetachedHolds {
       } else if (isOwed(hold) && hold.expiresAtMs > nowMs) {
         this.#world.violate(
           "L9",
-          `the detached hold ${hold.token} of ${hold.lock} is lost in a restart`,
-          hold.lock,
+          `the detached hold ${hold.token} of ${locksOf(hold.wants)} is lost in a restart`,
+          locksOf(hold.wants),
         );
       }
       // What was never told and is not in the store has never been, and nor has what freed it.
@@ -151,18 +174,18 @@ export class DetachedHolds {
       this.#world.violate(
         "Q6",
         `${command.kind} ${request} frees ${name}, and freed ${before} before`,
-        hold.lock,
+        locksOf(hold.wants),
       );
     }
     this.#freed.set(request, name);
   }
 
   #early(hold: DetachedHold, nowMs: number): void {
-    const { token, lock, expiresAtMs } = hold;
+    const { token, wants, expiresAtMs } = hold;
     this.#world.violate(
       "L9",
-      `the detached hold ${token} of ${lock} ends at ${nowMs}, before ${expiresAtMs}`,
-      lock,
+      `the detached hold ${token} of ${locksOf(wants)} ends at ${nowMs}, before ${expiresAtMs}`,
+      locksOf(wants),
     );
   }
 }

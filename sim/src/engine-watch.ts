@@ -1,8 +1,10 @@
+import type { GrantExtra, LockInfo, ServerMessage } from "../../packages/lockdb/dist/protocol/messages.js";
 import type {
   Answer,
   Command,
   DurableChange,
   Effects,
+  EngineEvent,
   HoldRecord,
 } from "../../packages/server/dist/engine/commands.js";
 import { Engine } from "../../packages/server/dist/engine/engine.js";
@@ -11,50 +13,43 @@ import { decodeRecord } from "../../packages/server/dist/store/records.js";
 import { DetachedHolds } from "./detached-holds.js";
 import type { Disk } from "./disk.js";
 import { Endings } from "./endings.js";
+import { EventRules } from "./event-rules.js";
 import { LeaseTime } from "./lease-time.js";
+import { LockRules } from "./lock-rules.js";
+import { locksOf, wantsOf } from "./modes.js";
 import type { Plan } from "./plan.js";
+import { PostponedUnlocks } from "./postponed-unlocks.js";
+import type { About } from "./story.js";
+import {
+  type Asked,
+  clientOf,
+  commandWords,
+  type Locks,
+  newAsked,
+  newView,
+  serviceOf,
+  type View,
+  wordsOf,
+} from "./view.js";
 import type { World } from "./world.js";
 
-type LockInfo = {
-  holders: { token: number; owner: string; detached: boolean; state: string }[];
-  queue: { ticket: number; owner: string; away: boolean }[];
-};
-type Granted = readonly ["granted", id: number, token: number, extra?: { ticket?: number }];
+type Granted = readonly ["granted", id: number, token: number, extra?: GrantExtra];
 
-/** A request for a lock, whatever connection it comes on. */
-interface Asked {
-  readonly key: string;
-  readonly lock: string;
-  readonly detachedMs: number | null;
-  /** Scope of its id for durable effects; null for an HTTP caller. */
-  readonly durableKey: string | null;
-  /** The last token that it was granted, and by which engine. */
-  granted: { readonly token: number; readonly view: View } | null;
-  /** Its answer was acknowledged. */
-  isHeard: boolean;
-  /** Its place in the queue, if it has one. */
-  ticket: number | null;
-  /** Why it must not be granted any more. */
-  gone: string | null;
+/** What came of one command. */
+interface Outcome {
+  readonly answers: readonly Answer[];
+  readonly changes: readonly DurableChange[];
+  readonly events: readonly EngineEvent[];
 }
 
-/** One engine's life, as its commands and answers show it. */
-interface View {
-  /** Sessions by the address of their connection. */
-  readonly sessionByAddress: Map<string, string>;
-  readonly addressBySession: Map<string, string>;
-  /** Sessions that are connected, and have said all they have to say. */
-  readonly synced: Set<string>;
-  /** Tokens that were granted or known before this engine began. */
-  readonly known: Set<number>;
-  lastToken: number;
-  /** Empty until the first command that tells. */
-  service: string;
-  /** Addresses begin anew with every engine. */
-  readonly number: number;
-  /** What it began with is known; a service that nothing is stored of begins with nothing. */
-  isRestored: boolean;
-}
+/** Commands that change no lock. */
+const HARMLESS: ReadonlySet<Command["kind"]> = new Set([
+  "heartbeat",
+  "acknowledge",
+  "inspect",
+  "list",
+  "check",
+]);
 
 /** Looks on at every engine of a run: each command, what came of it, and what became audible. */
 export class EngineWatch {
@@ -65,9 +60,10 @@ export class EngineWatch {
   readonly #world: World;
   readonly #disk: Disk;
   readonly #views = new WeakMap<Engine, View>();
+  readonly #rules: LockRules;
+  readonly #events: EventRules;
+  readonly #postponed = new PostponedUnlocks();
   readonly #asked = new Map<string, Asked>();
-  /** Names that were asked for. */
-  readonly #locks = new Set<string>();
   /** Sessions that ended, as the newest engine knows it. */
   readonly #ended = new Set<string>();
   readonly #audibleMax = new Map<string, number>();
@@ -88,6 +84,8 @@ export class EngineWatch {
       plan.lockDelayMs,
     );
     this.#plan = plan;
+    this.#rules = new LockRules(world);
+    this.#events = new EventRules(world);
     this.endings = new Endings(world, plan.lockDelayMs);
     disk.onOpen = () => {
       this.#living.clear();
@@ -100,10 +98,13 @@ export class EngineWatch {
     const watch = this;
     const [apply, restore] = [this.#apply, this.#restore];
     Engine.prototype.apply = function (this: Engine, command, nowMs, out) {
-      const [answersAt, changesAt] = [out.answers.length, out.changes.length];
+      const outcome = { answers: [], changes: [], events: [] } satisfies Effects;
       watch.#before(this, command, nowMs);
-      apply.call(this, command, nowMs, out);
-      watch.#after(this, command, nowMs, out.answers.slice(answersAt), out.changes.slice(changesAt));
+      apply.call(this, command, nowMs, outcome);
+      watch.#after(this, command, nowMs, outcome);
+      out.answers.push(...outcome.answers);
+      out.changes.push(...outcome.changes);
+      out.events?.push(...outcome.events);
     };
     Engine.prototype.restore = function (this: Engine, records, nowMs, out) {
       restore.call(this, records, nowMs, out);
@@ -133,10 +134,7 @@ export class EngineWatch {
       if (this.detached.isNew(service, token))
         this.#mustBeStored(service, `hold/${token}`, `detached token ${token}`);
       const isStrict = this.#plan.durability === "strict";
-      if (
-        isStrict &&
-        this.sessionHolds().some((hold) => hold.token === token && serviceOf(hold.lock) === service)
-      )
+      if (isStrict && this.sessionHolds(service).some((hold) => hold.token === token))
         this.#mustBeStored(service, `hold/${token}`, `token ${token}`);
       this.detached.told(service, token);
     }
@@ -156,16 +154,7 @@ export class EngineWatch {
   #viewOf(engine: Engine): View {
     let view = this.#views.get(engine);
     if (view === undefined) {
-      view = {
-        sessionByAddress: new Map(),
-        addressBySession: new Map(),
-        synced: new Set(),
-        known: new Set(),
-        lastToken: 0,
-        service: "",
-        number: ++this.#engines,
-        isRestored: false,
-      };
+      view = newView(++this.#engines);
       this.#views.set(engine, view);
     }
     return view;
@@ -174,9 +163,9 @@ export class EngineWatch {
   #restored(engine: Engine, records: readonly DurableRecord[], nowMs: number): void {
     const view = this.#viewOf(engine);
     const holds = new Map<number, HoldRecord>();
-    view.isRestored = true;
     let { service } = view;
     for (const { type, id, value } of records) {
+      if (type === "answer" || type === "previous") service = serviceOf(id);
       if (type === "session") {
         service = serviceOf(id);
         this.#ended.delete(id);
@@ -186,15 +175,22 @@ export class EngineWatch {
         if (message[0] === "granted") view.known.add(message[2] as number);
       }
       if (type !== "hold") continue;
-      service = serviceOf((value as HoldRecord).name);
+      const wants = wantsOf((value as HoldRecord).names);
+      service = serviceOf(wants[0]!.lock);
       holds.set(Number(id), value as HoldRecord);
       view.known.add(Number(id));
+      view.wantsByToken.set(Number(id), wants);
     }
     this.#leaseTime.restored(service, records);
     view.service = service;
+    // Without a record of its own it is known by its first command.
+    view.isRestored = service !== "";
     if (service !== "") this.detached.restored(service, holds, nowMs);
-    const locks = this.#locksOf(service);
-    this.endings.restored(service, locks, records, (lock) => this.inspect(engine, lock, nowMs).holders);
+    const locks = this.#look(engine, service, nowMs);
+    this.endings.restored(service, locks, records);
+    this.#events.restored(view, locks);
+    this.#postponed.restored((lock) => locks.has(lock));
+    this.#rules.check(view, locks, false);
     if (this.#plan.durability === "strict" && engine.recovering) {
       this.#world.violate("R4", `${service} waits for its clients, and all holds are written down`);
     }
@@ -208,27 +204,17 @@ export class EngineWatch {
     const view = this.#viewOf(engine);
     if ("session" in command && command.session !== null) view.service = serviceOf(command.session);
     else if ("name" in command && command.name !== null) view.service = serviceOf(command.name);
+    else if ("names" in command) view.service = serviceOf(wantsOf(command.names)[0]!.lock);
     if (view.service !== "") this.#living.set(view.service, engine);
     if (view.service !== "" && !view.isRestored) this.#restored(engine, [], nowMs);
     switch (command.kind) {
       case "acquire": {
-        const { session, address, id, name, detachedMs } = command;
-        const key = this.#keyOf(view, address, id);
-        this.#locks.add(name);
-        const durableKey = session === null ? null : `${clientOf(session)}/${id}`;
+        const key = this.#keyOf(view, command.address, command.id);
         const asked = this.#asked.get(key);
-        if (asked !== undefined) asked.gone = null;
-        else
-          this.#asked.set(key, {
-            key,
-            lock: name,
-            detachedMs,
-            durableKey,
-            granted: null,
-            isHeard: false,
-            ticket: null,
-            gone: null,
-          });
+        if (asked !== undefined) {
+          asked.gone = null;
+          asked.isRepeated = true;
+        } else this.#asked.set(key, newAsked(key, wantsOf(command.names), command));
         break;
       }
       case "hello":
@@ -241,51 +227,80 @@ export class EngineWatch {
         break;
       case "claim":
         view.known.add(command.token);
+        if (!view.wantsByToken.has(command.token)) {
+          view.wantsByToken.set(command.token, wantsOf(command.names));
+        }
         break;
       default:
     }
   }
 
-  #after(
-    engine: Engine,
-    command: Command,
-    nowMs: number,
-    answers: readonly Answer[],
-    changes: readonly DurableChange[],
-  ): void {
+  #after(engine: Engine, command: Command, nowMs: number, outcome: Outcome): void {
+    const { answers, changes } = outcome;
     const view = this.#viewOf(engine);
     this.#leaseTime.read(nowMs);
-    this.#tell(view, command, answers, changes, nowMs);
+    this.#tell(view, command, outcome, nowMs);
     if (command.kind === "hello") this.#hello(view, command.address, command.session, answers);
     if ("session" in command && view.addressBySession.get(command.session ?? "") === command.address) {
       if (command.kind === "sync") view.synced.add(command.session!);
       if (command.kind === "disconnect") this.#disconnected(view, command.session);
     }
+    const isQuiet = command.kind === "tick" && answers.length + changes.length + outcome.events.length === 0;
+    if (HARMLESS.has(command.kind) || isQuiet) return;
+    const locks = this.#look(engine, view.service, nowMs);
+    const unlocked = this.#postponed.freedBy(command, answers);
     if (command.kind === "cancel") {
-      this.#checkTakenBack(engine, view, command.address, command.id, nowMs);
+      this.#checkTakenBack(view, locks, command.address, command.id);
       this.#gone(view, command.address, command.id, "it was cancelled");
     }
     for (const change of changes) {
       if (change.type === "session" && change.value === null) this.#sessionEnded(view, change.id);
     }
-    this.detached.changed(view.service, command, changes, nowMs);
-    const look = (lock: string) => this.inspect(engine, lock, nowMs).holders;
-    this.endings.applied(command, this.#touched(view, command), look, answers, changes, nowMs);
+    this.detached.changed(view.service, command, unlocked, changes, nowMs);
+    this.endings.applied(command, locks, unlocked, answers, changes, nowMs);
+    this.#events.applied(view, locks, outcome.events);
+    if (command.kind === "acquire") this.#checkAnswer(engine, view, locks, command, answers);
     for (const { to, message } of answers) {
       if (message[0] === "refused") this.#gone(view, to, message[1], `it was refused with ${message[2]}`);
-      if (message[0] === "queued") this.#queued(this.#keyOf(view, to, message[1]), command, message[2]);
-      if (message[0] === "granted") this.#granted(engine, view, to, message as Granted, nowMs);
+      if (message[0] === "queued") this.#queued(view, this.#keyOf(view, to, message[1]), command, message[2]);
     }
+    // Of several in one step the first to be told need not be the first that was granted.
+    const grants = answers.flatMap(({ to, message }) => (message[0] === "granted" ? [{ to, message }] : []));
+    grants.sort((a, b) => a.message[2] - b.message[2]);
+    for (const { to, message } of grants) this.#granted(engine, view, locks, to, message, nowMs);
+    const asked =
+      "id" in command ? this.#asked.get(this.#keyOf(view, command.address, command.id)) : undefined;
+    this.#rules.checkDeadlocks(view, locks, outcome.events, asked);
+    this.#rules.check(view, locks, !engine.recovering, engine.nextDeadlineMs <= nowMs + 1);
     // Once more: what was granted in this very step may be over in it as well.
-    this.detached.changed(view.service, command, changes, nowMs);
+    this.detached.changed(view.service, command, unlocked, changes, nowMs);
   }
 
-  /** The locks that a command may have changed. */
-  #touched(view: View, command: Command): readonly string[] {
-    if (command.kind === "heartbeat" || command.kind === "acknowledge" || command.kind === "inspect")
-      return [];
-    if ("name" in command && command.name !== null) return [command.name];
-    return this.#locksOf(view.service);
+  /** What a request for locks is told at once. */
+  #checkAnswer(
+    engine: Engine,
+    view: View,
+    locks: Locks,
+    { address, id }: Extract<Command, { kind: "acquire" }>,
+    answers: readonly Answer[],
+  ): void {
+    const asked = this.#asked.get(this.#keyOf(view, address, id));
+    const message = answers.find(({ to, message }) => to === address && message[1] === id)?.message;
+    if (asked === undefined || message === undefined) return;
+    const isRefused = (code: string) => message[0] === "refused" && message[2] === code;
+    // Its answer may be an old one.
+    if (asked.isRepeated) return;
+    if (message[0] === "queued" || isRefused("PERMITS_MISMATCH")) {
+      this.#rules.checkPermits(locks, asked, message[0] === "refused");
+    }
+    if (message[0] === "granted" || engine.recovering) return;
+    if (message[0] === "queued" || ["LOCK_TIMEOUT", "DEADLOCK", "PERMITS_MISMATCH"].some(isRefused)) {
+      this.#rules.checkNotReentrant(view, locks, asked);
+    }
+  }
+
+  #look(engine: Engine, service: string, nowMs: number): Locks {
+    return new Map(this.#locksOf(service).map((lock) => [lock, this.inspect(engine, lock, nowMs)]));
   }
 
   #locksOf(service: string): readonly string[] {
@@ -332,7 +347,7 @@ export class EngineWatch {
   }
 
   /** Who says which ticket it had keeps it, over restarts too (R3, R4). */
-  #queued(key: string, command: Command, ticket: number): void {
+  #queued(view: View, key: string, command: Command, ticket: number): void {
     const asked = this.#asked.get(key);
     if (asked === undefined) return;
     if (
@@ -341,21 +356,36 @@ export class EngineWatch {
       command.ticket === asked.ticket &&
       ticket !== command.ticket
     ) {
-      this.#world.violate("R4", `${key} had ticket ${command.ticket}, and is given ${ticket}`, asked.lock);
+      this.#world.violate(
+        "R4",
+        `${key} had ticket ${command.ticket}, and is given ${ticket}`,
+        locksOf(asked.wants),
+      );
     }
     asked.ticket = ticket;
+    view.askedByTicket.set(ticket, asked);
   }
 
-  #granted(engine: Engine, view: View, to: string, [, id, token, extra]: Granted, nowMs: number): void {
-    if (view.known.has(token)) return;
-    view.known.add(token);
-    this.grants++;
+  #granted(
+    engine: Engine,
+    view: View,
+    locks: Locks,
+    to: string,
+    [, id, token, extra]: Granted,
+    nowMs: number,
+  ): void {
     const key = this.#keyOf(view, to, id);
     const asked = this.#asked.get(key);
-    const violate = (rule: string, text: string) => this.#world.violate(rule, text, asked?.lock ?? null);
+    const about = asked === undefined ? null : locksOf(asked.wants);
+    const violate = (rule: string, text: string) => this.#world.violate(rule, text, about);
     if (asked === undefined) return violate("Q3", `token ${token} is granted to ${key}, which never asked`);
-    const { lock } = asked;
-    const service = serviceOf(lock);
+    if (extra?.reentrant === true) return this.#rules.checkReentrant(locks, asked, token);
+    if (view.known.has(token)) return;
+    view.known.add(token);
+    view.wantsByToken.set(token, asked.wants);
+    this.grants++;
+    const lock = about!.join(" and ");
+    const { service } = view;
     const audibleMax = this.#audibleMax.get(service) ?? 0;
     if (engine.recovering) violate("R4", `token ${token} of ${lock} is granted while ${service} recovers`);
     if (token <= view.lastToken) violate("F1", `token ${token} is granted after ${view.lastToken}`);
@@ -367,23 +397,8 @@ export class EngineWatch {
     }
     asked.granted = { token, view };
     this.detached.granted({ ...asked, service, token, nowMs });
-    this.#checkOrder(engine, view, lock, token, extra?.ticket ?? Number.POSITIVE_INFINITY, nowMs);
-  }
-
-  /** Whoever stands before the one that was granted must be away (Q2, Q7). */
-  #checkOrder(engine: Engine, view: View, lock: string, token: number, ticket: number, nowMs: number): void {
-    const { holders, queue } = this.inspect(engine, lock, nowMs);
-    if (holders[0]?.token !== token) return;
-    const back = new Set([...view.synced].map(clientOf));
-    for (const waiter of queue) {
-      if (waiter.ticket >= ticket) continue;
-      if (waiter.away && !back.has(waiter.owner)) continue;
-      this.#world.violate(
-        "Q2",
-        `token ${token} of ${lock} overtakes ticket ${waiter.ticket} of ${waiter.owner}`,
-        lock,
-      );
-    }
+    if (asked.steals && extra?.ticket === undefined) return;
+    this.#rules.checkOrder(view, locks, asked.wants, token, extra?.ticket ?? Number.POSITIVE_INFINITY);
   }
 
   /** The newest engine of each service: after the end of a run they are empty. */
@@ -391,11 +406,14 @@ export class EngineWatch {
     return [...this.#living.values()];
   }
 
+  engineOf(service: string): Engine | undefined {
+    return this.#living.get(service);
+  }
+
   /** What a session has when it returns it had before, or was told of: nobody is granted anything while away (Q7). */
   #checkAway(engine: Engine, view: View, session: string): void {
     if (view.addressBySession.has(session)) return;
-    for (const lock of this.#locks) {
-      if (serviceOf(lock) !== serviceOf(session)) continue;
+    for (const lock of this.#locksOf(serviceOf(session))) {
       for (const { token, owner } of this.inspect(engine, lock, 0).holders) {
         if (owner !== clientOf(session) || view.known.has(token)) continue;
         this.#world.violate(
@@ -408,29 +426,28 @@ export class EngineWatch {
   }
 
   /** Holds that live in sessions, as the newest engines have them. */
-  sessionHolds(): readonly { lock: string; token: number; owner: string }[] {
+  sessionHolds(ofService: string | null = null): readonly { lock: string; token: number; owner: string }[] {
     return [...this.#living].flatMap(([service, engine]) =>
-      [...this.#locks]
-        .filter((lock) => serviceOf(lock) === service)
+      this.#locksOf(service)
+        .filter(() => ofService === null || service === ofService)
         .flatMap((lock) => this.inspect(engine, lock, 0).holders.map((holder) => ({ lock, ...holder })))
         .filter(({ detached }) => !detached),
     );
   }
 
   /** Nobody will use what was granted to a request that is cancelled (Q7). */
-  #checkTakenBack(engine: Engine, view: View, address: string, id: number, nowMs: number): void {
+  #checkTakenBack(view: View, locks: Locks, address: string, id: number): void {
     const asked = this.#asked.get(this.#keyOf(view, address, id));
     // Who has heard of a grant gives it back by its token.
     if (asked?.granted?.view !== view || asked.gone !== null || asked.isHeard) return;
     const { token } = asked.granted;
-    const [holder] = this.inspect(engine, asked.lock, nowMs).holders;
+    const lock = asked.wants[0]!.lock;
     // What remains of a hold that has ended meanwhile stays closed.
-    if (holder?.token !== token || holder.state !== "held") return;
-    this.#world.violate(
-      "Q7",
-      `token ${token} of ${asked.lock} is kept, and ${asked.key} was cancelled`,
-      asked.lock,
-    );
+    const isKept = locks
+      .get(lock)!
+      .holders.some((holder) => holder.token === token && holder.state === "held");
+    if (!isKept) return;
+    this.#world.violate("Q7", `token ${token} of ${lock} is kept, and ${asked.key} was cancelled`, lock);
   }
 
   inspect(engine: Engine, lock: string, nowMs: number): LockInfo {
@@ -441,25 +458,15 @@ export class EngineWatch {
       nowMs,
       out,
     );
-    return (out.answers[0]!.message as unknown as [string, number, LockInfo])[2];
+    return (
+      out.answers[0]!.message as Extract<ServerMessage, readonly ["done", ...unknown[]]>
+    )[2] as LockInfo;
   }
 
-  #tell(
-    view: View,
-    command: Command,
-    answers: readonly Answer[],
-    changes: readonly DurableChange[],
-    nowMs: number,
-  ): void {
+  #tell(view: View, command: Command, { answers, changes }: Outcome, nowMs: number): void {
     if (command.kind === "tick" && answers.length === 0 && changes.length === 0) return;
     if (command.kind === "heartbeat" || command.kind === "acknowledge") return;
-    const lock =
-      "name" in command && typeof command.name === "string"
-        ? command.name
-        : "id" in command
-          ? (this.#asked.get(this.#keyOf(view, command.address, command.id))?.lock ?? null)
-          : null;
-    this.#world.story.note(lock, "engine", () => {
+    this.#world.story.note(this.#aboutOf(view, command), "engine", () => {
       const said = answers.map(
         ({ to, message }) => `${view.sessionByAddress.get(to) ?? to} <- ${wordsOf(message)}`,
       );
@@ -469,28 +476,16 @@ export class EngineWatch {
       return `#${view.number} ${Math.round(nowMs)}: ${commandWords(command)} => ${[...said, ...stored].join("; ") || "nothing"}`;
     });
   }
-}
 
-/** Lock names, client ids and session ids begin with their service. */
-export function serviceOf(id: string): string {
-  return /^\w+/.exec(id)![0];
-}
-
-/** A session's id is its client's with a number behind it. */
-function clientOf(session: string): string {
-  return session.slice(0, session.lastIndexOf("-"));
-}
-
-function commandWords(command: Command): string {
-  const { kind, ...rest } = command as { kind: string } & Record<string, unknown>;
-  const who = (rest.session ?? rest.address ?? "") as string;
-  const facts = [rest.id, rest.token, rest.name, rest.waitMs, rest.connection].filter((fact) => fact != null);
-  return [who, kind, ...facts].join(" ").trim();
-}
-
-function wordsOf(message: readonly unknown[]): string {
-  const [kind, ...rest] = message;
-  return `${kind} ${rest.map((fact) => (typeof fact === "object" ? "" : String(fact))).join(" ")}`
-    .trim()
-    .slice(0, 80);
+  #aboutOf(view: View, command: Command): About {
+    if ("names" in command) return locksOf(wantsOf(command.names));
+    if ("name" in command && command.name !== null) return command.name;
+    if ("token" in command && command.token != null) {
+      const wants = view.wantsByToken.get(command.token);
+      if (wants !== undefined) return locksOf(wants);
+    }
+    const asked =
+      "id" in command ? this.#asked.get(this.#keyOf(view, command.address, command.id)) : undefined;
+    return asked === undefined ? null : locksOf(asked.wants);
+  }
 }

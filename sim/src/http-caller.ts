@@ -2,6 +2,7 @@ import { elapsedMs, type Moment, trustedMs } from "../../packages/lockdb/dist/cl
 import type { Belief } from "./beliefs.js";
 import { Clock } from "./clock.js";
 import { READ } from "./http-call.js";
+import { exclusive } from "./modes.js";
 import type { Network } from "./network.js";
 import { Process } from "./process.js";
 import type { Shared } from "./shared.js";
@@ -36,6 +37,7 @@ export class HttpCaller {
     while (!this.#shared.draining) {
       await this.process.sleep(random.span(5, 5 + plan.work.thinkMsMax));
       if (this.#shared.draining) return;
+      // Of the original client's locks none is a semaphore.
       const lock = random.pick(plan.locks);
       const kind = random.pick(["lock", "lock", "unlock", "check"]);
       if (kind === "lock") await this.#lock(lock);
@@ -61,7 +63,7 @@ export class HttpCaller {
       {
         kind: "acquire",
         service: lock.split("/")[0],
-        name: lock,
+        names: lock,
         waitMs,
         ...DETACHED,
         detachedMs,
@@ -75,16 +77,17 @@ export class HttpCaller {
     world.story.note(lock, this.#name, () => `has ${lock} with token ${token}`);
     const belief = this.#believe(lock, token, detachedMs, { ...since, atMs: calledMs });
     const returnedMs = world.nowMs;
-    recorder.add(lock, () => ({
+    recorder.add([lock], () => ({
       kind: "acquire",
       client: this.#name,
       calledMs,
       returnedMs,
+      wants: [exclusive(lock)],
       token,
       detached: true,
       ticket: (answer[3] as { ticket?: number } | undefined)?.ticket ?? null,
       wasAway: false,
-      mayEndFromMs: belief.lastSeenMs,
+      mayEndFromMs: Math.min(belief.lastSeenMs, this.#shared.forcedMs(lock, token, calledMs)),
     }));
     await this.process.sleep(this.#shared.draining ? 1 : random.span(1, detachedMs));
     if (this.#shared.draining || random.chance(0.7)) await this.#unlock(lock);
@@ -96,13 +99,14 @@ export class HttpCaller {
     const isHeld = () => !isFreed() && trustedMs(detachedMs) - elapsedMs(since, this.#now()) > 0;
     const belief = {
       lock,
+      want: exclusive(lock),
       token,
       who: this.#name,
       isHeld,
       isOver: isFreed,
       // Nobody tells an HTTP caller.
       isForced: () => watch.endings.isForced(lock.split("/")[0]!, token, 0),
-      wasForced: () => this.#shared.forcedMs(lock, token) !== Number.POSITIVE_INFINITY,
+      wasForced: () => this.#shared.forcedMs(lock, token, since.atMs) !== Number.POSITIVE_INFINITY,
       lastSeenMs: since.atMs,
       mayReturn: true,
     };
@@ -118,7 +122,7 @@ export class HttpCaller {
       result: null as boolean | null,
     };
     let isRefused = false;
-    recorder.add(lock, () => (isRefused ? null : { kind: "unlock", client: this.#name, ...span }));
+    recorder.add([lock], () => (isRefused ? null : { kind: "unlock", client: this.#name, lock, ...span }));
     world.story.note(lock, this.#name, () => `unlocks ${lock}`);
     const answer = await this.#call(
       { kind: "unlock", service: lock.split("/")[0], name: lock, waitMs: READ_WAIT_MS },
@@ -158,4 +162,13 @@ export class HttpCaller {
   }
 }
 
-const DETACHED = { minHoldMs: 0, maxHoldMs: null, metadata: {}, ticket: null };
+const DETACHED = {
+  minHoldMs: 0,
+  maxHoldMs: null,
+  metadata: {},
+  ticket: null,
+  within: [],
+  reentrant: false,
+  leads: false,
+  stolenBy: null,
+};

@@ -51,6 +51,17 @@ export interface WorkPlan {
   readonly minHoldChance: number;
   readonly maxHoldChance: number;
   readonly detachedMsMax: number;
+  /** How often something else is asked for than one exclusive lock. */
+  readonly sharedChance: number;
+  readonly setChance: number;
+  /** How often somebody asks for a lock otherwise than all others do. */
+  readonly strangeChance: number;
+  /** How often something more is asked inside a hold; and then, for what it has already. */
+  readonly nestChance: number;
+  readonly reentrantChance: number;
+  /** How often it is asked inside of what another client holds, too. */
+  readonly foreignChance: number;
+  readonly listChance: number;
 }
 
 export const WORK_KINDS = [
@@ -60,8 +71,9 @@ export const WORK_KINDS = [
   "unlock",
   "check",
   "inspect",
-  "steal",
+  "intrude",
   "force",
+  "steal",
 ] as const;
 
 export type WorkKind = (typeof WORK_KINDS)[number];
@@ -72,6 +84,8 @@ export interface Plan {
   readonly httpCallers: number;
   readonly services: readonly string[];
   readonly locks: readonly string[];
+  /** Of those locks that are semaphores. */
+  readonly permits: ReadonlyMap<string, number>;
   readonly leaseMs: number;
   readonly rateMin: number;
   readonly rateMax: number;
@@ -99,7 +113,9 @@ const RATE_SPREAD_WILD = 0.05;
 export function planOf(random: Random, wildClocks: boolean): Plan {
   const leaseMs = random.pick([1_000, 2_000, 5_000, 10_000, 10_000]);
   const services = random.chance(0.7) ? ["red"] : ["red", "blue"];
-  const lockCount = random.pick([1, 1, 2, 3, 6]);
+  // Exclusive locks one at a time are what most of all use: half of the runs have nothing else.
+  const isPlain = random.chance(0.5);
+  const lockCount = random.pick(isPlain ? [1, 1, 2, 3, 6] : [1, 2, 3, 4, 6]);
   const some = (probability: number, value: () => number) => (random.chance(probability) ? value() : 0);
   const spread = wildClocks ? RATE_SPREAD_WILD : RATE_SPREAD;
   // A machine that is suspended while its time of day is set back cannot know how long it slept: not both in one run.
@@ -120,11 +136,21 @@ export function planOf(random: Random, wildClocks: boolean): Plan {
     halfOpenChance: some(0.6, () => random.next()),
     freshCutChance: some(0.4, () => random.span(0.01, 0.4)),
   };
+  const locks = services.flatMap((service) =>
+    Array.from({ length: lockCount }, (_, at) => `${service}/${at}`),
+  );
+  const often = (probability: number, max: number) =>
+    isPlain ? 0 : some(probability, () => random.span(0.02, max));
+  if (!isPlain && random.chance(0.3)) faults.serverCrash = Math.max(faults.serverCrash, random.span(10, 60));
+  weights.steal = often(0.4, 0.1);
   return {
     clients: 2 + random.int(5),
     httpCallers: some(0.5, () => 1 + random.int(3)),
     services,
-    locks: services.flatMap((service) => Array.from({ length: lockCount }, (_, at) => `${service}/${at}`)),
+    locks,
+    permits: new Map(
+      locks.filter(() => !isPlain && random.chance(0.25)).map((lock) => [lock, 2 + random.int(4)]),
+    ),
     leaseMs,
     rateMin: 1 - spread,
     rateMax: 1 + spread,
@@ -156,6 +182,13 @@ export function planOf(random: Random, wildClocks: boolean): Plan {
       minHoldChance: some(0.3, () => random.next()),
       maxHoldChance: some(0.3, () => random.next()),
       detachedMsMax: random.span(300, 30_000),
+      sharedChance: often(0.7, 0.8),
+      setChance: often(0.7, 1),
+      strangeChance: often(0.3, 0.1),
+      nestChance: often(0.8, 2),
+      reentrantChance: often(0.6, 0.5),
+      foreignChance: often(0.4, 0.3),
+      listChance: often(0.3, 0.2),
     },
   };
 }

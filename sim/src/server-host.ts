@@ -67,6 +67,7 @@ export class ServerHost implements Listener {
         runtime: {
           monotonicMs: () => process.monotonicMs(),
           wallMs: () => process.wallMs(),
+          randomId: () => `life-${this.life}`,
           defer: (run) => process.defer(run),
           setTimer: (run, ms) => process.setTimer(run, ms),
         },

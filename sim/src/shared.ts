@@ -4,6 +4,7 @@ import type { EngineWatch } from "./engine-watch.js";
 import type { Plan } from "./plan.js";
 import type { Recorder } from "./recorder.js";
 import type { Registers } from "./register.js";
+import { serviceOf } from "./view.js";
 import type { World } from "./world.js";
 
 /** What all who take part in a run share. */
@@ -22,7 +23,11 @@ export class Shared {
   readonly detachedTokens: { service: string; lock: string; token: number }[] = [];
   /** The newest token of a session's hold that anybody was told, by lock. */
   readonly sessionTokens = new Map<string, number>();
-  /** When somebody first tried to free a hold by force, by lock and token. */
+  /** When somebody first tried to free a hold by force, by service and token. */
+  /** Attempts to take a lock by force from whoever holds it, by lock. */
+  readonly steals = new Map<string, { readonly calledMs: number; returnedMs: number }[]>();
+  /** What is held now, by whatever client, for those who ask inside of it. */
+  readonly leases = new Set<{ readonly service: string; readonly token: number }>();
   readonly #forcedMs = new Map<string, number>();
   readonly #tokensByLife = new WeakMap<Life, Set<number>>();
   readonly #busyByLife = new Map<Life, LockCounts>();
@@ -39,6 +44,8 @@ export class Shared {
       | "unsettled"
       | "forcedFrom"
       | "forcedMs"
+      | "steals"
+      | "leases"
     >,
   ) {
     this.world = parts.world;
@@ -51,12 +58,20 @@ export class Shared {
 
   /** From now on this hold may end by force. */
   forcedFrom(lock: string, token: number): void {
-    const key = `${lock} ${token}`;
+    // A set is forced under the name of any of its locks.
+    const key = `${serviceOf(lock)} ${token}`;
     if (!this.#forcedMs.has(key)) this.#forcedMs.set(key, this.world.nowMs);
   }
 
-  forcedMs(lock: string, token: number): number {
-    return this.#forcedMs.get(`${lock} ${token}`) ?? Number.POSITIVE_INFINITY;
+  /** From when on a hold may have ended by force. @param sinceMs when it was asked for */
+  forcedMs(lock: string, token: number, sinceMs: number): number {
+    const stolenMs = (this.steals.get(lock) ?? [])
+      .filter(({ returnedMs }) => returnedMs >= sinceMs)
+      .map(({ calledMs }) => calledMs);
+    return Math.min(
+      this.#forcedMs.get(`${serviceOf(lock)} ${token}`) ?? Number.POSITIVE_INFINITY,
+      ...stolenMs,
+    );
   }
 
   /** Tokens of session holds that a client instance was told. */

@@ -77,7 +77,7 @@ async function run(options: RunOptions, tells: boolean): Promise<RunResult> {
     virtualMs: world.nowMs,
     violations: world.violations,
     unjudged: simulation.unjudged,
-    story: first === undefined ? [] : world.story.about(first.lock),
+    story: first === undefined ? [] : world.story.about(first.about),
     digest: world.story.digest,
   };
 }
@@ -170,7 +170,10 @@ class Simulation {
       );
     }
     for (const client of this.#clients) client.close();
-    await this.#until(EMPTY_MS_MAX, () => false);
+    // Nothing runs on the lease clock any more: what is still there then stays for ever.
+    const isOver = () => this.watch.living().every((engine) => engine.nextDeadlineMs === Infinity);
+    await this.#until(EMPTY_MS_MAX, isOver);
+    await this.#until(SETTLED_MS, () => false);
     if (world.violations.length > 0) return;
     this.#checkEmpty();
     if (!this.#wildClocks) this.unjudged = this.#shared.recorder.judge();
@@ -208,12 +211,11 @@ class Simulation {
   #checkEmpty(): void {
     const { world, watch } = this;
     for (const engine of watch.living()) {
-      const { sessions, holds, locks } = engine.counts;
-      if (sessions + holds + locks === 0) continue;
-      world.violate(
-        "N3",
-        `everybody has left: ${sessions} sessions, ${holds} holds and ${locks} locks are in memory`,
-      );
+      const left = Object.entries(engine.counts).filter(([, count]) => count > 0);
+      const words = left.map(([what, count]) => `${count} ${what}`);
+      // Lists and kept answers have an end, too.
+      if (engine.nextDeadlineMs < Infinity) words.push(`an end at ${engine.nextDeadlineMs}`);
+      if (words.length > 0) world.violate("N3", `everybody has left, and in memory are: ${words.join(", ")}`);
     }
     const left = [...this.#disk.records.keys()].filter(
       (key) => !/^default\/(clock$|audit\/|service\/\w+\/(ceiling|settings|previous)\/)/.test(key),

@@ -1,7 +1,9 @@
+/** The lock or locks that something is about; null for what concerns every lock: crashes, pauses, cuts. */
+export type About = string | readonly string[] | null;
+
 interface Note {
   readonly atMs: number;
-  /** Null for what concerns every lock: crashes, pauses, cuts. */
-  readonly lock: string | null;
+  readonly about: About;
   readonly who: string;
   readonly text: string;
 }
@@ -25,14 +27,17 @@ export class Story {
     return this.#digest >>> 0;
   }
 
-  note(lock: string | null, who: string, text: () => string): void {
+  note(about: About, who: string, text: () => string): void {
     this.#digest = (Math.imul(this.#digest, 31) + Math.round(this.#nowMs() * 1_000) + who.length) | 0;
-    if (this.#tells) this.#notes.push({ atMs: this.#nowMs(), lock, who, text: text() });
+    if (this.#tells) this.#notes.push({ atMs: this.#nowMs(), about, who, text: text() });
   }
 
-  /** The last events that concern a lock. */
-  about(lock: string | null, shownMax = SHOWN_MAX): readonly string[] {
-    const relevant = this.#notes.filter((note) => lock === null || note.lock === null || note.lock === lock);
+  /** The last events that concern some locks. */
+  about(locks: About, shownMax = SHOWN_MAX): readonly string[] {
+    const wanted = locks === null ? null : new Set(typeof locks === "string" ? [locks] : locks);
+    const concerns = (about: About) =>
+      about === null || wanted === null || [about].flat().some((lock) => wanted.has(lock));
+    const relevant = this.#notes.filter(({ about }) => concerns(about));
     return relevant
       .slice(-shownMax)
       .map(({ atMs, who, text }) => `${atMs.toFixed(3).padStart(12)} ${who.padEnd(8)} ${text}`);

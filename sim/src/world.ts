@@ -1,7 +1,7 @@
 import { Heap } from "./heap.js";
 import type { Process } from "./process.js";
 import { Random } from "./random.js";
-import { Story } from "./story.js";
+import { type About, Story } from "./story.js";
 
 /** Something that will happen, unless it is called off. */
 export interface Scheduled {
@@ -12,7 +12,7 @@ export interface Violation {
   /** Number of the rule in SPEC.md. */
   readonly rule: string;
   readonly text: string;
-  readonly lock: string | null;
+  readonly about: About;
   readonly atMs: number;
 }
 
@@ -53,9 +53,9 @@ export class World {
     return this.at(this.nowMs + ms, run);
   }
 
-  violate(rule: string, text: string, lock: string | null = null): void {
-    this.story.note(lock, "CHECK", () => `[${rule}] ${text}`);
-    this.violations.push({ rule, text, lock, atMs: this.nowMs });
+  violate(rule: string, text: string, about: About = null): void {
+    this.story.note(about, "CHECK", () => `[${rule}] ${text}`);
+    this.violations.push({ rule, text, about, atMs: this.nowMs });
   }
 
   /** Lets things happen until a time, a number of steps, a violation, or the end of everything. */

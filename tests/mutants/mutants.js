@@ -1,5 +1,7 @@
 import { CLIENT } from "./client.js";
+import { ENGINE_KINDS } from "./engine-kinds.js";
 import { ENGINE_LOCKS } from "./engine-locks.js";
+import { ENGINE_NESTED } from "./engine-nested.js";
 import { ENGINE_REQUESTS } from "./engine-requests.js";
 import { ENGINE_SESSIONS } from "./engine-sessions.js";
 import { SERVER } from "./server.js";
@@ -7,7 +9,15 @@ import { SERVER } from "./server.js";
 /** @typedef {import("./mutants.js").Mutant} Mutant */
 
 /** @type {readonly Mutant[]} */
-export const MUTANTS = [...ENGINE_LOCKS, ...ENGINE_REQUESTS, ...ENGINE_SESSIONS, ...SERVER, ...CLIENT];
+export const MUTANTS = [
+  ...ENGINE_LOCKS,
+  ...ENGINE_REQUESTS,
+  ...ENGINE_SESSIONS,
+  ...ENGINE_KINDS,
+  ...ENGINE_NESTED,
+  ...SERVER,
+  ...CLIENT,
+];
 
 /** @type {typeof import("./mutants.js").isSeed} */
 export function isSeed(killer) {

@@ -8,6 +8,7 @@ import {
   type ReleaseOp,
   type UnlockOp,
 } from "../../sim/src/history.js";
+import { fit, type Want } from "../../sim/src/modes.js";
 import { Random } from "../../sim/src/random.js";
 
 const HISTORIES = 200;
@@ -101,6 +102,100 @@ describe("the history checker", () => {
   });
 });
 
+describe("the history checker, on shared locks, semaphores and sets", () => {
+  test("[Q4u] histories of one lock service are accepted", () => {
+    for (let seed = 1; seed <= HISTORIES; seed++) {
+      expect(problemsOf(mixed(seed)), `seed ${seed}`).toEqual([]);
+    }
+  });
+
+  test("[Q4v] a hold beside another that it does not fit is found", () => {
+    // Whoever had to end before it has ended after it.
+    plantMixed((hold, later) => {
+      hold.release.calledMs = later.acquire.returnedMs + 1;
+      hold.release.returnedMs = later.acquire.returnedMs + 2;
+      hold.acquire.mayEndFromMs = NEVER;
+    });
+  });
+
+  test("[Q4w] shared holders together, and with an exclusive one never", () => {
+    const [ann, bob] = [
+      wanted(granted("ann", 0, 1, 1), "a", "shared"),
+      wanted(granted("bob", 2, 3, 2), "a", "shared"),
+    ];
+    expect(problemsOf({ lock: "a", ops: [ann, bob], unheard: [] })).toEqual([]);
+    const eve = wanted(granted("eve", 2, 3, 2), "a", "exclusive");
+    expect(problemsOf({ lock: "a", ops: [ann, eve], unheard: [] })).toHaveLength(1);
+    expect(
+      problemsOf({ lock: "a", ops: [eve, { ...ann, token: 3, calledMs: 4, returnedMs: 5 }], unheard: [] }),
+    ).toHaveLength(1);
+  });
+
+  test("[Q4x] permits of a semaphore, and no more", () => {
+    const of = (...weights: number[]) =>
+      problemsOf({
+        lock: "pool",
+        ops: weights.map((weight, at) => sem(granted(`c${at}`, 2 * at, 2 * at + 1, at + 1), 4, weight)),
+        unheard: [],
+      });
+    expect(of(1, 1, 2)).toEqual([]);
+    expect(of(2, 1, 2)).toHaveLength(1);
+    const [four, five] = [sem(granted("ann", 0, 1, 1), 4, 1), sem(granted("bob", 2, 3, 2), 5, 1)];
+    expect(problemsOf({ lock: "pool", ops: [four, five], unheard: [] })).toHaveLength(1);
+  });
+
+  test("[Q4y] of a semaphore's holders that may have ended, any that makes room", () => {
+    const ops = [
+      { ...sem(granted("ann", 0, 1, 1), 3, 1), mayEndFromMs: 2 },
+      { ...sem(granted("bob", 0, 1, 2), 3, 2), mayEndFromMs: 2 },
+      sem(granted("cid", 4, 5, 3), 3, 2),
+      // Only if it was bob's.
+      released("ann", 1, 6, 7, true),
+    ];
+    expect(problemsOf({ lock: "pool", ops, unheard: [] })).toEqual([]);
+    const both = [...ops, released("bob", 2, 6, 7, true)];
+    expect(problemsOf({ lock: "pool", ops: both, unheard: [] })).toHaveLength(1);
+  });
+
+  test("[Q5u] a set is in the way in each of its locks, and all of it at once", () => {
+    const set = { ...granted("ann", 0, 1, 1), wants: [want("a", "exclusive"), want("b", "shared")] };
+    const of = (...ops: Op[]) => problemsOf({ lock: "a", ops: [set, ...ops], unheard: [] });
+    expect(of(wanted(granted("bob", 2, 3, 2), "b", "shared"))).toEqual([]);
+    expect(of(wanted(granted("bob", 2, 3, 2), "b", "exclusive"))).toHaveLength(1);
+    expect(of(wanted(granted("bob", 2, 3, 2), "a", "shared"))).toHaveLength(1);
+    const done = released("ann", 1, 1.5, 1.8, true);
+    expect(of(done, wanted(granted("bob", 2, 3, 2), "b", "exclusive"))).toEqual([]);
+    expect(of({ ...check("eve", 2, 3, false), lock: "b" })).toHaveLength(1);
+  });
+
+  test("[Q2u] who waited before somebody in his way, and got it after him, is found", () => {
+    const waited = (op: AcquireOp, ticket: number): AcquireOp => ({ ...op, ticket });
+    const reader = waited(wanted(granted("ann", 0, 9, 2), "a", "shared"), 1);
+    const second = waited(wanted(granted("bob", 0, 9, 1), "a", "shared"), 2);
+    expect(problemsOf({ lock: "a", ops: [reader, second], unheard: [] })).toEqual([]);
+    const set = {
+      ...waited(granted("bob", 0, 9, 1), 2),
+      wants: [want("b", "shared"), want("a", "exclusive")],
+    };
+    const over = released("bob", 1, 0, 9, true);
+    expect(problemsOf({ lock: "a", ops: [reader, set, over], unheard: [] })).toHaveLength(1);
+    expect(problemsOf({ lock: "a", ops: [{ ...reader, wasAway: true }, set, over], unheard: [] })).toEqual(
+      [],
+    );
+  });
+
+  test("[L9v] an unlock frees a semaphore's detached hold, and no set", () => {
+    const hold = { ...sem(granted("ann", 0, 1, 1), 3, 3), detached: true };
+    const next = sem(granted("bob", 4, 5, 2), 3, 3);
+    const freed = { ...unlock("eve", 2, 3, true), lock: "pool" };
+    expect(problemsOf({ lock: "pool", ops: [hold, freed, next], unheard: [] })).toEqual([]);
+    const set = { ...hold, wants: [want("a", "exclusive"), want("b", "exclusive")] };
+    const one = wanted(granted("bob", 4, 5, 2), "a", "exclusive");
+    const ops = [set, { ...freed, lock: "a" }, one];
+    expect(problemsOf({ lock: "a", ops, unheard: [] })).toHaveLength(1);
+  });
+});
+
 interface Hold {
   acquire: Mutable<AcquireOp>;
   release: Mutable<ReleaseOp>;
@@ -153,6 +248,92 @@ function made(seed: number): LockHistory {
     nowMs = endedMs;
   }
   return { lock: "disk", ops, unheard: [] };
+}
+
+/** The same of several locks in all modes, and of sets of them. */
+function mixed(seed: number): LockHistory {
+  const random = new Random(seed);
+  const ops: Op[] = [];
+  let held: { token: number; wants: readonly Want[]; isHeard: boolean }[] = [];
+  let nowMs = 0;
+  let token = 0;
+  const end = (at: number) => {
+    const { token: ended, isHeard } = held.splice(at, 1)[0]!;
+    const acquire = ops.find((op) => op.kind === "acquire" && op.token === ended) as Mutable<AcquireOp>;
+    nowMs += random.between(0.1, 5);
+    const calledMs = random.between(Math.max(nowMs - 3, acquire.returnedMs), nowMs);
+    acquire.mayEndFromMs = calledMs;
+    const returnedMs = isHeard ? nowMs + random.between(0, 20) : NEVER;
+    const { client } = acquire;
+    ops.push({ kind: "release", client, token: ended, calledMs, returnedMs, result: isHeard ? true : null });
+  };
+  while (token < 5 + random.int(20)) {
+    const wants = ["a", "b", "c"]
+      .filter(() => random.chance(0.5))
+      .map((lock) =>
+        lock === "c"
+          ? { ...want(lock, "semaphore"), permits: 3, weight: 1 + random.int(3) }
+          : want(lock, random.pick(["shared", "exclusive"])),
+      );
+    if (wants.length === 0) continue;
+    while (!fitsIn(wants, held)) end(random.int(held.length));
+    nowMs += random.between(0.1, 5);
+    const returnedMs = nowMs + random.between(0, 4);
+    const times = { calledMs: nowMs - random.between(0, 20), returnedMs, mayEndFromMs: NEVER };
+    const client = `c${random.int(5)}`;
+    ops.push({
+      kind: "acquire",
+      client,
+      token: ++token,
+      ...times,
+      wants,
+      detached: false,
+      ticket: null,
+      wasAway: false,
+    });
+    // It is heard of before anything else happens.
+    nowMs = returnedMs;
+    held = [...held, { token, wants, isHeard: random.chance(0.8) }];
+  }
+  return { lock: "a", ops, unheard: [] };
+}
+
+/** Plants a fault in two holds that do not fit together, one after the other; each must be found. */
+function plantMixed(fault: (hold: Hold, later: Hold) => void): void {
+  for (let seed = 1; seed <= HISTORIES; seed++) {
+    const { lock, ops } = mixed(seed);
+    const pairs = ops.flatMap((acquire) => {
+      const release = ops.find(
+        (op) => op.kind === "release" && acquire.kind === "acquire" && op.token === acquire.token,
+      );
+      return release === undefined ? [] : [{ acquire, release } as unknown as Hold];
+    });
+    const inTheWay = (a: Hold, b: Hold) =>
+      a.acquire.token < b.acquire.token && !fitsIn(a.acquire.wants!, [{ wants: b.acquire.wants! }]);
+    const all = pairs.flatMap((a) => pairs.filter((b) => inTheWay(a, b)).map((b) => [a, b] as const));
+    if (all.length === 0) continue;
+    const [hold, later] = new Random(seed).pick(all);
+    fault(hold, later);
+    expect(problemsOf({ lock, ops, unheard: [] }), `seed ${seed}`).not.toEqual([]);
+  }
+}
+
+function fitsIn(wants: readonly Want[], held: readonly { readonly wants: readonly Want[] }[]): boolean {
+  return wants.every((each) =>
+    fit([each, ...held.flatMap((hold) => hold.wants.filter(({ lock }) => lock === each.lock))]),
+  );
+}
+
+function want(lock: string, mode: Want["mode"]): Want {
+  return { lock, mode, permits: 0, weight: 1 };
+}
+
+function wanted(op: AcquireOp, lock: string, mode: Want["mode"]): AcquireOp {
+  return { ...op, wants: [want(lock, mode)] };
+}
+
+function sem(op: AcquireOp, permits: number, weight: number): AcquireOp {
+  return { ...op, wants: [{ lock: "pool", mode: "semaphore", permits, weight }] };
 }
 
 function holdsOf({ ops }: LockHistory): Hold[] {
