@@ -45,7 +45,9 @@ export function tableOf(workload, peers, results) {
     const main = result.rounds.map((figures) => figures[first.key]);
     return [
       peer.title,
-      ...workload.figures.map(({ key }) => figureText(median(result.rounds.map((figures) => figures[key])))),
+      ...workload.figures.map(({ key, digits }) =>
+        figureText(median(result.rounds.map((figures) => figures[key])), digits),
+      ),
       `${figureText(Math.min(...main))}-${figureText(Math.max(...main))}`,
       ratio === undefined ? "?" : `${ratio.toFixed(2)} x it`,
       peer.durable ? "yes" : "no",
@@ -54,7 +56,8 @@ export function tableOf(workload, peers, results) {
   return [`${workload.name}: ${workload.about}`, ...align([head, ...rows])].join("\n");
 }
 
-const figureText = (/** @type {number} */ value) => Math.round(value).toLocaleString("en-US");
+const figureText = (/** @type {number} */ value, digits = 0) =>
+  value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
 /** @param {string[][]} rows */
 function align(rows) {

@@ -20,6 +20,7 @@
  * @property {(name: string, inside: (name: string) => Promise<void>) => Promise<void>} cycle
  *   Takes the exclusive lock, awaits `inside`, gives the lock back; throws if any of it fails.
  * @property {() => Promise<void>} close
+ * @property {import("lockdb").LockDB} [locker] LockDB's own, for what only LockDB does.
  */
 
 import { echoWs } from "./echo-ws.js";

@@ -44,6 +44,7 @@ export const lockdb = {
     const { LockDB } = await import(new URL("../../../packages/lockdb/dist/index.js", import.meta.url).href);
     const db = new LockDB("bench", { serverUrl, apiKey });
     return {
+      locker: db,
       async cycle(name, inside) {
         const lease = await db.acquire(name);
         await inside(name);
