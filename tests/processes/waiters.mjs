@@ -4,7 +4,7 @@ import { clockMs, given, notify, serveCalls } from "./mailbox.mjs";
 
 const { serverUrl, apiKey, service, lease, clients } = given;
 /** A crowd at the start is not what is looked at here. */
-const STARTS_AT_ONCE = 20;
+const STARTS_AT_ONCE = 8;
 
 class Waiter {
   #owner;
