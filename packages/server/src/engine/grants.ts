@@ -4,7 +4,7 @@ import type { Effects } from "./commands.js";
 import { Deadlocks } from "./deadlock.js";
 import { noteHold, noteWaiter } from "./events.js";
 import type { Grip, Lock, Place } from "./lock.js";
-import { aboutWaiter, LockTable, type Requester, wantsOfWaiter } from "./lock-table.js";
+import { aboutWaiter, LockTable, type Requester, wantsIn } from "./lock-table.js";
 import { EXCLUSIVE } from "./modes.js";
 import { PreviousHolds } from "./previous.js";
 import { coveringHold, grantedAgain } from "./reentry.js";
@@ -193,7 +193,7 @@ export class Grants {
   /** A holder has said only after the request that he has what is wanted inside of his hold (D3). */
   #enterAgain(waiter: Waiter, nowMs: number, out: Effects): void {
     const { session, outer, terms, id } = waiter;
-    const hold = terms.reentrant ? coveringHold(outer, wantsOfWaiter(waiter)) : undefined;
+    const hold = terms.reentrant ? coveringHold(outer, wantsIn(waiter.places)) : undefined;
     if (session === null || hold === undefined) return;
     noteWaiter(out, "left", waiter, { reason: "granted again" });
     this.table.dequeue(waiter);

@@ -188,7 +188,7 @@ export class LockTable {
     this.write(hold, out);
   }
 
-  /** What remains of a hold that is over: its lock stays closed until then, for everybody (L7, L8). */
+  /** What remains of a hold that is over: it keeps others from its locks until then, as the hold did (L7, L8). */
   keepClosed(hold: Hold, untilMs: number, out: Effects): void {
     if (hold.session !== null) {
       if (hold.isByRequest) this.#forgetRequest(hold);
@@ -285,34 +285,35 @@ function leaveInside(hold: Hold, nested: ReadonlySet<Waiter>): void {
 
 /** What a request for locks is about: an id that comes again for something else is refused (Q6). */
 export function aboutNames(names: LockNames): string {
-  // One lock may be asked for in several ways.
-  const same = typeof names === "string" ? names : namesOf(wantsOf(names));
-  // No name begins so.
-  return typeof same === "string" ? same : `\n${JSON.stringify(same)}`;
+  return typeof names === "string" ? names : aboutWants(wantsOf(names));
 }
 
-export function aboutHold(hold: Hold): string {
-  return aboutNames(namesOf(wantsOfHold(hold)));
+export function aboutHold({ grips }: Hold): string {
+  return aboutWants(wantsIn(grips));
 }
 
 export function aboutWaiter(waiter: Waiter): string {
   if (waiter.nextOfWaiter === null && waiter.mode === EXCLUSIVE) return waiter.lock.name;
-  return aboutNames(namesOf(wantsOfWaiter(waiter)));
+  return aboutWants(wantsIn(waiter.places));
 }
 
-export function wantsOfWaiter({ places }: Waiter): readonly Want[] {
-  return places.map(({ lock, mode }) => ({ name: lock.name, mode }));
+/** The wants that grips or places stand for. */
+export function wantsIn(parts: readonly LockAndMode[]): readonly Want[] {
+  return parts.map(({ lock, mode }) => ({ name: lock.name, mode }));
 }
 
-export function wantsOfHold(hold: Hold): readonly Want[] {
-  return hold.grips.map(({ lock, mode }) => ({ name: lock.name, mode }));
+function aboutWants(wants: readonly Want[]): string {
+  // One lock may be asked for in several ways.
+  const same = namesOf(wants);
+  // No name begins so.
+  return typeof same === "string" ? same : `\n${JSON.stringify(same)}`;
 }
 
 /** A hold as it is written down. */
 export function holdRecord(hold: Hold): HoldRecord {
   const { session, endedBy, minUntilMs, maxUntilMs } = hold;
   return {
-    names: namesOf(wantsOfHold(hold)),
+    names: namesOf(wantsIn(hold.grips)),
     owner: hold.owner,
     grantedAtMs: hold.grantedAtMs,
     expiresAtMs: session === null ? hold.dueMs : null,
