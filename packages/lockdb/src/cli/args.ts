@@ -135,8 +135,9 @@ export type Print = (line: string) => Promise<void>;
 export async function withClient(
   flags: ServerFlags,
   work: (client: LockDB, print: Print) => Promise<void>,
+  service?: string,
 ): Promise<void> {
-  const client = await openClient(flags);
+  const client = await openClient(flags, service);
   try {
     await unlessInterrupted(work(client, print));
   } finally {

@@ -1,7 +1,6 @@
 import { type Command, Option } from "commander";
 import type { LockDB } from "../index.js";
-import { addServerFlags, expirationSeconds, namesOf, openClient, type ServerFlags, waitMs } from "./args.js";
-import { unlessInterrupted } from "./signals.js";
+import { addServerFlags, expirationSeconds, namesOf, type ServerFlags, waitMs, withClient } from "./args.js";
 
 interface LockFlags extends ServerFlags {
   readonly waitTimeoutInMs?: number;
@@ -108,11 +107,8 @@ async function print(
   call: (client: LockDB, names: readonly string[]) => Promise<boolean>,
 ): Promise<void> {
   const names = namesOf(text);
-  const client = await openClient(flags);
-  try {
-    const value = await unlessInterrupted(call(client, names));
-    process.stdout.write(flags.json ? `${JSON.stringify({ [command]: value, names })}\n` : `${value}\n`);
-  } finally {
-    await client.close();
-  }
+  await withClient(flags, async (client, print) => {
+    const value = await call(client, names);
+    await print(flags.json ? JSON.stringify({ [command]: value, names }) : String(value));
+  });
 }

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { LockEvent, LockInfo } from "../index.js";
 import { addServerFlags, oneName, type ServerFlags, withClient } from "./args.js";
-import { holderText, printable, spanText } from "./words.js";
+import { holderText, modeWords, printable, spanText } from "./words.js";
 
 /** Holders and waiters that `show` names. */
 const SHOWN_MAX = 10;
@@ -16,11 +16,11 @@ export function addLookCommands(program: Command): void {
     .argument("[prefix]", "only names that begin with it");
   addServerFlags(ls)
     .addHelpText("after", LS_HELP)
-    .action((prefix: string | undefined, flags: ServerFlags) =>
+    .action((prefix = "", flags: ServerFlags) =>
       withClient(flags, async (client, print) => {
         const widths = process.stdout.isTTY ? [40, 10, 24, 10, 12, 8] : null;
         if (!flags.json) await print(row(["NAME", "MODE", "HOLDER", "TOKEN", "HELD FOR", "WAITING"], widths));
-        for await (const info of client.list(prefix === undefined ? {} : { prefix })) {
+        for await (const info of client.list({ prefix })) {
           await print(flags.json ? JSON.stringify(info) : row(cellsOf(info), widths));
         }
       }),
@@ -47,9 +47,9 @@ export function addLookCommands(program: Command): void {
     .argument("[prefix]", "only names that begin with it");
   addServerFlags(watch)
     .addHelpText("after", WATCH_HELP)
-    .action((prefix: string | undefined, flags: ServerFlags) =>
+    .action((prefix = "", flags: ServerFlags) =>
       withClient(flags, async (client, print) => {
-        for await (const event of client.watch(prefix === undefined ? {} : { prefix })) {
+        for await (const event of client.watch({ prefix })) {
           await print(flags.json ? JSON.stringify(event) : eventText(event));
         }
       }),
@@ -124,11 +124,11 @@ function infoText({ name, holders, holderCount, queue, queueLength, ...info }: L
     );
   }
   if (queueLength > 0) lines.push(`  ${queueLength} waiting:`);
-  for (const { ticket, owner, waitingForMs, mode, permits, weight, away } of queue.slice(0, SHOWN_MAX)) {
-    const kind =
-      mode === "semaphore" ? `, ${weight} of ${permits} permits` : mode === "shared" ? ", shared" : "";
-    const note = away ? ", its connection is down" : "";
-    lines.push(`    ${owner} for ${spanText(waitingForMs)} (ticket ${ticket}${kind}${note})`);
+  for (const waiter of queue.slice(0, SHOWN_MAX)) {
+    const { ticket, owner, waitingForMs, away } = waiter;
+    const note = away ? ["its connection is down"] : [];
+    const facts = [`ticket ${ticket}`, ...modeWords(waiter), ...note].join(", ");
+    lines.push(`    ${owner} for ${spanText(waitingForMs)} (${facts})`);
   }
   if (queueLength > SHOWN_MAX) lines.push(`    and ${queueLength - SHOWN_MAX} more`);
   if (recovering)

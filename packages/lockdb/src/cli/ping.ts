@@ -1,7 +1,6 @@
 import type { Command } from "commander";
 import type { LockDB } from "../index.js";
-import { addServerFlags, openClient, SERVER_URL_DEFAULT, type ServerFlags, serviceIdOf } from "./args.js";
-import { unlessInterrupted } from "./signals.js";
+import { addServerFlags, SERVER_URL_DEFAULT, type ServerFlags, serviceIdOf, withClient } from "./args.js";
 
 const COUNT = 5;
 const NAME = "lockdb-ping";
@@ -15,20 +14,21 @@ export function addPingCommand(program: Command): void {
       "Connects with the API key, asks five times, and prints the median time of an answer. " +
         'Without a service id it asks in the service "default".',
     );
-  addServerFlags(ping).action(async (flags: ServerFlags) => {
-    const client = await openClient(flags, serviceIdOf(flags, "default"));
-    try {
-      const medianMs = await unlessInterrupted(medianOf(client));
-      const url = flags.serverUrl || SERVER_URL_DEFAULT;
-      process.stdout.write(
-        flags.json
-          ? `${JSON.stringify({ url, medianMs, count: COUNT })}\n`
-          : `${url} answered in ${medianMs} ms (median of ${COUNT})\n`,
-      );
-    } finally {
-      await client.close();
-    }
-  });
+  addServerFlags(ping).action((flags: ServerFlags) =>
+    withClient(
+      flags,
+      async (client, print) => {
+        const medianMs = await medianOf(client);
+        const url = flags.serverUrl || SERVER_URL_DEFAULT;
+        await print(
+          flags.json
+            ? JSON.stringify({ url, medianMs, count: COUNT })
+            : `${url} answered in ${medianMs} ms (median of ${COUNT})`,
+        );
+      },
+      serviceIdOf(flags, "default"),
+    ),
+  );
 }
 
 async function medianOf(client: LockDB): Promise<number> {

@@ -1,4 +1,4 @@
-import type { HolderInfo } from "../protocol/index.js";
+import type { HolderInfo, WaiterInfo } from "../protocol/index.js";
 
 /** Who has a lock, as a sentence. */
 export function holderText(holder: HolderInfo): string {
@@ -12,17 +12,23 @@ export function holderText(holder: HolderInfo): string {
   return `${owner} locked it ${spanText(heldForMs)} ago, for another ${spanText(expiresInMs)} (${facts}).`;
 }
 
-function factsOf({ token, mode, permits, weight, names, leads, waitsFor }: HolderInfo): string {
+function factsOf(holder: HolderInfo): string {
+  const { token, names, leads, waitsFor } = holder;
   return [
     `token ${token}`,
-    ...(mode === "shared" ? ["shared"] : []),
-    ...(mode === "semaphore" ? [`${weight} of ${permits} permits`] : []),
+    ...modeWords(holder),
     ...(leads === true ? ["leads"] : []),
     ...(names === undefined
       ? []
       : [`together with the rest of ${names.map((name) => `"${name}"`).join(", ")}`]),
     ...(waitsFor === undefined ? [] : [`waits for ${waitsFor.map((name) => `"${name}"`).join(", ")}`]),
   ].join(", ");
+}
+
+/** How a lock is held or wanted, where it is not exclusively. */
+export function modeWords({ mode, permits, weight }: HolderInfo | WaiterInfo): readonly string[] {
+  if (mode === "semaphore") return [`${weight} of ${permits} permits`];
+  return mode === "shared" ? ["shared"] : [];
 }
 
 /** A time span for people, in its two largest units. */

@@ -116,11 +116,6 @@ export class HeldLease implements OwnLease, OuterHold {
     return this.#keeper === keeper;
   }
 
-  /** True once `release` was called. */
-  get isReleasing(): boolean {
-    return this.#releasing !== null;
-  }
-
   onAtRisk(callback: (remainingMs: number) => void): void {
     this.#atRisk.push(callback);
     // Whoever comes to be at risk is told once; this listener has come after that.

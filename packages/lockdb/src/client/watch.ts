@@ -9,10 +9,18 @@ const GAP: LockEvent = Object.freeze({ type: "gap" });
 
 type Reader = { resolve(result: IteratorResult<LockEvent>): void; reject(error: unknown): void };
 
+/** Who keeps a watch up. */
+export interface WatchHost {
+  /** Somebody waits for an event, or does not any more. */
+  changed(): void;
+  /** The reader has left. */
+  ended(): void;
+}
+
 /** A watch as its reader sees it: it goes on over reconnects, and says where something may be missing. */
 export class Watch implements AsyncIterableIterator<LockEvent> {
   readonly #query: { readonly prefix?: string };
-  readonly #host: { changed(): void; ended(watch: Watch): void };
+  readonly #host: WatchHost;
   readonly #unread: LockEvent[] = [];
   readonly #readers: Reader[] = [];
   /** The last event that was heard. */
@@ -21,8 +29,7 @@ export class Watch implements AsyncIterableIterator<LockEvent> {
   #isOver = false;
   #error: LockDBError | null = null;
 
-  /** @param host is told when somebody waits or does not any more, and when the reader has left */
-  constructor(query: { readonly prefix?: string }, host: { changed(): void; ended(watch: Watch): void }) {
+  constructor(query: { readonly prefix?: string }, host: WatchHost) {
     this.#query = query;
     this.#host = host;
   }
@@ -83,7 +90,7 @@ export class Watch implements AsyncIterableIterator<LockEvent> {
   async return(): Promise<IteratorResult<LockEvent>> {
     this.#unread.length = 0;
     this.end(null);
-    this.#host.ended(this);
+    this.#host.ended();
     return { done: true, value: undefined };
   }
 
