@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { vi } from "vitest";
+import { type Server, serve } from "@lockdb/server";
+import LockDB from "lockdb";
+import { afterAll, beforeAll, vi } from "vitest";
 import { execute } from "../../src/cli/main.js";
 
 /** The command line as it is installed. */
@@ -88,6 +90,23 @@ export async function inProcess(args: readonly string[], env: Env = {}): Promise
     for (const spy of spies) spy.mockRestore();
     vi.unstubAllEnvs();
   }
+}
+
+/** A real server for the tests of a file, a client of it that others see as "host db3", and what commands need to reach it. */
+export function servedCli() {
+  const served = {} as { server: Server; holder: LockDB; env: Env };
+  beforeAll(async () => {
+    const server = await serve({ port: 0, store: "memory", logLevel: "silent" });
+    const { url: serverUrl, rootKey: apiKey } = server;
+    const env = { LOCKDB_SERVER_URL: serverUrl, LOCKDB_API_KEY: apiKey, LOCKDB_SERVICE_ID: "reports" };
+    Object.assign(served, { server, env });
+    served.holder = new LockDB("reports", { serverUrl, apiKey, owner: "host db3" });
+  });
+  afterAll(async () => {
+    await served.holder.close();
+    await served.server.close();
+  });
+  return served;
 }
 
 /** What was written before the process ended may still be in the pipe. */

@@ -1,7 +1,8 @@
 import type { LockInfo } from "lockdb/protocol";
+import type { ClientSession } from "../../src/client/session.js";
 import { LockServer } from "./lock-server.js";
-import { sessionOn } from "./script.js";
-import { Machine, VirtualRuntime, World } from "./virtual.js";
+import { sessionOn, terms } from "./script.js";
+import { Machine, outcomeOf, VirtualRuntime, World } from "./virtual.js";
 
 /** Clients of one real server, in virtual time. */
 export async function engineStage() {
@@ -29,4 +30,23 @@ export async function engineStage() {
     return clients;
   };
   return { world, server, client, connected };
+}
+
+/** Asks for a lock, and gives that up in the very turn in which its grant is read: it waits in the socket by then. */
+export async function abortAsGranted(
+  world: World,
+  { machine, session }: { readonly machine: Machine; readonly session: ClientSession },
+  lock: string,
+) {
+  const aborter = new AbortController();
+  const outcome = outcomeOf(session.acquire(terms(lock), aborter.signal));
+  await world.run(1.9);
+  machine.block();
+  await world.run(1);
+  // The abort comes before the grant is read, the cancel's frame leaves after.
+  aborter.abort();
+  await world.run(0);
+  machine.wake();
+  await world.run(20);
+  return outcome;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { ClientSession } from "../../src/client/session.js";
-import { engineStage } from "./engine-stage.js";
+import { abortAsGranted, engineStage } from "./engine-stage.js";
 import { terms } from "./script.js";
 import { outcomeOf } from "./virtual.js";
 
@@ -25,16 +25,7 @@ describe("with a real engine", () => {
     const { world, client } = await engineStage();
     const [ann, bob] = [client("ann"), client("bob")];
     await ann.inspect("x");
-    const aborter = new AbortController();
-    const outcome = outcomeOf(ann.session.acquire(terms("a"), aborter.signal));
-    await world.run(1.9);
-    ann.machine.block();
-    await world.run(1);
-    // The grant waits in the socket. The abort comes before it is read, the cancel's frame leaves after.
-    aborter.abort();
-    await world.run(0);
-    ann.machine.wake();
-    await world.run(20);
+    const outcome = await abortAsGranted(world, ann, "a");
     expect(outcome.state).toBe("rejected");
     expect((await bob.inspect("a")).holders).toEqual([]);
   });

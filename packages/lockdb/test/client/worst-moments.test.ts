@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { engineStage } from "./engine-stage.js";
+import { abortAsGranted, engineStage } from "./engine-stage.js";
 import { stage, terms } from "./script.js";
 import { outcomeOf } from "./virtual.js";
 
@@ -107,15 +107,7 @@ describe("what the next holder is told", () => {
     const { ann, bob } = await connected("ann", "bob");
     const lease = await world.settled(bob.session.acquire(terms("a")));
     await world.settled(ann.force("a", lease.token));
-    const aborter = new AbortController();
-    const outcome = outcomeOf(ann.session.acquire(terms("a"), aborter.signal));
-    await world.run(1.9);
-    ann.machine.block();
-    await world.run(1);
-    aborter.abort();
-    await world.run(0);
-    ann.machine.wake();
-    await world.run(20);
+    const outcome = await abortAsGranted(world, ann, "a");
     expect(outcome.state).toBe("rejected");
     expect(await bob.inspect("a")).toMatchObject({ holders: [], previous: { endedBy: "force" } });
   });
