@@ -1,59 +1,72 @@
 /**
- * The load process: one measurement of one workload against one peer, then it ends. The job comes in as a line
- * of JSON on standard input, the outcome goes out as one on standard output.
+ * The load process: its part of one measurement of one workload against one peer. The job comes as a message from the
+ * parent, who ends the process too. It stands still after each step until the parent says that all have come so far, so
+ * that several of them begin together.
  *
  * @typedef {object} Job
  * @property {string} peer
  * @property {string} workload
  * @property {import("./peers/index.js").Endpoint} endpoint
+ * @property {string} prefix What the names of this measurement begin with: no other has any of them.
  * @property {number} proofMs
  * @property {import("./workloads/index.js").Timing} timing
+ * @property {{ index: number, count: number }} among Which of how many load processes this is.
+ *
+ * @typedef {object} Part What one load process hands back.
+ * @property {Record<string, number>} figures
+ * @property {number} violations
+ * @property {import("./exclusion.js").Stay[] | null} stays Null where nothing was provoked.
+ * @property {boolean} goesOn Nothing was left running: this process can take another job.
  */
 
-import { createInterface } from "node:readline";
-import { proveExclusion } from "./exclusion.js";
+import { provoke } from "./exclusion.js";
 import { PEERS } from "./peers/index.js";
+import { cleanUpNow } from "./processes.js";
 import { WORKLOADS } from "./workloads/index.js";
 
-const lines = createInterface({ input: process.stdin });
-lines.once("line", (line) => {
-  measure(JSON.parse(line)).then(
-    (outcome) => process.stdout.write(`${JSON.stringify(outcome)}\n`, () => process.exit(0)),
-    (error) => {
-      process.stderr.write(`${error?.stack ?? error}\n`, () => process.exit(1));
-    },
+process.on("exit", cleanUpNow); // A workload may have started servers of its own.
+process.on("SIGTERM", () => process.exit(1));
+process.once("disconnect", () => process.exit(1)); // The parent is gone.
+process.on("message", (/** @type {{ job?: Job }} */ { job }) => {
+  if (job === undefined) return;
+  measure(job).then(
+    (part) => process.send?.({ part }),
+    (error) => process.stderr.write(`${error?.stack ?? error}\n`, () => process.exit(1)),
   );
 });
-lines.once("close", () => process.exit(1)); // The parent is gone.
-
-/** @param {Job} job */
-async function measure(job) {
-  const peer = PEERS.find(({ name }) => name === job.peer);
-  const workload = WORKLOADS.find(({ name }) => name === job.workload);
-  if (peer === undefined || workload === undefined)
-    throw new Error(`no such job: ${job.peer} ${job.workload}`);
-  const client = await peer.connect(job.endpoint);
-  const proof = await proveExclusion(client, job.proofMs);
-  const { figures, violations } = await workload.run(client, job.timing);
-  await client.close();
-  return { figures, void: whyVoid(peer, proof, violations) };
-}
 
 /**
- * @param {import("./peers/index.js").Peer} peer
- * @param {{ entries: number, violations: number }} proof
- * @param {number} violations
- * @returns {string | null}
+ * @param {Job} job
+ * @returns {Promise<Part>}
  */
-function whyVoid(peer, proof, violations) {
-  if (!peer.excludes) {
-    // The check is checked: in a peer that excludes nobody it must find what it looks for.
-    return proof.violations > 0
-      ? null
-      : "the exclusion check is blind: it found nothing where nobody is excluded";
+async function measure({ peer: peerName, workload: workloadName, endpoint, prefix, proofMs, timing, among }) {
+  const peer = PEERS.find(({ name }) => name === peerName);
+  const workload = WORKLOADS.find(({ name }) => name === workloadName);
+  if (peer === undefined || workload === undefined) {
+    throw new Error(`no such job: ${peerName} ${workloadName}`);
   }
-  if (proof.violations + violations > 0) {
-    return `mutual exclusion was broken: ${proof.violations} times in the proof, ${violations} in the workload`;
-  }
-  return proof.entries > 0 ? null : "nobody came in during the proof";
+  const client = await peer.connect(endpoint);
+  await untilAllAreHere();
+  const { kind = "exclusive", isSelfMeasured } = workload;
+  const stays = isSelfMeasured
+    ? null
+    : await provoke(client, { prefix, forMs: proofMs, kind, processes: among.count });
+  await untilAllAreHere();
+  const {
+    figures,
+    violations,
+    isUnfinished = false,
+  } = await workload.run(client, timing, {
+    endpoint,
+    among,
+    prefix: `${prefix}-${among.index}`,
+  });
+  await client.close();
+  return { figures, violations, stays, goesOn: !isUnfinished };
+}
+
+function untilAllAreHere() {
+  const here = new Promise((resolve) => process.once("message", resolve));
+  process.send?.({ here: true });
+  return here;
 }

@@ -1,5 +1,4 @@
 import { fileURLToPath } from "node:url";
-import { WebSocket } from "ws";
 import { dependencyVersion, startServer } from "../processes.js";
 import { batcher } from "./echo-ws-batcher.js";
 
@@ -28,6 +27,7 @@ export const echoWs = {
   },
 
   async connect({ port }) {
+    const { WebSocket } = await import("ws");
     const socket = new WebSocket(`ws://127.0.0.1:${port}`, { perMessageDeflate: false });
     await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
     socket.on("error", (error) => {

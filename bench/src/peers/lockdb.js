@@ -11,14 +11,19 @@ const BUILT = [
   "packages/lockdb/dist/cli/main.js",
   "packages/server/dist/index.js",
 ];
+const SHARED = /** @type {const} */ ({ mode: "shared" });
 const COMMAND = inRepository("packages/lockdb/bin/lockdb.js");
 
 /** @type {import("./index.js").Peer} */
 export const lockdb = {
   name: "lockdb",
   title: "lockdb",
+  isOurs: true,
   excludes: true,
   durable: false,
+  isFair: true,
+  hasShared: true,
+  hasSets: true,
   onCrash: "kept: the clients resume their sessions and say what they hold",
 
   async find() {
@@ -40,17 +45,39 @@ export const lockdb = {
     return { endpoint: { serverUrl: server.ready[1], apiKey }, stop: server.stop };
   },
 
-  async connect({ serverUrl, apiKey }) {
-    const { LockDB } = await import(new URL("../../../packages/lockdb/dist/index.js", import.meta.url).href);
-    const db = new LockDB("bench", { serverUrl, apiKey });
+  async connect(endpoint) {
+    const db = await clientOf(endpoint);
+    /** @param {import("lockdb").Lease} lease */
+    const release = async (lease) => {
+      if (!(await lease.release())) throw new Error("a hold was over before its release");
+    };
     return {
       locker: db,
       async cycle(name, inside) {
         const lease = await db.acquire(name);
         await inside(name);
-        if (!(await lease.release())) throw new Error(`the hold of ${name} was over before its release`);
+        await release(lease);
+      },
+      async shared(name, inside) {
+        const lease = await db.acquire(name, SHARED);
+        await inside(name);
+        await release(lease);
+      },
+      async set(names, inside) {
+        const lease = await db.acquire(names);
+        await inside(names);
+        await release(lease);
       },
       close: () => db.close(),
     };
   },
 };
+
+/**
+ * @param {import("./index.js").Endpoint} endpoint
+ * @returns {Promise<import("lockdb").LockDB>}
+ */
+export async function clientOf({ serverUrl, apiKey }) {
+  const { LockDB } = await import(new URL("../../../packages/lockdb/dist/index.js", import.meta.url).href);
+  return new LockDB("bench", { serverUrl, apiKey });
+}

@@ -23,14 +23,14 @@ export const longQueue = (few, many) => {
       { key: "mixedFew", title: `${fewText}: /s` },
       { key: "mixedCost", title: "costs", digits: 2 },
     ],
-    unfit: (peer) => (peer.name === "lockdb" ? undefined : "it keeps no queue"),
-    async run(client, timing) {
+    isSelfMeasured: true,
+    async run(client, timing, { prefix }) {
       const locker = /** @type {import("lockdb").LockDB} */ (client.locker);
       const queues = {
-        few: new Queue(locker, "few", few),
-        many: new Queue(locker, "many", many),
-        mixedFew: new Queue(locker, "mixed-few", few, true),
-        mixedMany: new Queue(locker, "mixed-many", many, true),
+        few: new Queue(locker, `${prefix}-few`, few),
+        many: new Queue(locker, `${prefix}-many`, many),
+        mixedFew: new Queue(locker, `${prefix}-mixed-few`, few, true),
+        mixedMany: new Queue(locker, `${prefix}-mixed-many`, many, true),
       };
       const all = Object.values(queues);
       for (const queue of all) await queue.fill();
@@ -52,6 +52,7 @@ export const longQueue = (few, many) => {
           mixedCost: queues.mixedFew.perSecond / queues.mixedMany.perSecond,
         },
         violations: all.reduce((sum, { violations }) => sum + violations, 0),
+        isUnfinished: true,
       };
     },
   };

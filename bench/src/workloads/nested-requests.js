@@ -21,10 +21,13 @@ export const nestedRequests = (few, many) => {
       { key: "refusedFew", title: `${fewText}: /s` },
       { key: "refusedCost", title: "costs", digits: 2 },
     ],
-    unfit: (peer) => (peer.name === "lockdb" ? undefined : "it finds no deadlocks"),
-    async run(client, { warmUpMs, windowMs }) {
+    isSelfMeasured: true,
+    async run(client, { warmUpMs, windowMs }, { prefix }) {
       const locker = /** @type {import("lockdb").LockDB} */ (client.locker);
-      const queues = { few: new Queue(locker, "few", few), many: new Queue(locker, "many", many) };
+      const queues = {
+        few: new Queue(locker, `${prefix}-few`, few),
+        many: new Queue(locker, `${prefix}-many`, many),
+      };
       for (const queue of Object.values(queues)) await queue.fill();
       await queued(locker, queues.few, warmUpMs);
       const [perSecondFew, perSecondMany] = [
@@ -46,6 +49,7 @@ export const nestedRequests = (few, many) => {
           refusedCost: refusedFew / refusedMany,
         },
         violations: 0,
+        isUnfinished: true,
       };
     },
   };
