@@ -4,6 +4,7 @@ const ENGINE = "packages/server/src/engine";
 const ACQUIRE = `${ENGINE}/acquire.ts`;
 const GRANTS = `${ENGINE}/grants.ts`;
 const LOCK = `${ENGINE}/lock.ts`;
+const QUEUE = `${ENGINE}/queue.ts`;
 const MODES = `${ENGINE}/modes.ts`;
 const SESSIONS = `${ENGINE}/sessions.ts`;
 const TABLE = `${ENGINE}/lock-table.ts`;
@@ -94,15 +95,6 @@ export const ENGINE_KINDS = [
     killedBy: { seed: 6, steps: 2_000 },
   },
   {
-    id: "mode-outlives-holders",
-    rule: "Q4",
-    file: LOCK,
-    find: "if (this.firstGrip === null) this.mode = null;",
-    put: "",
-    wrong: "A lock that nobody holds keeps the mode of its last holder.",
-    killedBy: { seed: 1, steps: 2_000 },
-  },
-  {
     id: "middle-grip-stays",
     rule: "Q4",
     file: LOCK,
@@ -159,7 +151,7 @@ export const ENGINE_KINDS = [
   {
     id: "come-back-unseen",
     rule: "Q2",
-    file: LOCK,
+    file: QUEUE,
     find: "this.rewind();\n  }\n\n  /** The first who wait",
     put: "\n  }\n\n  /** The first who wait",
     wrong: "Who comes back to a place before others is not looked at when the lock is served.",
@@ -168,8 +160,8 @@ export const ENGINE_KINDS = [
   {
     id: "room-not-given-back",
     rule: "Q2",
-    file: LOCK,
-    find: "else if (this.#isFitting(place)) this.#fitting -= place.mode.weight;",
+    file: QUEUE,
+    find: "else if (this.isFitting(place)) this.fitting -= place.mode.weight;",
     put: "",
     wrong: "The room that was kept for somebody who has left is kept for ever.",
     killedBy: { seed: 1, steps: 2_000 },
@@ -177,9 +169,9 @@ export const ENGINE_KINDS = [
   {
     id: "place-of-the-blocked-lost",
     rule: "Q2",
-    file: LOCK,
-    find: "if (place === this.#blocked) this.#blocked = next;",
-    put: "if (place === this.#blocked) this.#blocked = null;",
+    file: QUEUE,
+    find: "if (place === this.blocked) this.blocked = next;",
+    put: "if (place === this.blocked) this.blocked = null;",
     wrong: "When the first who waits leaves, those behind him are not served.",
     killedBy: { seed: 9, steps: 2_000 },
   },
@@ -260,9 +252,9 @@ export const ENGINE_KINDS = [
   {
     id: "set-not-in-the-way",
     rule: "Q5",
-    file: LOCK,
-    find: "this.#fitting += place.mode.weight;\n    this.#blocked = place.next;",
-    put: "if (place.waiter.nextOfWaiter === null) this.#fitting += place.mode.weight;\n    this.#blocked = place.next;",
+    file: QUEUE,
+    find: "this.fitting += place.mode.weight;\n    this.blocked = place.next;",
+    put: "if (place.waiter.nextOfWaiter === null) this.fitting += place.mode.weight;\n    this.blocked = place.next;",
     wrong: "A set that waits for another lock is not in the way in this one.",
     killedBy: { seed: 10, steps: 2_000 },
   },

@@ -2,10 +2,38 @@
 
 const ENGINE = "packages/server/src/engine";
 const REQUESTS = `${ENGINE}/requests.ts`;
+const MAPS = "packages/lockdb/src/protocol";
 const TESTS = "packages/server/test/engine";
 
 /** @type {readonly import("./mutants.js").Mutant[]} */
 export const ENGINE_REQUESTS = [
+  {
+    id: "hole-in-the-numbers",
+    rule: "Q6",
+    file: `${MAPS}/number-map.ts`,
+    find: "if (((at - this.#slotOf(keys[at]!)) & mask) < ((at - hole) & mask)) continue;",
+    put: "if (at === hole) continue;",
+    wrong: "When one request is forgotten, another is not found any more.",
+    killedBy: { test: "packages/lockdb/test/protocol/maps.test.ts", name: "[Q6ba]" },
+  },
+  {
+    id: "generation-forgotten",
+    rule: "Q6",
+    file: `${MAPS}/churn-map.ts`,
+    find: "for (const [key, value] of young) this.#old.set(key, value);",
+    put: "",
+    wrong: "What stays longer than others is forgotten with them.",
+    killedBy: { test: "packages/lockdb/test/protocol/maps.test.ts", name: "[Q6bb]" },
+  },
+  {
+    id: "acknowledged-unlock-kept",
+    rule: "Q6",
+    file: `${ENGINE}/lock-table.ts`,
+    find: 'if (kept?.kind === "answer") {',
+    put: 'if (kept?.kind === "answer" && !this.granting) {',
+    wrong: "The store keeps an answer that its client has.",
+    killedBy: { test: `${TESTS}/recovery.test.ts`, name: "[Q6n]" },
+  },
   {
     id: "grant-without-session",
     rule: "Q3",

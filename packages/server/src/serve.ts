@@ -26,9 +26,15 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
   const options = withDefaults(given);
   const logger = pino({ level: options.logLevel, base: null }, pino.destination({ fd: 2, sync: true }));
   const openStore = storeOpener(options);
-  const access = await openAccess(openStore, options.rootKey);
+  // Opened once for both: for a large store that is a good part of a start.
+  let first: Store | null = await openStore();
+  const access = await openAccess(first, options.rootKey);
   const loop = await Loop.start({
-    openStore,
+    openStore: async () => {
+      const store = first ?? (await openStore());
+      first = null;
+      return store;
+    },
     service: { ...options, writesSessionHolds: options.durability === "strict" },
     servicesMax: options.servicesMax,
     runtime: nodeRuntime,
@@ -64,12 +70,12 @@ function storeOpener({ store, dataDir }: ServeOptions): () => Promise<Store> {
   });
 }
 
-async function openAccess(openStore: () => Promise<Store>, rootKey: string | null): Promise<Access> {
-  const store = await openStore();
+async function openAccess(store: Store, rootKey: string | null): Promise<Access> {
   try {
     return await Access.open(store, rootKey);
-  } finally {
+  } catch (error) {
     await store.close();
+    throw error;
   }
 }
 

@@ -11,8 +11,14 @@ const ROUNDS_UNTIL_IDLE = 100;
 /** An address that does not answer is left after this time; sooner while there are others, so that they have their turn. */
 const CONNECT_MS = 4_000;
 const CONNECT_MS_OF_SEVERAL = 2_000;
-/** A frame is sent when it is this long: the server takes at most 1 MiB (N3). */
+/** In UTF-16 units: the server takes at most 1 MiB (N3), unless one message alone is longer. */
 const FRAME_LENGTH_MAX = 256 * 1_024;
+/**
+ * A frame leaves at the end of the turn, or when it has so many messages: the first of a turn soon, so that the server works
+ * on it while the next are made, and each further one with twice as many.
+ */
+const MESSAGES_A_FRAME_MIN = 32;
+const MESSAGES_A_FRAME_MAX = 256;
 
 /** What happens on a connection. Nothing comes from a connection that was given up (R3). */
 export interface ConnectorEvents {
@@ -39,9 +45,10 @@ export class Connector {
   #retryAtMs = 0;
   #connectTimer: Timer | null = null;
   #keepsAlive = false;
-  #outgoing: string[] = [];
-  #outgoingLength = 0;
-  #frame: Moment | null = null;
+  #outgoing: (readonly unknown[])[] = [];
+  /** When this turn's first message was added. */
+  #turnAt: Moment | null = null;
+  #frameSize = MESSAGES_A_FRAME_MIN;
   /** Messages on this connection, and how many of them the server may forget. */
   #received = 0;
   #acknowledged = 0;
@@ -85,20 +92,19 @@ export class Connector {
   }
 
   /**
-   * Adds a message to this turn's frame.
+   * Adds a message to those of this turn.
    * @returns a moment before the frame leaves: leases are counted from it, so it may be early but never late (L2)
    */
   send(message: readonly unknown[]): Moment {
-    if (this.#frame === null) {
-      this.#frame = { monotonicMs: this.#runtime.monotonicMs(), wallMs: this.#runtime.wallMs() };
-      this.#runtime.defer(() => this.#flush());
+    if (this.#turnAt === null) {
+      this.#turnAt = { monotonicMs: this.#runtime.monotonicMs(), wallMs: this.#runtime.wallMs() };
+      this.#runtime.defer(() => this.#endTurn());
     }
-    const text = JSON.stringify(message);
-    const frame = this.#frame;
-    this.#outgoing.push(text);
-    this.#outgoingLength += text.length + 1;
-    if (this.#outgoingLength > FRAME_LENGTH_MAX) this.#flush();
-    return frame;
+    if (this.#outgoing.push(message) >= this.#frameSize) {
+      this.#flush();
+      this.#frameSize = Math.min(2 * this.#frameSize, MESSAGES_A_FRAME_MAX);
+    }
+    return this.#turnAt;
   }
 
   /** All that was received is settled: frames from now on say so (Q6). */
@@ -175,8 +181,7 @@ export class Connector {
     this.#socket = null;
     this.#isOpen = false;
     this.#outgoing = [];
-    this.#outgoingLength = 0;
-    this.#frame = null;
+    this.#turnAt = null;
   }
 
   /** Waits before the next attempt; another address is tried at once, until each has had its turn. */
@@ -202,13 +207,28 @@ export class Connector {
     this.#retry = this.#runtime.setTimer(retry, restMs, this.#keepsAlive);
   }
 
+  #endTurn(): void {
+    this.#turnAt = null;
+    this.#frameSize = MESSAGES_A_FRAME_MIN;
+    this.#flush();
+  }
+
   #flush(): void {
-    const frame = this.#frame;
-    if (frame === null || this.#outgoing.length === 0) return;
-    this.#socket?.send(`[${this.#acknowledged},${this.#outgoing.join(",")}]`);
-    this.#frame = null;
+    const messages = this.#outgoing;
     this.#outgoing = [];
-    this.#outgoingLength = 0;
+    if (messages.length > 0) this.#say(messages);
+  }
+
+  /** All at once is the fastest; those that are too long together go in halves. */
+  #say(messages: readonly (readonly unknown[])[]): void {
+    const text = JSON.stringify(messages);
+    if (text.length <= FRAME_LENGTH_MAX || messages.length === 1) {
+      this.#socket?.send(`[${this.#acknowledged},${text.slice(1)}`);
+      return;
+    }
+    const half = messages.length >> 1;
+    this.#say(messages.slice(0, half));
+    this.#say(messages.slice(half));
   }
 }
 

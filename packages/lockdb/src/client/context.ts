@@ -25,6 +25,7 @@ const HOLDS_MAX = 256;
 
 const NO_LEASE = "within is a lease, as acquire and withLock give it.";
 const NO_HOLDS: readonly EnclosingHold[] = Object.freeze([]);
+const NO_TOKENS: readonly number[] = Object.freeze([]);
 
 /** The holds that the present work is done inside of, the outermost first. */
 export function enclosingHolds(): readonly EnclosingHold[] {
@@ -59,7 +60,7 @@ export function distinct(holds: readonly EnclosingHold[]): readonly EnclosingHol
 
 /** Tokens of those holds that a service may know; of very many the innermost. */
 export function tokensOf(holds: readonly EnclosingHold[], { service, servers }: Place): readonly number[] {
-  if (holds.length === 0) return [];
+  if (holds.length === 0) return NO_TOKENS;
   const here = holds.filter((hold) => hold.service === service && (hold.servers ?? servers) === servers);
   return [...new Set(here.map(({ token }) => token))].slice(-LIMITS.withinMax);
 }

@@ -29,8 +29,9 @@ export interface GrantHost extends LeaseKeeper {
 export function granted(host: GrantHost, request: AcquireRequest, [, , token, extra]: Granted): void {
   if (extra?.reentrant === true) return grantedAgain(host, request, token, extra.expiresInMs ?? 0);
   const { terms } = request;
-  const lease = new HeldLease(host, token, terms, request.grantedAfter(host.renewedAt), extra);
-  if (lease.remainingMs > 0) {
+  const heardAt = host.now();
+  const lease = new HeldLease(host, token, terms, request.grantedAfter(host.renewedAt), heardAt, extra);
+  if (lease.remainingAt(heardAt) > 0) {
     if (terms.detachedMs === null) host.keep(lease);
     return request.resolve(lease);
   }

@@ -14,7 +14,7 @@ export interface LeaseKeeper {
   enclosedBy(lease: HeldLease): EnclosingHold;
   now(): Moment;
   /** How long the session itself can be trusted. */
-  sessionRemainingMs(): number;
+  sessionRemainingMs(at?: Moment): number;
   /** True when renewals have been failing for half of the lease. */
   isAtRisk(): boolean;
   release(lease: HeldLease): Promise<boolean>;
@@ -57,21 +57,23 @@ export class HeldLease implements OwnLease, OuterHold {
   readonly #keeper: LeaseKeeper;
   /** A moment before the server granted it. */
   readonly #since: Moment;
-  /** At most this long after that moment it was granted. */
-  readonly #slackMs: number;
+  /** At this time at the latest it was granted. */
+  readonly #heardAtMs: number;
   #ownEndTimer: Timer | null = null;
   #controller: AbortController | null = null;
   #lost: LockLostError | null = null;
   #releasing: Promise<boolean> | null = null;
-  #atRisk: ((remainingMs: number) => void)[] = [];
+  // Few leases have any, and a set takes more than all the rest.
+  #atRisk: ((remainingMs: number) => void)[] | null = null;
   /** Those who work inside of it, under the same token. */
-  readonly #inside = new Set<(why: LockLostError) => void>();
+  #inside: Set<(why: LockLostError) => void> | null = null;
 
   constructor(
     keeper: LeaseKeeper,
     token: number,
     terms: LeaseTerms,
     since: Moment,
+    heardAt: Moment,
     extra: { readonly ticket?: number; readonly previous?: Previous } = {},
   ) {
     this.#keeper = keeper;
@@ -80,7 +82,7 @@ export class HeldLease implements OwnLease, OuterHold {
     if (extra.previous !== undefined) this.previous = extra.previous;
     this.terms = terms;
     this.#since = since;
-    this.#slackMs = Math.max(0, Math.ceil(keeper.now().monotonicMs - since.monotonicMs));
+    this.#heardAtMs = heardAt.monotonicMs;
     this.#watchOwnEnd();
   }
 
@@ -97,10 +99,15 @@ export class HeldLease implements OwnLease, OuterHold {
   }
 
   get remainingMs(): number {
+    return this.remainingAt();
+  }
+
+  /** The same at a moment that has been read already. */
+  remainingAt(at?: Moment): number {
     if (this.#lost !== null || this.#releasing !== null) return 0;
     const sessionMs =
-      this.terms.detachedMs === null ? this.#keeper.sessionRemainingMs() : Number.POSITIVE_INFINITY;
-    return Math.max(0, Math.floor(Math.min(this.#ownRemainingMs(), sessionMs)));
+      this.terms.detachedMs === null ? this.#keeper.sessionRemainingMs(at) : Number.POSITIVE_INFINITY;
+    return Math.max(0, Math.floor(Math.min(this.#ownRemainingMs(at), sessionMs)));
   }
 
   /** True until it is released or lost. */
@@ -117,6 +124,7 @@ export class HeldLease implements OwnLease, OuterHold {
   }
 
   onAtRisk(callback: (remainingMs: number) => void): void {
+    this.#atRisk ??= [];
     this.#atRisk.push(callback);
     // Whoever comes to be at risk is told once; this listener has come after that.
     if (this.terms.detachedMs !== null || !this.isHeld || !this.#keeper.isAtRisk()) return;
@@ -142,15 +150,19 @@ export class HeldLease implements OwnLease, OuterHold {
 
   onOver(callback: (why: LockLostError) => void): () => void {
     const over = this.#lost ?? (this.#releasing === null ? null : this.#released());
-    if (over !== null) callback(over);
-    else this.#inside.add(callback);
-    return () => this.#inside.delete(callback);
+    if (over !== null) {
+      callback(over);
+      return () => {};
+    }
+    this.#inside ??= new Set();
+    this.#inside.add(callback);
+    return () => this.#inside?.delete(callback);
   }
 
   release(): Promise<boolean> {
     if (this.#releasing === null) {
       this.#ownEndTimer?.cancel();
-      if (this.#inside.size > 0) this.#tellInside(this.#released());
+      if (this.#inside !== null) this.#tellInside(this.#inside, this.#released());
       // A detached hold may still be there when its holder has stopped to trust it.
       const mayBeThere = this.#lost === null || this.terms.detachedMs !== null;
       this.#releasing = mayBeThere ? this.#keeper.release(this) : Promise.resolve(false);
@@ -178,16 +190,16 @@ export class HeldLease implements OwnLease, OuterHold {
       { names: namesIn(this.terms.names), token: this.token },
     );
     this.#controller?.abort(this.#lost);
-    this.#tellInside(this.#lost);
+    if (this.#inside !== null) this.#tellInside(this.#inside, this.#lost);
   }
 
   #released(): LockLostError {
     return new LockLostError(`${labelOf(this.terms.names)} was released.`, { token: this.token });
   }
 
-  #tellInside(why: LockLostError): void {
-    for (const callback of this.#inside) callback(why);
-    this.#inside.clear();
+  #tellInside(inside: ReadonlySet<(why: LockLostError) => void>, why: LockLostError): void {
+    for (const callback of inside) callback(why);
+    this.#inside = null;
   }
 
   /** Tells its holder to stop, for a reason of his own: the hold stays. */
@@ -197,7 +209,7 @@ export class HeldLease implements OwnLease, OuterHold {
   }
 
   warn(remainingMs: number): void {
-    for (const callback of this.#atRisk) {
+    for (const callback of this.#atRisk ?? []) {
       try {
         callback(remainingMs);
       } catch (error) {
@@ -214,21 +226,22 @@ export class HeldLease implements OwnLease, OuterHold {
     const { minHoldMs, maxHoldMs, metadata, leads } = this.terms;
     // By the clock that cannot be set: what the server takes for its end must not be earlier than what we believe.
     const heldMs = this.#keeper.now().monotonicMs - this.#since.monotonicMs;
+    const slackMs = Math.max(0, Math.ceil(this.#heardAtMs - this.#since.monotonicMs));
     return {
       heldMs: Math.max(0, Math.floor(heldMs)),
       // Counted from the grant, which may be later than the moment from which `heldMs` counts.
-      ...(minHoldMs === null ? {} : { minHoldMs: Math.min(minHoldMs + this.#slackMs, LIMITS.durationMsMax) }),
+      ...(minHoldMs === null ? {} : { minHoldMs: Math.min(minHoldMs + slackMs, LIMITS.durationMsMax) }),
       ...(maxHoldMs === null ? {} : { maxHoldMs }),
       ...(metadata === null ? {} : { metadata }),
       ...(leads ? { leads } : {}),
     };
   }
 
-  #ownRemainingMs(): number {
+  #ownRemainingMs(at?: Moment): number {
     const { detachedMs, maxHoldMs } = this.terms;
     const spanMs = detachedMs ?? maxHoldMs;
     if (spanMs === null) return Number.POSITIVE_INFINITY;
-    return trustedMs(spanMs) - elapsedMs(this.#since, this.#keeper.now());
+    return trustedMs(spanMs) - elapsedMs(this.#since, at ?? this.#keeper.now());
   }
 
   #watchOwnEnd(): void {

@@ -241,17 +241,20 @@ export class CallRequest extends Request {
 /** The end of a hold. True when this ended it, false when it was over already. */
 export class ReleaseRequest extends Request {
   readonly #token: number;
-  readonly #name: string;
+  readonly #name: string | null;
   readonly #lease: HeldLease | null;
   readonly #resolve: (released: boolean) => void;
   readonly #reject: (error: LockDBError) => void;
 
-  /** @param lease this client's own, which is forgotten when the hold is over or nobody will ask any more */
+  /**
+   * @param name guards against another lock's token, which a lease of our own cannot have
+   * @param lease this client's own, which is forgotten when the hold is over or nobody will ask any more
+   */
   constructor(
     id: number,
     deadlineMs: number,
     token: number,
-    name: string,
+    name: string | null,
     lease: HeldLease | null,
     resolve: (released: boolean) => void,
     reject: (error: LockDBError) => void,
@@ -265,8 +268,7 @@ export class ReleaseRequest extends Request {
   }
 
   message(): ClientMessage {
-    // The name only guards against another lock's token, which a lease of our own cannot have.
-    if (this.#lease !== null) return ["release", this.id, this.#token];
+    if (this.#name === null) return ["release", this.id, this.#token];
     return ["release", this.id, this.#token, this.#name];
   }
 

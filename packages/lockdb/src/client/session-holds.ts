@@ -1,4 +1,4 @@
-import type { ClientMessage, LockInfo } from "../protocol/index.js";
+import { type ClientMessage, type LockInfo, NumberMap } from "../protocol/index.js";
 import type { Runtime } from "../runtime/runtime.js";
 import type { EnclosingHold, Place } from "./context.js";
 import type { GrantHost } from "./granting.js";
@@ -29,7 +29,7 @@ export class SessionHolds implements GrantHost {
   readonly #host: HoldsHost;
   readonly #trust: SessionTrust;
   /** Also those whose release is on its way. */
-  readonly #held = new Map<number, HeldLease>();
+  readonly #held = new NumberMap<HeldLease>();
   /** Lost by this machine's clocks. */
   readonly #lost = new Map<number, HeldLease>();
   /** Those of them that the present connection has begun with. */
@@ -66,8 +66,8 @@ export class SessionHolds implements GrantHost {
     return this.#trust.ageMs;
   }
 
-  sessionRemainingMs(): number {
-    return this.#trust.remainingMs;
+  sessionRemainingMs(at?: Moment): number {
+    return at === undefined ? this.#trust.remainingMs : this.#trust.remainingAt(at);
   }
 
   isAtRisk(): boolean {
@@ -99,7 +99,7 @@ export class SessionHolds implements GrantHost {
 
   /** A copy: whoever hears of a loss may release another. */
   get held(): readonly HeldLease[] {
-    return [...this.#held.values()];
+    return [...this.#held.values()].sort((a, b) => a.token - b.token);
   }
 
   get lostOnes(): readonly HeldLease[] {

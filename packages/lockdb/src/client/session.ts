@@ -1,4 +1,4 @@
-import type { ClientMessage, ErrorCode, ServerMessage } from "../protocol/index.js";
+import { type ClientMessage, type ErrorCode, NumberMap, type ServerMessage } from "../protocol/index.js";
 import type { Runtime, Timer } from "../runtime/runtime.js";
 import { Cancels } from "./cancels.js";
 import { Connector } from "./connector.js";
@@ -48,8 +48,8 @@ export class ClientSession {
   readonly #options: SessionOptions;
   readonly #connector: Connector;
   readonly #client: string;
-  /** In the order of their ids, which is the order in which they are sent again. */
-  readonly #requests = new Map<number, Request>();
+  /** By their ids. */
+  readonly #requests = new NumberMap<Request>();
   readonly #holds: SessionHolds;
   readonly #cancels = new Cancels();
   readonly #watches: Watches;
@@ -95,7 +95,7 @@ export class ClientSession {
     const { service, leaseMs, urls } = options;
     this.#holds = new SessionHolds(runtime, leaseMs, {
       place: { service, servers: urls.join() },
-      release: (lease) => this.#release(lease.token, namesIn(lease.terms.names)[0]!, lease),
+      release: (lease) => this.#release(lease.token, null, lease),
       giveBack: ({ id }, token) => this.#cancel(id, token),
       askAgain: ({ terms, endsAtMs, resolve, reject, signal }) =>
         this.#startAcquire(terms, endsAtMs, resolve, reject, signal),
@@ -161,7 +161,7 @@ export class ClientSession {
 
   // --- requests ---
 
-  #release(token: number, name: string, lease: HeldLease | null): Promise<boolean> {
+  #release(token: number, name: string | null, lease: HeldLease | null): Promise<boolean> {
     return new Promise((resolve, reject) => {
       const deadlineMs = this.runtime.monotonicMs() + ANSWER_MS;
       this.#start(new ReleaseRequest(this.#idNext++, deadlineMs, token, name, lease, resolve, reject));
@@ -180,6 +180,11 @@ export class ClientSession {
     this.#start(
       new AcquireRequest(id, ANSWER_MS, endsAtMs, terms, within, this.#host, resolve, reject, signal),
     );
+  }
+
+  /** A copy, in the order of the ids, which is the order in which they are sent again. */
+  get #inOrder(): readonly Request[] {
+    return [...this.#requests.values()].sort((a, b) => a.id - b.id);
   }
 
   #start(request: Request): void {
@@ -248,7 +253,7 @@ export class ClientSession {
     this.#helloAt = this.#connector.send(["hello", hello]);
     for (const claim of this.#holds.claims()) this.#connector.send(claim);
     for (const cancel of this.#cancels.again()) this.#connector.send(cancel);
-    for (const request of this.#requests.values()) this.#send(request);
+    for (const request of this.#inOrder) this.#send(request);
     this.#connector.send(["sync"]);
     for (const message of this.#watches.again()) this.#connector.send(message);
     this.#isResumed = true;
@@ -363,7 +368,7 @@ export class ClientSession {
       this.#session = this.#newSessionId();
       this.#connection = 0;
       this.#welcomed = false;
-      for (const request of this.#requests.values()) {
+      for (const request of this.#inOrder) {
         if (request instanceof AcquireRequest) request.sessionEnded();
       }
     } else if (code !== "UNAVAILABLE") {
@@ -375,7 +380,7 @@ export class ClientSession {
   #disconnected(reason: string, code: ErrorCode | null): void {
     this.#lastFailure = reason;
     this.#isResumed = false;
-    for (const request of this.#requests.values()) {
+    for (const request of this.#inOrder) {
       if (request instanceof AcquireRequest) request.disconnected(this.#holds.renewedAt);
     }
     this.#welcomeTimer?.cancel();
@@ -393,7 +398,7 @@ export class ClientSession {
 
   #failAll(error: LockDBError): void {
     this.#watches.failAll(error);
-    for (const request of [...this.#requests.values()]) {
+    for (const request of this.#inOrder) {
       this.#requests.delete(request.id);
       request.fail(error);
     }
@@ -423,7 +428,7 @@ export class ClientSession {
     const nowMs = this.runtime.monotonicMs();
     const neverReached =
       !this.#everWelcomed && this.#wantedSince !== null && nowMs - this.#wantedSince >= FIRST_CONNECT_MS;
-    for (const request of [...this.#requests.values()]) {
+    for (const request of this.#inOrder) {
       if (!neverReached && request.deadlineMs > nowMs) continue;
       this.#abandon(request);
       request.fail(request.outOfTime(this.#connector.isOpen ? null : this.#lastFailure));
@@ -450,7 +455,7 @@ export class ClientSession {
   async #close(): Promise<void> {
     // Whoever hears of it below may call us at once: by then we are closed.
     await null;
-    for (const request of [...this.#requests.values()]) {
+    for (const request of this.#inOrder) {
       this.#abandon(request);
       request.fail(errorOf("CLOSED"));
     }

@@ -102,8 +102,8 @@ export function invalid(message: string): LockDBError {
 
 /** The names as they travel. What the options say of the kind of lock is meant for plain names. */
 function wireNames(names: Names, options: LockSpec): LockNames {
-  const isPlain = typeof names === "string" && SPEC_OPTIONS.every((key) => options[key] === undefined);
-  if (isPlain) return checkedName(names);
+  const hasSpec = options !== NO_OPTIONS && SPEC_OPTIONS.some((key) => options[key] !== undefined);
+  if (typeof names === "string" && !hasSpec) return checkedName(names);
   const list = typeof names === "string" ? [names] : names;
   if (!Array.isArray(list)) throw invalid("A lock name or a list of names is needed.");
   const specs = list.map((each): WireSpec => {

@@ -79,7 +79,13 @@ export class SessionTrust {
 
   /** Zero or less when holds must not be used any more. */
   get remainingMs(): number {
-    return trustedMs(this.#leaseMs) - this.ageMs;
+    return this.remainingAt(now(this.#runtime));
+  }
+
+  /** The same at a moment that has been read already. */
+  remainingAt(moment: Moment): number {
+    if (this.#renewedAt === null) return Number.NEGATIVE_INFINITY;
+    return trustedMs(this.#leaseMs) - elapsedMs(this.#renewedAt, moment);
   }
 
   /** Half of the lease has passed without a renewal (L6). */
@@ -89,9 +95,10 @@ export class SessionTrust {
 
   /** The server has renewed the session at some time after this moment. */
   renew(moment: Moment): void {
+    // All that left in one frame was sent at one moment.
+    if (this.#renewedAt !== null && moment.monotonicMs <= this.#renewedAt.monotonicMs) return;
     // Trust that has run out never comes back: what was held then is lost, even if no timer has fired yet.
     this.check();
-    if (this.#renewedAt !== null && moment.monotonicMs <= this.#renewedAt.monotonicMs) return;
     this.#renewedAt = moment;
     this.#isOver = false;
     this.#warned = false;

@@ -26,6 +26,7 @@ export class Watches {
 
   /** Somebody waits for an event. */
   get areRead(): boolean {
+    if (this.#byId.size === 0) return false;
     for (const watch of this.#byId.values()) if (watch.isRead) return true;
     return false;
   }

@@ -1,3 +1,4 @@
+export { ChurnMap } from "./churn-map.js";
 export { type Duration, durationMs, durationText } from "./duration.js";
 export { ERRORS, type ErrorCode, type ErrorRow, isErrorCode } from "./errors.js";
 export {
@@ -18,4 +19,5 @@ export {
   serviceIdProblem,
   utf8Bytes,
 } from "./names.js";
+export { NumberMap } from "./number-map.js";
 export { clientMessageProblem, lockNamesProblem, metadataProblem } from "./validate.js";

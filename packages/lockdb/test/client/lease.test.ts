@@ -38,7 +38,7 @@ function held(other: Partial<LeaseTerms> = {}) {
       lease.lose("its lease ran out");
     },
   };
-  const lease = new HeldLease(keeper, 7, terms("disk", other), now(runtime));
+  const lease = new HeldLease(keeper, 7, terms("disk", other), now(runtime), now(runtime));
   return { world, machine, runtime, keeper, lease };
 }
 

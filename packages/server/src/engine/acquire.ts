@@ -36,8 +36,6 @@ export class Acquire {
       if (session === null) return refuse(command, "SESSION_ENDED", out);
       if (this.#repeats.answeredAcquire(session, command, about, out)) return;
     }
-    const settle = (message: ReturnType<typeof refusal>) =>
-      this.#grants.settle(session, command, about, message, nowMs, out);
     const again = command.reentrant
       ? coveringHold(table.holdsOf(command.within), wantsOf(command.names))
       : undefined;
@@ -48,7 +46,8 @@ export class Acquire {
       return;
     }
     // It was a part of a hold that is over: there is none that the client would find lost (D3).
-    if (session !== null && this.#repeats.hasEntered(session, id)) return settle(refusal(id, "LOCK_LOST"));
+    if (session !== null && this.#repeats.hasEntered(session, id))
+      return this.#grants.settle(session, command, about, refusal(id, "LOCK_LOST"), nowMs, out);
     const wanted = table.locksFor(command.names);
     const isSteal = command.stolenBy !== null && !this.#sessions.recovering;
     const free = isSteal || (table.isFree(wanted) && !isBehindItself(session, wanted, waitMs));
@@ -56,13 +55,17 @@ export class Acquire {
     if (code !== null) {
       const message = refusalOfLock(id, code, wanted, nowMs);
       table.forgetIdle(wanted);
-      return settle(message);
+      return this.#grants.settle(session, command, about, message, nowMs, out);
     }
     const owner = session?.owner ?? command.owner ?? "http";
     const caller: Caller | null = session === null ? this.#caller(command.address) : null;
-    const from: Requester = { session, caller, id, owner };
-    if (isSteal) return settle(this.#steal(wanted[0]!.lock, command.stolenBy, from, command, nowMs, out));
-    if (free) return settle(this.#grants.grant(wanted, from, command, null, nowMs, out));
+    const from: Requester = { session, caller, id, owner, client: session === null ? null : session.client };
+    if (free) {
+      const message = isSteal
+        ? this.#steal(wanted[0]!.lock, command.stolenBy, from, command, nowMs, out)
+        : this.#grants.grant(wanted, from, command, null, nowMs, out);
+      return this.#grants.settle(session, command, about, message, nowMs, out);
+    }
     const isBelieved = session?.restored && session.syncing && command.ticket !== null;
     const believed = isBelieved && command.ticket < table.ceilings.tickets;
     const ahead = Math.max(...wanted.map(({ lock }) => lock.waiterCount));
@@ -75,7 +78,7 @@ export class Acquire {
         noteWaiter(out, "deadlock", waiter, { cycle });
         table.dequeue(waiter);
         table.forgetIdle(wanted);
-        return settle(deadlockMessage(id, cycle));
+        return this.#grants.settle(session, command, about, deadlockMessage(id, cycle), nowMs, out);
       }
     }
     noteWaiter(out, "queued", waiter);

@@ -1,5 +1,8 @@
-import { ANSWER_KEPT_MS, type ServerMessage } from "lockdb/protocol";
+import { ANSWER_KEPT_MS, type NumberMap, type ServerMessage } from "lockdb/protocol";
 import type { Hold, Session, StoredAnswer } from "./state.js";
+
+/** All of them are looked at each time, and there may be a million. */
+const SWEEP_MS = ANSWER_KEPT_MS / 6;
 
 /** Keeps an answer until the session has acknowledged it; it is given again when the request is (Q6). */
 export function keepAnswer(session: Session, id: number, answer: StoredAnswer): void {
@@ -8,15 +11,17 @@ export function keepAnswer(session: Session, id: number, answer: StoredAnswer): 
 
 /**
  * Forgets what nobody acknowledged for a minute, but not the grant of a hold that still lives. Called with each new
- * answer, so it only ever looks at the oldest.
+ * answer, it looks once in a while.
  */
-export function sweepAnswers(session: Session, holds: ReadonlyMap<number, Hold>, nowMs: number): void {
-  for (const [id, answer] of session.answers) {
-    if (answer.atMs + ANSWER_KEPT_MS > nowMs) return;
-    session.answers.delete(id);
+export function sweepAnswers(session: Session, holds: NumberMap<Hold>, nowMs: number): void {
+  if (nowMs < session.sweepAtMs) return;
+  session.sweepAtMs = nowMs + SWEEP_MS;
+  const over = [...session.answers].filter(([, { atMs }]) => atMs + ANSWER_KEPT_MS <= nowMs);
+  for (const [id, answer] of over) {
     const { message } = answer;
     const lives = message === null || (message[0] === "granted" && holds.has(message[2]));
     if (lives) session.answers.set(id, { ...answer, atMs: nowMs });
+    else session.answers.delete(id);
   }
 }
 

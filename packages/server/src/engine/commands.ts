@@ -201,10 +201,12 @@ export interface AuditFacts {
   readonly details: Readonly<Record<string, string | number>>;
 }
 
+/** What a request was about, an id used again for something else is refused: a text, or the token of a hold to be ended. */
+export type About = string | number;
+
 export interface AnswerRecord {
   readonly message: ServerMessage;
-  /** What the request was about: an id used again for something else is refused. */
-  readonly about: string;
+  readonly about: About;
   readonly untilMs: number;
 }
 

@@ -1,5 +1,6 @@
-import type { Grip, Lock, Place } from "./lock.js";
+import type { Grip, Lock } from "./lock.js";
 import { type Mode, Room } from "./modes.js";
+import type { Place } from "./queue.js";
 import type { Hold, Waiter } from "./state.js";
 
 /** A longer way round is cut off, so that the message fits on a screen. */

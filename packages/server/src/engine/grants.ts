@@ -1,12 +1,13 @@
 import type { Previous, ServerMessage, ServiceSettings } from "lockdb/protocol";
 import { keepAnswer, sweepAnswers } from "./answers.js";
-import type { Effects } from "./commands.js";
+import type { About, Effects } from "./commands.js";
 import { Deadlocks } from "./deadlock.js";
 import { noteHold, noteWaiter } from "./events.js";
-import type { Grip, Lock, Place } from "./lock.js";
+import type { Grip, Lock } from "./lock.js";
 import { aboutWaiter, LockTable, type Requester, wantsIn } from "./lock-table.js";
 import { EXCLUSIVE } from "./modes.js";
 import { PreviousHolds } from "./previous.js";
+import type { Place } from "./queue.js";
 import { coveringHold, grantedAgain } from "./reentry.js";
 import { deadlockMessage, grantedMessage, tell } from "./replies.js";
 import type { Caller, Hold, HoldTerms, LockAndMode, Session, Waiter } from "./state.js";
@@ -205,7 +206,7 @@ export class Grants {
   settle(
     session: Session | null,
     command: { readonly id: number; readonly address: string },
-    about: string,
+    about: About,
     message: ServerMessage,
     nowMs: number,
     out: Effects,

@@ -1,9 +1,10 @@
-import { ANSWER_KEPT_MS, type LockNames, type ServerMessage } from "lockdb/protocol";
-import type { Effects, HoldRecord } from "./commands.js";
+import { ANSWER_KEPT_MS, ChurnMap, type LockNames, NumberMap, type ServerMessage } from "lockdb/protocol";
+import type { About, Effects, HoldRecord } from "./commands.js";
 import { Deadlines } from "./deadlines.js";
-import type { Grip, Place } from "./lock.js";
+import type { Grip } from "./lock.js";
 import { Locks } from "./locks.js";
 import { EXCLUSIVE, namesOf, type Want, wantsOf } from "./modes.js";
+import type { Place } from "./queue.js";
 import { forcedMessage, grantedMessage } from "./replies.js";
 import {
   type Caller,
@@ -26,6 +27,8 @@ export interface Requester {
   readonly caller: Caller | null;
   readonly id: number;
   readonly owner: string;
+  /** Of the session; null for a caller without one. */
+  readonly client: string | null;
 }
 
 /** A request's name over all sessions of its client, and over crashes. */
@@ -36,10 +39,10 @@ export function requestKey(client: string, id: number): string {
 /** Locks, holds and queues of one service: who has what, who is next, and the numbers they get. */
 export class LockTable {
   readonly locks = new Locks();
-  readonly holds = new Map<number, Hold>();
+  readonly holds = new NumberMap<Hold>();
   readonly deadlines = new Deadlines<Ending>();
   /** Requests by `client/id`: the hold one has made, or the answer that is kept after it (Q6). */
-  readonly requests = new Map<string, Hold | KeptAnswer>();
+  readonly requests = new ChurnMap<string, Hold | KeptAnswer>();
   /** Waiting requests that are made inside holds (D1). */
   readonly nested = new Set<Waiter>();
   /** When they are to be looked at again, since there was too much for one step. */
@@ -148,10 +151,9 @@ export class LockTable {
   grant(wanted: readonly LockAndMode[], to: Requester, terms: HoldTerms, nowMs: number, out: Effects): Hold {
     const token = this.#takeToken(out);
     const detached = terms.detachedMs !== null;
-    const from = { owner: to.owner, client: to.session?.client ?? null, id: to.id };
-    const hold = new Hold(token, wanted, detached ? null : to.session, from, terms, nowMs);
-    hold.minUntilMs = terms.minHoldMs === 0 ? 0 : nowMs + terms.minHoldMs;
-    hold.maxUntilMs = terms.maxHoldMs === null ? null : nowMs + terms.maxHoldMs;
+    const hold = new Hold(token, wanted, detached ? null : to.session, to, terms, nowMs);
+    if (terms.minHoldMs > 0) hold.minUntilMs = nowMs + terms.minHoldMs;
+    if (terms.maxHoldMs !== null) hold.maxUntilMs = nowMs + terms.maxHoldMs;
     if (to.session !== null) hold.seenOn = to.session.connection;
     if (to.caller !== null) {
       hold.caller = to.caller;
@@ -237,13 +239,13 @@ export class LockTable {
   }
 
   /** Keeps a durable answer for a minute more: the same request gets it again, after a crash too (Q6). */
-  keepAnswer(request: string, message: ServerMessage, about: string, nowMs: number, out: Effects): void {
+  keepAnswer(request: string, message: ServerMessage, about: About, nowMs: number, out: Effects): void {
     const untilMs = nowMs + ANSWER_KEPT_MS;
     this.restoreAnswer(request, message, about, untilMs);
     out.changes.push({ type: "answer", id: request, value: { message, about, untilMs } });
   }
 
-  restoreAnswer(request: string, message: ServerMessage, about: string, untilMs: number): void {
+  restoreAnswer(request: string, message: ServerMessage, about: About, untilMs: number): void {
     const kept: KeptAnswer = { kind: "answer", request, message, about, dueMs: 0, heapIndex: -1 };
     this.keptCount++;
     this.requests.set(request, kept);
@@ -255,6 +257,20 @@ export class LockTable {
     this.keptCount--;
     if (this.requests.get(kept.request) === kept) this.requests.delete(kept.request);
     out.changes.push({ type: "answer", id: kept.request, value: null });
+  }
+
+  /** The client has its answer, and will not ask again: nothing of the request has to outlive a crash any more (Q6). */
+  forgetRequest({ client }: Session, id: number, answer: ServerMessage | null, out: Effects): void {
+    if (this.keptCount > 0) {
+      const kept = this.requests.get(requestKey(client, id));
+      if (kept?.kind === "answer") {
+        this.deadlines.delete(kept);
+        this.forgetAnswer(kept, out);
+      }
+    }
+    if (this.detachedCount === 0 || answer?.[0] !== "granted") return;
+    const hold = this.holds.get(answer[2]);
+    if (hold?.isByRequest && hold.client === client && hold.requestId === id) this.#forgetRequest(hold);
   }
 
   #takeToken(out: Effects): number {

@@ -1,33 +1,18 @@
 import type { Listing } from "./listings.js";
 import { type Mode, Room } from "./modes.js";
-import type { Hold, Waiter } from "./state.js";
+import { type Place, Queue } from "./queue.js";
+import type { Hold } from "./state.js";
 
 /** A named lock. It exists only while it is held or waited for. */
 export class Lock {
   readonly name: string;
-  /** The mode of those who hold it; null while it is free. */
-  mode: Mode | null = null;
   /** Permits that are out, or the number of shared holders. */
   used = 0;
   holderCount = 0;
   /** Those who hold it, the newest first. */
   firstGrip: Grip | null = null;
-  /** The queue, in ticket order: all who could be granted now. */
-  first: Place | null = null;
-  last: Place | null = null;
-  /** Places whose sessions cannot be reached: they keep their tickets, and are passed over (Q7). */
-  away: Set<Place> | null = null;
-  /** All who wait, away or not. */
-  waiterCount = 0;
-  /**
-   * The first in the queue for whom there is no room beside those who hold it and those before him; null: there is room for
-   * all who wait, and they wait for other locks too. May lag behind until the lock is served: then it is one further on.
-   */
-  #blocked: Place | null = null;
-  /** What those before him will take. */
-  #fitting = 0;
-  /** Those in the queue who want other locks too. */
-  setCount = 0;
+  /** Null while nobody waits, which is almost always. */
+  #queue: Queue | null = null;
   /** All locks of the service, in the order in which they came to be held or waited for. */
   older: Lock | null = null;
   newer: Lock | null = null;
@@ -40,11 +25,16 @@ export class Lock {
 
   /** The hold of an exclusive lock, or the newest of several. */
   get hold(): Hold | null {
-    return this.firstGrip?.hold ?? null;
+    return this.firstGrip === null ? null : this.firstGrip.hold;
+  }
+
+  /** How those hold it who do; null while it is free. */
+  get mode(): Mode | null {
+    return this.firstGrip === null ? null : this.firstGrip.mode;
   }
 
   get isIdle(): boolean {
-    return this.firstGrip === null && this.waiterCount === 0;
+    return this.firstGrip === null && this.#queue === null;
   }
 
   // --- holders ---
@@ -53,7 +43,6 @@ export class Lock {
     const { mode } = grip;
     // By force, or as a claim, somebody may have it for whom there was no room.
     if (this.#fitting > 0 && !this.room().fits(mode)) this.rewind();
-    this.mode = mode;
     this.used += mode.weight;
     this.holderCount++;
     grip.nextOfLock = this.firstGrip;
@@ -70,7 +59,6 @@ export class Lock {
     if (next !== null) next.previousOfLock = previous;
     grip.previousOfLock = null;
     grip.nextOfLock = null;
-    if (this.firstGrip === null) this.mode = null;
   }
 
   // --- room ---
@@ -83,20 +71,9 @@ export class Lock {
     return room;
   }
 
-  /** The first for whom there was no room when the lock was last served. */
-  get blocked(): Place | null {
-    return this.#blocked;
-  }
-
-  /** There is room for him now. */
-  unblock(place: Place): void {
-    this.#fitting += place.mode.weight;
-    this.#blocked = place.next;
-  }
-
   /** True when nobody who has it, or stands before a place in the queue, is in the way of that one. */
   hasRoomAt(place: Place): boolean {
-    return this.#isFitting(place) || this.#roomBefore(place).fits(place.mode);
+    return this.#queue!.isFitting(place) || this.#roomBefore(place).fits(place.mode);
   }
 
   /** True when nobody who has it or waits for it is in the way of somebody new. */
@@ -104,107 +81,75 @@ export class Lock {
     return this.#roomBefore(null).fits(mode);
   }
 
-  /** Looks at the whole queue when it is served the next time. */
-  rewind(): void {
-    this.#blocked = this.first;
-    this.#fitting = 0;
-  }
-
   #roomBefore(place: Place | null): Room {
     const room = this.room();
-    for (let at = this.#blocked; at !== place && at !== null && !room.isFull; at = at.next)
-      room.take(at.mode);
+    for (let at = this.blocked; at !== place && at !== null && !room.isFull; at = at.next) room.take(at.mode);
     return room;
-  }
-
-  /** Known to have room. */
-  #isFitting({ isQueued, waiter }: Place): boolean {
-    return isQueued && (this.#blocked === null || waiter.ticket < this.#blocked.waiter.ticket);
   }
 
   // --- the queue ---
 
+  /** The first of all who could be granted now. */
+  get first(): Place | null {
+    return this.#queue === null ? null : this.#queue.first;
+  }
+
+  /** All who wait, also those whose sessions are away. */
+  get waiterCount(): number {
+    return this.#queue === null ? 0 : this.#queue.waiterCount;
+  }
+
+  /** Those in the queue who want other locks too. */
+  get setCount(): number {
+    return this.#queue === null ? 0 : this.#queue.setCount;
+  }
+
+  /** The first for whom there was no room when the lock was last served. */
+  get blocked(): Place | null {
+    return this.#queue === null ? null : this.#queue.blocked;
+  }
+
+  get #fitting(): number {
+    return this.#queue === null ? 0 : this.#queue.fitting;
+  }
+
+  /** There is room for him now. */
+  unblock(place: Place): void {
+    this.#queue!.unblock(place);
+  }
+
+  /** Looks at the whole queue when it is served the next time. */
+  rewind(): void {
+    this.#queue?.rewind();
+  }
+
   /** Adds a place with the highest ticket of all, at the end, or to those who are away. */
   add(place: Place, isAway: boolean): void {
-    this.waiterCount++;
-    if (isAway) this.#park(place);
-    else {
-      const hasRoom = this.#blocked === null && this.room().fits(place.mode);
-      this.#insert(place, null);
-      if (hasRoom) this.#fitting += place.mode.weight;
-      else this.#blocked ??= place;
-    }
+    this.#queue ??= new Queue();
+    const queue = this.#queue;
+    queue.waiterCount++;
+    if (isAway) queue.park(place);
+    else queue.append(place, queue.blocked === null && this.room().fits(place.mode));
   }
 
   remove(place: Place): void {
-    this.waiterCount--;
-    if (place.isQueued) this.#unlink(place);
-    else this.away?.delete(place);
+    this.#queue!.remove(place);
+    if (this.#queue!.waiterCount === 0) this.#queue = null;
   }
 
   /** Its session cannot be reached any more. */
   leave(place: Place): void {
-    if (!place.isQueued) return;
-    this.#unlink(place);
-    this.#park(place);
+    this.#queue!.leave(place);
   }
 
-  /** Places of one session, in ticket order, are back: one walk along the queue, however many they are. */
+  /** Places of one session, in ticket order, are back. */
   comeBack(places: readonly Place[]): void {
-    let next = this.first;
-    for (const place of places) {
-      this.away?.delete(place);
-      while (next !== null && next.waiter.ticket < place.waiter.ticket) next = next.next;
-      this.#insert(place, next);
-    }
-    this.rewind();
+    this.#queue!.comeBack(places);
   }
 
   /** The first who wait, in ticket order, also those who are away. */
   firstWaiters(max: number): readonly Place[] {
-    const places: Place[] = [];
-    for (let place = this.first; place !== null && places.length < max; place = place.next)
-      places.push(place);
-    places.push(...this.#firstAway(max));
-    return places.sort((a, b) => a.waiter.ticket - b.waiter.ticket).slice(0, max);
-  }
-
-  #firstAway(max: number): readonly Place[] {
-    if (this.away === null || this.away.size === 0) return [];
-    const tickets = Float64Array.from(this.away, (place) => place.waiter.ticket).sort();
-    const highest = tickets[Math.min(max, tickets.length) - 1]!;
-    return [...this.away].filter((place) => place.waiter.ticket <= highest);
-  }
-
-  #park(place: Place): void {
-    this.away ??= new Set();
-    this.away.add(place);
-  }
-
-  #insert(place: Place, next: Place | null): void {
-    const previous = next === null ? this.last : next.previous;
-    place.isQueued = true;
-    if (place.waiter.nextOfWaiter !== null) this.setCount++;
-    place.previous = previous;
-    place.next = next;
-    if (previous === null) this.first = place;
-    else previous.next = place;
-    if (next === null) this.last = place;
-    else next.previous = place;
-  }
-
-  #unlink(place: Place): void {
-    const { previous, next } = place;
-    if (place === this.#blocked) this.#blocked = next;
-    else if (this.#isFitting(place)) this.#fitting -= place.mode.weight;
-    place.isQueued = false;
-    if (place.waiter.nextOfWaiter !== null) this.setCount--;
-    place.previous = null;
-    place.next = null;
-    if (previous === null) this.first = next;
-    else previous.next = next;
-    if (next === null) this.last = previous;
-    else next.previous = previous;
+    return this.#queue === null ? [] : this.#queue.firstWaiters(max);
   }
 }
 
@@ -223,23 +168,4 @@ export abstract class Grip {
   }
 
   abstract get hold(): Hold;
-}
-
-/** A waiter's place in the queue of one lock. A waiter is its own first place. */
-export abstract class Place {
-  readonly lock: Lock;
-  readonly mode: Mode;
-  /** In the lock's queue; else its session is away. */
-  isQueued = false;
-  previous: Place | null = null;
-  next: Place | null = null;
-  /** The next of its set. */
-  nextOfWaiter: Place | null = null;
-
-  constructor(lock: Lock, mode: Mode) {
-    this.lock = lock;
-    this.mode = mode;
-  }
-
-  abstract get waiter(): Waiter;
 }

@@ -1,8 +1,9 @@
+import { ChurnMap } from "lockdb/protocol";
 import { Lock } from "./lock.js";
 
 /** The locks of a service that are held or waited for: by name, and in the order in which they came to be. */
 export class Locks {
-  readonly #byName = new Map<string, Lock>();
+  readonly #byName = new ChurnMap<string, Lock>();
   #oldest: Lock | null = null;
   #newest: Lock | null = null;
 
@@ -46,5 +47,8 @@ export class Locks {
     if (newer === null) this.#newest = older;
     else newer.older = older;
     for (const listing of listings ?? []) listing.moveTo(newer);
+    // Else one that the collector has come to take for old would keep all that came after it.
+    lock.older = null;
+    lock.newer = null;
   }
 }

@@ -1,5 +1,5 @@
 import type { ServerMessage } from "lockdb/protocol";
-import type { AcquireCommand, Effects } from "./commands.js";
+import type { About, AcquireCommand, Effects } from "./commands.js";
 import type { Grants } from "./grants.js";
 import { aboutHold, aboutWaiter, requestKey } from "./lock-table.js";
 import { grantedMessage, refusal } from "./replies.js";
@@ -21,7 +21,7 @@ export class Repeats {
   }
 
   /** True when this request for locks was seen before, and is answered. */
-  answeredAcquire(session: Session, command: AcquireCommand, about: string, out: Effects): boolean {
+  answeredAcquire(session: Session, command: AcquireCommand, about: About, out: Effects): boolean {
     const { id, address } = command;
     const isNew = this.isNew(session, id);
     // A client's ids rise over all its sessions, but after a restart it is not known how far they have come.
@@ -39,7 +39,7 @@ export class Repeats {
   answered(
     session: Session,
     id: number,
-    about: string,
+    about: About,
     isNew: boolean,
     address: string,
     out: Effects,
@@ -92,7 +92,7 @@ export class Repeats {
   keepDurable(
     session: Session | null | undefined,
     id: number,
-    about: string,
+    about: About,
     nowMs: number,
     out: Effects,
   ): void {

@@ -24,12 +24,11 @@ export function grantedMessage(
   { ticket = null, previous, reentrant = false, expiresInMs }: GrantFacts = {},
 ): ServerMessage {
   if (ticket === null && previous === undefined && !reentrant) return ["granted", id, token];
-  const extra: GrantExtra = {
-    ...(ticket === null ? {} : { ticket }),
-    ...(previous === undefined ? {} : { previous }),
-    ...(reentrant ? { reentrant } : {}),
-    ...(expiresInMs === undefined ? {} : { expiresInMs }),
-  };
+  const extra: { -readonly [K in keyof GrantExtra]: GrantExtra[K] } = {};
+  if (ticket !== null) extra.ticket = ticket;
+  if (previous !== undefined) extra.previous = previous;
+  if (reentrant) extra.reentrant = reentrant;
+  if (expiresInMs !== undefined) extra.expiresInMs = expiresInMs;
   return ["granted", id, token, extra];
 }
 

@@ -1,6 +1,6 @@
 import type { ServerMessage } from "lockdb/protocol";
 import { keepAnswer } from "./answers.js";
-import type { Command, Effects, NamedCommand } from "./commands.js";
+import type { About, Command, Effects, NamedCommand } from "./commands.js";
 import type { Grants } from "./grants.js";
 import { lockInfo } from "./inspect.js";
 import { type Listing, Listings } from "./listings.js";
@@ -34,9 +34,9 @@ export class Requests {
     const hold = this.#holdToEnd(command, command.name, nowMs, out);
     if (hold === null) return;
     const { session } = hold;
-    if (session === null) this.#keepDurable(command, `release ${command.token}`, nowMs, out);
+    if (session === null) this.#keepDurable(command, command.token, nowMs, out);
     this.#grants.letGo(hold, nowMs, out);
-    this.#done(command, `release ${command.token}`, nowMs, out);
+    this.#done(command, command.token, nowMs, out);
   }
 
   /** Its holder has lost it, and says so: only a session's own hold can be lost so. */
@@ -44,7 +44,7 @@ export class Requests {
     const hold = this.#holdToEnd(command, null, nowMs, out);
     if (hold === null) return;
     this.#grants.abandon(hold, nowMs, out);
-    this.#done(command, `release ${command.token}`, nowMs, out);
+    this.#done(command, command.token, nowMs, out);
   }
 
   /** Frees what somebody else holds. Its holder is told, now or when it returns (R3); the act is recorded (A7). */
@@ -175,7 +175,6 @@ export class Requests {
     out: Effects,
   ): Hold | null {
     const { id, token } = command;
-    const about = `release ${token}`;
     const session = this.#sessions.live(command, nowMs);
     const hold = this.#grants.table.holds.get(token);
     if (command.session !== null) {
@@ -185,13 +184,13 @@ export class Requests {
       }
       const isNew = this.#repeats.isNew(session, id);
       const isPlain = isNew && hold?.session === session;
-      if (!isPlain && this.#repeats.answered(session, id, about, isNew, command.address, out)) return null;
+      if (!isPlain && this.#repeats.answered(session, id, token, isNew, command.address, out)) return null;
     }
     const isOwn = hold !== undefined && hold.session === session && session !== null;
     const isFree =
       hold !== undefined && hold.session === null && !hold.remainder && command.kind === "release";
     if (hold !== undefined && (isOwn || isFree) && (name === null || hasName(hold, name))) return hold;
-    this.#grants.settle(session, command, about, refusal(id, "NOT_HELD"), nowMs, out);
+    this.#grants.settle(session, command, token, refusal(id, "NOT_HELD"), nowMs, out);
     return null;
   }
 
@@ -240,7 +239,7 @@ export class Requests {
   /** After a crash, too, this change must not happen again (Q6). */
   #keepDurable(
     command: { readonly session: string | null; readonly id: number },
-    about: string,
+    about: About,
     nowMs: number,
     out: Effects,
   ): void {
@@ -250,7 +249,7 @@ export class Requests {
 
   #done(
     command: { session: string | null; id: number; address: string },
-    about: string,
+    about: About,
     nowMs: number,
     out: Effects,
   ): void {

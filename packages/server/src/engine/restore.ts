@@ -31,8 +31,13 @@ export function restore(
   out: Effects,
 ): void {
   const { table } = grants;
-  const all = <T>(wanted: string) =>
-    records.filter(({ type }) => type === wanted).map(({ id, value }) => ({ id, value: value as T }));
+  const byType = new Map<string, DurableRecord[]>();
+  for (const record of records) {
+    const ofType = byType.get(record.type);
+    if (ofType === undefined) byType.set(record.type, [record]);
+    else ofType.push(record);
+  }
+  const all = <T>(type: string) => (byType.get(type) ?? []) as readonly (DurableRecord & { value: T })[];
   const clean = all("stopped").length > 0;
   for (const { value } of all<ServiceSettings>("settings")) grants.settings = value;
   for (const { value } of all<CeilingRecord>("ceiling")) table.startAbove(value.tokens, value.tickets);
@@ -43,7 +48,7 @@ export function restore(
   for (const { id, value } of all<AnswerRecord>("answer")) {
     table.restoreAnswer(id, value.message, value.about, value.untilMs);
   }
-  const previous = all<PreviousRecord>("previous").sort((a, b) => a.value.token - b.value.token);
+  const previous = [...all<PreviousRecord>("previous")].sort((a, b) => a.value.token - b.value.token);
   for (const { id, value } of previous) grants.previous.restore(id, value);
   for (const { id, value } of all<HoldRecord>("hold")) {
     // A clean stop's list of session holds must never be read twice: by the next start they may have been given on

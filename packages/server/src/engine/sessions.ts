@@ -1,12 +1,13 @@
-import { LIMITS } from "lockdb/protocol";
+import { LIMITS, NumberMap } from "lockdb/protocol";
 import { replaceAnswer } from "./answers.js";
 import type { Command, DurableChange, Effects, EngineOptions, SessionRecord } from "./commands.js";
 import { noteHold } from "./events.js";
 import type { Grants } from "./grants.js";
-import type { Lock, Place } from "./lock.js";
+import type { Lock } from "./lock.js";
 import { aboutHold, aboutNames } from "./lock-table.js";
 import { goTogether } from "./modes.js";
 import type { Postponed } from "./postponed.js";
+import type { Place } from "./queue.js";
 import { ended, forcedMessage, refuse, tell } from "./replies.js";
 import { type EndedSession, Hold, Session, type Waiter } from "./state.js";
 
@@ -93,7 +94,7 @@ export class Sessions {
     this.#renew(session, nowMs);
     session.syncing = true;
     session.answersBefore = new Map([...(session.answersBefore ?? []), ...session.answers]);
-    session.answers = new Map();
+    session.answers = new NumberMap();
   }
 
   claim(command: Of<"claim">, nowMs: number, out: Effects): void {
@@ -164,7 +165,12 @@ export class Sessions {
   acknowledge(command: Of<"acknowledge">, nowMs: number, out: Effects): void {
     const session = this.live(command, nowMs);
     if (session === null) return;
-    for (const id of command.ids) session.answers.delete(id);
+    for (const id of command.ids) {
+      const stored = session.answers.get(id);
+      if (stored === undefined) continue;
+      session.answers.delete(id);
+      this.#grants.table.forgetRequest(session, id, stored.message, out);
+    }
     for (const token of command.lostTokens) this.#forgetRevoked(session, token, out);
   }
 

@@ -1,9 +1,10 @@
-import type { EndedBy, Metadata, ServerMessage } from "lockdb/protocol";
-import type { NamedCommand } from "./commands.js";
+import { ChurnMap, type EndedBy, type Metadata, NumberMap, type ServerMessage } from "lockdb/protocol";
+import type { About, NamedCommand } from "./commands.js";
 import type { Timed } from "./deadlines.js";
 import type { Listing } from "./listings.js";
-import { Grip, type Lock, Place } from "./lock.js";
+import { Grip, type Lock } from "./lock.js";
 import type { Mode } from "./modes.js";
+import { Place } from "./queue.js";
 
 /** One client instance's life here. Its deadline in the heap may lag behind `expiresAtMs`: renewing costs no move. */
 export class Session implements Timed {
@@ -33,8 +34,10 @@ export class Session implements Timed {
   firstHold: Hold | null = null;
   /** Tokens of its holds that were freed by force, and the connection on which it last spoke of each (R3). Rare. */
   revoked: Map<number, number> | null = null;
-  readonly waiters = new Map<number, Waiter>();
-  answers = new Map<number, StoredAnswer>();
+  readonly waiters = new ChurnMap<number, Waiter>();
+  answers = new NumberMap<StoredAnswer>();
+  /** No answer is old enough to be forgotten before. */
+  sweepAtMs = 0;
   /** Answers from before the present `hello`, until `sync` says which of them still matter. */
   answersBefore: Map<number, StoredAnswer> | null = null;
 
@@ -81,14 +84,23 @@ export interface Caller {
 
 const NO_HOLDS: readonly Hold[] = Object.freeze([]);
 
+/** What few holds have. It stands aside, since there may be a million of the others. */
+class RareFacts {
+  leads = false;
+  minUntilMs = 0;
+  maxUntilMs: number | null = null;
+  remainder = false;
+  endedBy: EndedBy | null = null;
+  isByRequest = false;
+  caller: Caller | null = null;
+  nested: Set<Waiter> | null = null;
+}
+
 /** A granted lock or set. `session: null` is a detached hold, which has only an end. */
 export class Hold extends Grip implements Timed {
-  readonly kind = "hold";
   readonly token: number;
   readonly owner: string;
   readonly metadata: Metadata;
-  /** It is that of a leader (Q9). */
-  readonly leads: boolean;
   readonly grantedAtMs: number;
   /** Which request was granted, and whose it was: the client's, or null for a caller without one. */
   readonly requestId: number;
@@ -96,25 +108,13 @@ export class Hold extends Grip implements Timed {
   session: Session | null;
   dueMs = 0;
   heapIndex = -1;
-  /** Kept at least until then, also after an early release (L7). */
-  minUntilMs = 0;
-  /** Ended then at the latest (L7); null for no such end. */
-  maxUntilMs: number | null = null;
   /** In the store. A hold without a session always is. */
   durable = false;
-  /** It is over, and its lock stays closed for a while (L7, L8). */
-  remainder = false;
-  /** How it ended, when it was not by its holder's wish. */
-  endedBy: EndedBy | null = null;
-  /** It is found by its request, so that the same request gets the same token after a crash too (Q6). */
-  isByRequest = false;
   /** The connection on which the session last showed that it knows of this hold. */
   seenOn = 0;
-  caller: Caller | null = null;
-  /** Requests that are made inside this hold and wait: it cannot end before them (D1). */
-  nested: Set<Waiter> | null = null;
   previousOfSession: Hold | null = null;
   nextOfSession: Hold | null = null;
+  #rare: RareFacts | null = null;
 
   /** @param wanted the locks, at least one, with their modes */
   constructor(
@@ -137,12 +137,89 @@ export class Hold extends Grip implements Timed {
     this.client = from.client;
     this.requestId = from.id;
     this.metadata = facts.metadata;
-    this.leads = facts.leads;
+    if (facts.leads) this.#facts.leads = true;
     this.grantedAtMs = nowMs;
+  }
+
+  get kind(): "hold" {
+    return "hold";
   }
 
   get hold(): this {
     return this;
+  }
+
+  get #facts(): RareFacts {
+    this.#rare ??= new RareFacts();
+    return this.#rare;
+  }
+
+  /** It is that of a leader (Q9). */
+  get leads(): boolean {
+    return this.#rare?.leads === true;
+  }
+
+  /** Kept at least until then, also after an early release (L7). */
+  get minUntilMs(): number {
+    return this.#rare === null ? 0 : this.#rare.minUntilMs;
+  }
+
+  set minUntilMs(minUntilMs: number) {
+    if (minUntilMs !== this.minUntilMs) this.#facts.minUntilMs = minUntilMs;
+  }
+
+  /** Ended then at the latest (L7); null for no such end. */
+  get maxUntilMs(): number | null {
+    return this.#rare === null ? null : this.#rare.maxUntilMs;
+  }
+
+  set maxUntilMs(maxUntilMs: number | null) {
+    if (maxUntilMs !== this.maxUntilMs) this.#facts.maxUntilMs = maxUntilMs;
+  }
+
+  /** It is over, and its lock stays closed for a while (L7, L8). */
+  get remainder(): boolean {
+    return this.#rare?.remainder === true;
+  }
+
+  set remainder(remainder: boolean) {
+    if (remainder !== this.remainder) this.#facts.remainder = remainder;
+  }
+
+  /** How it ended, when it was not by its holder's wish. */
+  get endedBy(): EndedBy | null {
+    return this.#rare === null ? null : this.#rare.endedBy;
+  }
+
+  set endedBy(endedBy: EndedBy | null) {
+    if (endedBy !== this.endedBy) this.#facts.endedBy = endedBy;
+  }
+
+  /** It is found by its request, so that the same request gets the same token after a crash too (Q6). */
+  get isByRequest(): boolean {
+    return this.#rare?.isByRequest === true;
+  }
+
+  set isByRequest(isByRequest: boolean) {
+    if (isByRequest !== this.isByRequest) this.#facts.isByRequest = isByRequest;
+  }
+
+  /** The HTTP request that was granted it, until it is handed over. */
+  get caller(): Caller | null {
+    return this.#rare === null ? null : this.#rare.caller;
+  }
+
+  set caller(caller: Caller | null) {
+    if (caller !== this.caller) this.#facts.caller = caller;
+  }
+
+  /** Requests that are made inside this hold and wait: it cannot end before them (D1). */
+  get nested(): Set<Waiter> | null {
+    return this.#rare === null ? null : this.#rare.nested;
+  }
+
+  set nested(nested: Set<Waiter> | null) {
+    if (nested !== this.nested) this.#facts.nested = nested;
   }
 
   /** All of them; of a set several. */
@@ -212,6 +289,10 @@ export class Waiter extends Place implements Timed {
     return this;
   }
 
+  get client(): string | null {
+    return this.session === null ? null : this.session.client;
+  }
+
   /** All of them; of a set several. */
   get places(): readonly Place[] {
     const places: Place[] = [];
@@ -254,7 +335,7 @@ export interface KeptAnswer extends Timed {
   readonly kind: "answer";
   readonly request: string;
   readonly message: ServerMessage;
-  readonly about: string;
+  readonly about: About;
 }
 
 /** A session that is over, for as long as an old `hello` of it may still be on its way. */
@@ -272,6 +353,6 @@ export interface DeadlockCheck extends Timed {
 export interface StoredAnswer {
   /** Null while there is none: the request waits for the end of recovery. */
   readonly message: ServerMessage | null;
-  readonly about: string;
+  readonly about: About;
   readonly atMs: number;
 }

@@ -4,6 +4,7 @@ import {
   ERRORS,
   type ErrorCode,
   LIMITS,
+  type Metadata,
   type ServerMessage,
 } from "lockdb/protocol";
 import type { RawData, WebSocket } from "ws";
@@ -28,13 +29,18 @@ const EVENTS_A_FLUSH = 256;
 /** How often a slow reader is looked at. */
 const GAP_MS = 250;
 
-const MESSAGES_A_FRAME = 4_096;
+/** The first frame of a turn is small, so that the client works on it while the next are made; each further one is twice as large. */
+const MESSAGES_A_FRAME_MIN = 32;
+const MESSAGES_A_FRAME_MAX = 256;
 
 /** In UTF-16 units, of which none takes more than three bytes. */
 const FRAME_LENGTH_MAX = Math.floor(LIMITS.frameBytesMax / 3);
 
 /** Messages whose second field is no request id. */
 const WITHOUT_ID: ReadonlySet<unknown> = new Set(["hello", "hold", "sync", "unwatch"]);
+
+const NO_METADATA: Metadata = Object.freeze({});
+const NO_TOKENS: readonly number[] = Object.freeze([]);
 
 const GOING_AWAY = 1001;
 const POLICY = 1008;
@@ -50,6 +56,9 @@ export class Connection implements Recipient {
   #session: string | null = null;
   #owner = "";
   #outgoing: ServerMessage[] = [];
+  /** Some of those may be long. */
+  #hasLong = false;
+  #ended: Extract<ServerMessage, readonly ["ended", ...unknown[]]> | null = null;
   /** What the messages that were sent and not acknowledged are about, in order: see `subjectOf`. */
   #unacknowledged: number[] = [];
   #acknowledged = 0;
@@ -111,11 +120,15 @@ export class Connection implements Recipient {
     if (this.#over || this.#outgoing.length === 0) return;
     const messages = this.#outgoing;
     this.#outgoing = [];
-    for (let at = 0; at < messages.length; at += MESSAGES_A_FRAME) {
-      this.#send(messages.length <= MESSAGES_A_FRAME ? messages : messages.slice(at, at + MESSAGES_A_FRAME));
+    let size = MESSAGES_A_FRAME_MIN;
+    for (let at = 0; at < messages.length; ) {
+      this.#send(at === 0 && messages.length <= size ? messages : messages.slice(at, at + size));
+      at += size;
+      size = Math.min(2 * size, MESSAGES_A_FRAME_MAX);
     }
-    const ended = messages.find((message) => message[0] === "ended");
-    if (ended !== undefined) {
+    this.#hasLong = false;
+    const ended = this.#ended;
+    if (ended !== null) {
       this.#over = true;
       this.#socket.close(ended[1] === "UNAVAILABLE" ? GOING_AWAY : POLICY, ended[1] as string);
     } else if (this.#unacknowledged.length > LIMITS.answersMax) {
@@ -131,7 +144,7 @@ export class Connection implements Recipient {
 
   /** One frame, or several when it would be longer than a frame may be (N3). */
   #send(messages: readonly ServerMessage[]): void {
-    if (!messages.some(mayBeLong)) return this.#socket.send(JSON.stringify(messages));
+    if (!this.#hasLong) return this.#socket.send(JSON.stringify(messages));
     let texts: string[] = [];
     let length = 0;
     for (const message of messages) {
@@ -148,6 +161,8 @@ export class Connection implements Recipient {
   }
 
   #say(message: ServerMessage): void {
+    this.#hasLong ||= mayBeLong(message);
+    if (message[0] === "ended") this.#ended ??= message;
     this.#outgoing.push(message);
     this.#unacknowledged.push(subjectOf(message));
   }
@@ -177,15 +192,12 @@ export class Connection implements Recipient {
     const frame = isBinary ? undefined : parsed(data);
     if (!Array.isArray(frame))
       return this.#error("INVALID", "A frame must be a JSON array in a text message.");
-    const [received, ...messages] = frame as [unknown, ...unknown[]];
+    const received: unknown = frame[0];
     if (!Number.isSafeInteger(received) || !this.#acknowledge(received as number)) {
       return this.#error("INVALID", "A frame must begin with the number of messages received so far.");
     }
     const isLarge = (data as Buffer).byteLength > LIMITS.messageBytesMax;
-    for (const message of messages) {
-      if (this.#over) return;
-      this.#take(message, isLarge);
-    }
+    for (let at = 1; at < frame.length && !this.#over; at++) this.#take(frame[at], isLarge);
   }
 
   #take(message: unknown, isInLargeFrame: boolean): void {
@@ -219,9 +231,9 @@ export class Connection implements Recipient {
           detachedMs: extra?.detachedMs ?? null,
           minHoldMs: extra?.minHoldMs ?? 0,
           maxHoldMs: extra?.maxHoldMs ?? null,
-          metadata: extra?.metadata ?? {},
+          metadata: extra?.metadata ?? NO_METADATA,
           ticket: extra?.ticket ?? null,
-          within: extra?.within ?? [],
+          within: extra?.within ?? NO_TOKENS,
           reentrant: extra?.reentrant === true,
           leads: extra?.leads === true,
           stolenBy: extra?.steal === true ? this.#who : null,
@@ -304,9 +316,15 @@ export class Connection implements Recipient {
     const count = received - this.#acknowledged;
     if (count < 0 || count > this.#unacknowledged.length) return false;
     if (count === 0) return true;
-    const subjects = this.#unacknowledged.splice(0, count);
-    const ids = subjects.filter((subject) => subject > 0);
-    const lostTokens = subjects.filter((subject) => subject < 0).map((subject) => -subject);
+    const ids: number[] = [];
+    const lostTokens: number[] = [];
+    for (let at = 0; at < count; at++) {
+      const subject = this.#unacknowledged[at]!;
+      if (subject > 0) ids.push(subject);
+      else if (subject < 0) lostTokens.push(-subject);
+    }
+    if (count === this.#unacknowledged.length) this.#unacknowledged = [];
+    else this.#unacknowledged.splice(0, count);
     this.#acknowledged = received;
     if (ids.length + lostTokens.length > 0 && this.#session !== null) {
       const from = { session: this.#session, address: this.#address };

@@ -58,14 +58,15 @@ export class Loop {
   /** Services with answers behind a batch that is not flushed. */
   readonly #holding = new Set<Service>();
   readonly #recipients = new Map<string, Recipient>();
-  readonly #dirty = new Set<Recipient>();
+  #dirty = new Set<Recipient>();
   /** Services with a log of events. */
   readonly #logged = new Set<Service>();
   #eventBudget: EventBudget = { bytes: 0 };
   #store: Store | null = null;
   #clock: LeaseClock;
   #state: "running" | "stopping" | "failed" | "stopped" = "failed";
-  #inbox: { readonly service: Service; readonly command: Command }[] = [];
+  /** Services with something in their inboxes. */
+  #touched: Service[] = [];
   #turnIsDue = false;
   #addresses = 0;
   #auditCount = 0;
@@ -165,7 +166,7 @@ export class Loop {
     const isRequest = "id" in command && command.kind !== "cancel";
     const isStuck = isRequest && service !== null && service.heldCount > HELD_MAX;
     if (service !== null && !isStuck) {
-      this.#inbox.push({ service, command });
+      if (service.inbox.push(command) === 1) this.#touched.push(service);
       return this.#scheduleTurn();
     }
     if (!("address" in command)) return;
@@ -225,12 +226,10 @@ export class Loop {
     this.#turnIsDue = false;
     if (!this.#works) return;
     const nowMs = this.#readClock();
-    const inbox = this.#inbox;
-    this.#inbox = [];
-    const touched = new Set<Service>();
-    for (const { service, command } of inbox) {
-      service.engine.apply(command, nowMs, service.out);
-      touched.add(service);
+    const touched = new Set(this.#touched);
+    this.#touched = [];
+    for (const service of touched) {
+      for (const command of service.takeInbox()) service.engine.apply(command, nowMs, service.out);
     }
     // After the inbox: a renewal that has arrived counts, however late this turn is.
     for (let due = this.#timed.takeDue(nowMs); due !== undefined; due = this.#timed.takeDue(nowMs)) {
@@ -330,17 +329,24 @@ export class Loop {
   }
 
   #deliver(answers: readonly Answer[]): void {
+    let address: string | null = null;
+    let recipient: Recipient | undefined;
     for (const { to, message } of answers) {
-      const recipient = this.#recipients.get(to);
-      if (recipient === undefined) continue;
-      recipient.receive(message);
-      this.#dirty.add(recipient);
+      // Mostly one after the other goes to the same.
+      if (to !== address) {
+        address = to;
+        recipient = this.#recipients.get(to);
+        if (recipient !== undefined) this.#dirty.add(recipient);
+      }
+      recipient?.receive(message);
     }
   }
 
   #flush(): void {
-    for (const recipient of this.#dirty) recipient.flush();
-    this.#dirty.clear();
+    if (this.#dirty.size === 0) return;
+    const dirty = this.#dirty;
+    this.#dirty = new Set();
+    for (const recipient of dirty) recipient.flush();
   }
 
   #tellAll(text: string): void {
@@ -398,21 +404,27 @@ export class Loop {
   }
 
   async #load(store: Store): Promise<void> {
-    const found = new Map<string, { key: ServiceKey; records: DurableRecord[] }>();
+    const found: { readonly key: ServiceKey; readonly records: DurableRecord[] }[] = [];
     let clockMs = 0;
+    // In the order of their keys: those of one service come one after the other.
+    let last: (typeof found)[0] | null = null;
     for await (const entry of store.load("")) {
-      const [account, kind, serviceId, type, ...rest] = entry.key.split("/");
       if (entry.key === CLOCK_KEY) clockMs = (decodeRecord(entry) as { nowMs: number }).nowMs;
-      if (kind !== "service") continue;
-      const key = new ServiceKey(account!, serviceId!);
-      if (!found.has(key.prefix)) found.set(key.prefix, { key, records: [] });
-      const record = { type: type!, id: rest.join("/"), value: decodeRecord(entry) };
-      found.get(key.prefix)!.records.push(record);
+      if (last === null || !entry.key.startsWith(last.key.prefix)) {
+        const [account, kind, serviceId] = entry.key.split("/");
+        if (kind !== "service") continue;
+        last = { key: new ServiceKey(account!, serviceId!), records: [] };
+        found.push(last);
+      }
+      const typeAt = last.key.prefix.length;
+      const idAt = entry.key.indexOf("/", typeAt) + 1;
+      const [type, id] = [entry.key.slice(typeAt, idAt - 1), entry.key.slice(idAt)];
+      last.records.push({ type, id, value: decodeRecord(entry) });
     }
     this.#clock = new LeaseClock(clockMs, this.#options.runtime.monotonicMs());
     this.#clockWrittenMs = clockMs;
     this.#isSampled = false;
-    for (const { key, records } of found.values()) {
+    for (const { key, records } of found) {
       const service = new Service(key, this.#options.service);
       service.engine.restore(records, clockMs, service.out);
       this.#addChanges(service, service.takeEffects().changes);
@@ -437,7 +449,7 @@ export class Loop {
     this.#eventBudget = { bytes: 0 };
     this.#holding.clear();
     this.#timed = new Deadlines();
-    this.#inbox = [];
+    this.#touched = [];
     this.#batch = [];
     this.#committed = this.#batchNumber - 1;
     this.#tellAll("The store does not work now. Try again soon.");

@@ -1,5 +1,6 @@
 import {
   type Answer,
+  type Command,
   type Effects,
   Engine,
   type EngineEvent,
@@ -28,6 +29,8 @@ export class Service implements Timed {
   readonly engine: Engine;
   dueMs = 0;
   heapIndex = -1;
+  /** What has arrived since the last turn. */
+  inbox: Command[] = [];
   out: Effects = { answers: [], changes: [] };
   /** Null until somebody watches. */
   log: EventLog | null = null;
@@ -40,6 +43,12 @@ export class Service implements Timed {
   constructor(key: ServiceKey, options: EngineOptions) {
     this.key = key;
     this.engine = new Engine(options);
+  }
+
+  takeInbox(): readonly Command[] {
+    const { inbox } = this;
+    this.inbox = [];
+    return inbox;
   }
 
   /** What has come of commands since the last time. */

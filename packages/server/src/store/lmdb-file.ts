@@ -166,23 +166,23 @@ class FileCheck {
     }
     for (let visit = visits.pop(); visit !== undefined; visit = visits.pop()) {
       const isLeaf = visit.level === tree.depth;
-      const nodes = this.#readNodes(visit.page, isLeaf);
-      const keys = nodes.map((node) => keyOf(node));
-      this.#checkOrder(tree, visit, isLeaf ? keys : keys.slice(1));
+      const { bytes, starts } = this.#readNodes(visit.page, isLeaf);
+      // The first key of a branch page counts as smaller than all.
+      this.#checkOrder(tree, visit, bytes, isLeaf ? starts : starts.slice(1));
       if (isLeaf) {
-        entries += nodes.length;
-        for (const node of nodes) {
-          const value = this.#checkValue(node, readValue !== null);
-          readValue?.(value);
+        entries += starts.length;
+        for (const start of starts) {
+          const value = this.#checkValue(bytes, start, readValue !== null);
+          if (value !== null) readValue?.(value);
         }
       } else {
-        // The first key of a branch page counts as smaller than all.
-        for (let index = nodes.length - 1; index >= 0; index--) {
+        for (let index = starts.length - 1; index >= 0; index--) {
+          const next = starts[index + 1];
           visits.push({
-            page: childOf(nodes[index]!),
+            page: childAt(bytes, starts[index]!),
             level: visit.level + 1,
-            low: index === 0 ? visit.low : keys[index]!,
-            high: keys[index + 1] ?? visit.high,
+            low: index === 0 ? visit.low : keyAt(bytes, starts[index]!),
+            high: next === undefined ? visit.high : keyAt(bytes, next),
           });
         }
       }
@@ -194,55 +194,69 @@ class FileCheck {
     ensure(entries === tree.entries, `${tree.name} has ${entries} entries instead of ${tree.entries}`);
   }
 
-  #checkOrder(tree: Tree, { page, low, high }: Visit, keys: readonly Buffer[]): void {
+  #checkOrder(tree: Tree, { page, low, high }: Visit, bytes: Buffer, starts: readonly number[]): void {
     const isInteger = tree.compare === compareNumbers;
-    let previous: Buffer | null = null;
-    for (const key of keys) {
-      ensure(isInteger ? key.length === 8 : key.length > 0, `page ${page} has a key of wrong length`);
-      ensure(
-        previous === null || tree.compare(previous, key) < 0,
-        `the keys of page ${page} are not in order`,
-      );
-      previous = key;
+    let previous = -1;
+    for (const start of starts) {
+      const length = bytes.readUInt16LE(start + 6);
+      ensure(isInteger ? length === 8 : length > 0, `page ${page} has a key of wrong length`);
+      if (previous !== -1) {
+        // Without a buffer for each of a million keys.
+        const order = isInteger
+          ? compareNumbers(keyAt(bytes, previous), keyAt(bytes, start))
+          : bytes.compare(
+              bytes,
+              start + NODE_BYTES,
+              keyEndAt(bytes, start),
+              previous + NODE_BYTES,
+              keyEndAt(bytes, previous),
+            );
+        ensure(order < 0, `the keys of page ${page} are not in order`);
+      }
+      previous = start;
     }
-    if (previous !== null) {
-      ensure(low === null || tree.compare(low, keys[0]!) <= 0, `page ${page} has keys of another page`);
-      ensure(high === null || tree.compare(previous, high) < 0, `page ${page} has keys of another page`);
+    if (previous !== -1) {
+      const [first, last] = [keyAt(bytes, starts[0]!), keyAt(bytes, previous)];
+      ensure(low === null || tree.compare(low, first) <= 0, `page ${page} has keys of another page`);
+      ensure(high === null || tree.compare(last, high) < 0, `page ${page} has keys of another page`);
     }
   }
 
-  /** The nodes of a branch or leaf page, which fill it from `upper` to its end without a gap. */
-  #readNodes(number: number, isLeaf: boolean): Buffer[] {
+  /** Where the nodes of a branch or leaf page begin, which fill it from `upper` to its end without a gap. */
+  #readNodes(
+    number: number,
+    isLeaf: boolean,
+  ): { readonly bytes: Buffer; readonly starts: readonly number[] } {
     const page = this.#readPages(number, 1, isLeaf ? LEAF : BRANCH);
     const broken = `page ${number} is broken`;
     const lower = page.readUInt16LE(20) + HEADER_BYTES;
     const upper = page.readUInt16LE(22) + HEADER_BYTES;
     ensure(lower % 2 === 0 && lower > HEADER_BYTES && lower <= upper && upper <= page.length, broken);
     let bytesUsed = 0;
-    const nodes: Buffer[] = [];
+    const starts: number[] = [];
     for (let at = HEADER_BYTES; at < lower; at += 2) {
       const start = page.readUInt16LE(at) + HEADER_BYTES;
       ensure(start >= upper && start + NODE_BYTES <= page.length, broken);
       const end = start + nodeSize(page, start, isLeaf);
       ensure(end <= page.length, broken);
-      nodes.push(page.subarray(start, end));
+      starts.push(start);
       bytesUsed += (end - start + 1) & ~1;
     }
     ensure(upper + bytesUsed === page.length, broken);
-    return nodes;
+    return { bytes: page, starts };
   }
 
   /** Checks that the value is there; large ones have pages of their own, which are read only when asked for. */
-  #checkValue(node: Buffer, isWanted: boolean): Buffer {
-    const keyEnd = NODE_BYTES + node.readUInt16LE(6);
-    const flags = node.readUInt16LE(4);
+  #checkValue(bytes: Buffer, nodeStart: number, isWanted: boolean): Buffer | null {
+    const keyEnd = keyEndAt(bytes, nodeStart);
+    const flags = bytes.readUInt16LE(nodeStart + 4);
     if (flags === 0) {
-      return node.subarray(keyEnd);
+      return isWanted ? bytes.subarray(keyEnd, keyEnd + bytes.readUInt32LE(nodeStart)) : null;
     }
     ensure(flags === BIG_VALUE, "a record is of an unknown kind");
-    const size = node.readUInt32LE(0);
-    const first = readU64(node, keyEnd);
-    const count = readU64(node, keyEnd + 16);
+    const size = bytes.readUInt32LE(nodeStart);
+    const first = readU64(bytes, keyEnd);
+    const count = readU64(bytes, keyEnd + 16);
     ensure(count * this.#pageSize >= HEADER_BYTES + size, `the value at page ${first} is cut off`);
     const pages = this.#readPages(first, count, OVERFLOW, isWanted ? count : 1);
     ensure(pages.readUInt32LE(20) === count, `page ${first} is broken`);
@@ -325,12 +339,16 @@ function nodeSize(page: Buffer, start: number, isLeaf: boolean): number {
   return NODE_BYTES + keyBytes + (isLeaf ? valueBytes : 0);
 }
 
-function keyOf(node: Buffer): Buffer {
-  return node.subarray(NODE_BYTES, NODE_BYTES + node.readUInt16LE(6));
+function keyAt(page: Buffer, start: number): Buffer {
+  return page.subarray(start + NODE_BYTES, keyEndAt(page, start));
 }
 
-function childOf(node: Buffer): number {
-  return node.readUInt32LE(0) + node.readUInt16LE(4) * 2 ** 32;
+function keyEndAt(page: Buffer, start: number): number {
+  return start + NODE_BYTES + page.readUInt16LE(start + 6);
+}
+
+function childAt(page: Buffer, start: number): number {
+  return page.readUInt32LE(start) + page.readUInt16LE(start + 4) * 2 ** 32;
 }
 
 function compareNumbers(a: Buffer, b: Buffer): number {

@@ -260,6 +260,24 @@ describe("recovery", () => {
       14999 -   tick
       15000 -   tick               -> bob granted #2 after #1 by expiry`));
 
+  test("[Q6n] what a client has acknowledged leaves nothing behind: neither its grant nor its unlock is kept for a crash", () => {
+    const kept = (story: ReturnType<typeof check>) =>
+      [...story.durable.keys()].filter((key) => key.startsWith("answer/")).sort();
+    const story = check(`
+      0 ann acquire:1 disk 30s for=60s -> ann granted #1
+      1 ann ack 1                      ->
+      2 ann unlock:2 disk              -> ann done true`);
+    // The grant was heard of before its hold ended; the unlock was not yet.
+    expect(kept(story)).toEqual(["answer/client-ann/2"]);
+    story.check("3 ann ack 2 ->");
+    expect(kept(story)).toEqual([]);
+    // Not heard of: both are kept, and answered again after a crash.
+    story.check(`
+      4 ann acquire:3 disk 30s for=60s -> ann granted #2
+      5 ann unlock:4 disk              -> ann done true`);
+    expect(kept(story)).toEqual(["answer/client-ann/3", "answer/client-ann/4"]);
+  });
+
   test("[R6a] what a missing session has left is durable: a server restarted again and again still ends it", () =>
     check(`
       0     ann acquire disk       -> ann granted #1

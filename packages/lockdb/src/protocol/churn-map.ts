@@ -1,0 +1,63 @@
+/** So many entries come to a generation at least, before it is closed. */
+const GENERATION_MIN = 4_096;
+
+/** Closing a generation moves what is left of it, in one step. */
+const GENERATION_MAX = 65_536;
+
+/**
+ * A `Map` for entries that come and go all the time, in the order in which they came. V8's own links each hash table that it
+ * has outgrown to the next one; once the collector has come to take one for old, all that was ever put into later ones
+ * stays until a full collection. So what comes goes to a young map, which is left for a new one before it gets old; the few
+ * entries that are still there then move to an old map. Both sides of the protocol keep requests and holds so
+ * (decision 011). No value is `undefined`.
+ */
+export class ChurnMap<K, V> {
+  #young = new Map<K, V>();
+  /** Null until a generation was closed. */
+  #old: Map<K, V> | null = null;
+  #room = GENERATION_MIN;
+
+  get size(): number {
+    return this.#young.size + (this.#old === null ? 0 : this.#old.size);
+  }
+
+  get(key: K): V | undefined {
+    const value = this.#young.get(key);
+    return value !== undefined || this.#old === null ? value : this.#old.get(key);
+  }
+
+  has(key: K): boolean {
+    return this.get(key) !== undefined;
+  }
+
+  set(key: K, value: V): void {
+    if (this.#old?.has(key)) this.#old.set(key, value);
+    else {
+      this.#young.set(key, value);
+      if (--this.#room === 0) this.#closeGeneration();
+    }
+  }
+
+  delete(key: K): boolean {
+    return this.#young.delete(key) || this.#old?.delete(key) === true;
+  }
+
+  /** In the order in which they came. Nothing may be added until the end. */
+  *[Symbol.iterator](): IterableIterator<[K, V]> {
+    if (this.#old !== null) yield* this.#old;
+    yield* this.#young;
+  }
+
+  *values(): IterableIterator<V> {
+    if (this.#old !== null) yield* this.#old.values();
+    yield* this.#young.values();
+  }
+
+  #closeGeneration(): void {
+    const young = this.#young;
+    this.#young = new Map();
+    this.#old ??= new Map();
+    for (const [key, value] of young) this.#old.set(key, value);
+    this.#room = Math.min(GENERATION_MAX, GENERATION_MIN + 4 * young.size);
+  }
+}

@@ -1,0 +1,73 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { ChurnMap, NumberMap } from "../../src/protocol/index.js";
+
+type Op = readonly [kind: "set" | "delete" | "get", key: number];
+
+/** What a map has to do, of keys that come up again and again, and of those that only rise. */
+const OPS = fc.oneof(
+  opsOf(fc.integer({ min: 1, max: 300 })),
+  opsOf(fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER })),
+);
+
+function opsOf(key: fc.Arbitrary<number>): fc.Arbitrary<Op[]> {
+  const op = fc.tuple(fc.constantFrom("set", "set", "delete", "get"), key) as fc.Arbitrary<Op>;
+  return fc.array(op, { maxLength: 600, size: "max" });
+}
+
+function play(map: NumberMap<string> | ChurnMap<number, string>, ops: Iterable<Op>): void {
+  const reference = new Map<number, string>();
+  let n = 0;
+  let wrong: string | null = null;
+  for (const [kind, key] of ops) {
+    if (kind === "set") {
+      map.set(key, `v${++n}`);
+      reference.set(key, `v${n}`);
+    } else if (kind === "delete" && map.delete(key) !== reference.delete(key)) wrong = `delete ${key}`;
+    // An `expect` for each of so many would take most of the time.
+    if (map.get(key) !== reference.get(key)) wrong = `get ${key}`;
+    if (map.has(key) !== reference.has(key)) wrong = `has ${key}`;
+    if (map.size !== reference.size) wrong = `size ${map.size}`;
+  }
+  expect(wrong).toBeNull();
+  const isOrdered = map instanceof ChurnMap;
+  const all = isOrdered ? [...map] : [...map].sort((a, b) => a[0] - b[0]);
+  const expected = isOrdered ? [...reference] : [...reference].sort((a, b) => a[0] - b[0]);
+  expect(all).toEqual(expected);
+  expect([...map.values()].sort()).toEqual([...reference.values()].sort());
+}
+
+/** Crowds that come and go, and a few that stay. */
+function* crowds(sizes: readonly number[]): Generator<Op> {
+  let next = 1;
+  for (const size of sizes) {
+    const first = next;
+    for (; next < first + size; next++) yield ["set", next];
+    for (let key = first; key < next; key++) if (key % 997 !== 0) yield ["delete", key];
+    for (let key = first; key < next; key += 101) yield ["get", key];
+  }
+}
+
+describe("maps for what comes and goes", () => {
+  test("[Q6ba] requests and holds are found by their numbers as in any map, in whatever order they come and go", () => {
+    fc.assert(fc.property(OPS, (ops) => play(new NumberMap(), ops)));
+    play(new NumberMap(), crowds([10, 9_000, 3, 3_000, 3_000, 3_000, 1, 20_000]));
+  });
+
+  test("[Q6bb] so are those of other keys, and in the order in which they came", () => {
+    fc.assert(fc.property(OPS, (ops) => play(new ChurnMap(), ops)));
+    play(new ChurnMap(), crowds([10, 9_000, 3, 3_000, 3_000, 3_000, 1, 20_000]));
+  });
+
+  test("[N3ba] numbers that were chosen to get in each other's way cost no more than others", () => {
+    // The low half undoes what the high half does: all of them belong into one slot.
+    const colliding = Array.from({ length: 20_000 }, (_, n) => (n + 1) * 2 ** 32 + ((n + 1) ^ 5));
+    const map = new NumberMap<number>();
+    for (const key of colliding) map.set(key, key);
+    // Each would look at all before it, and this would take minutes.
+    expect(colliding.filter((key) => map.get(key) !== key)).toEqual([]);
+    expect([...map].length).toBe(colliding.length);
+    expect(colliding.filter((key) => !map.delete(key))).toEqual([]);
+    expect(map.size).toBe(0);
+  });
+});
