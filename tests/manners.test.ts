@@ -80,8 +80,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   store: ["protocol", "engine"],
   access: ["protocol", "engine", "store"],
   loop: ["protocol", "engine", "store"],
-  http: ["protocol", "engine", "store", "access", "loop"],
-  server: ["protocol", "engine", "store", "access", "loop", "http"],
+  webhooks: ["protocol", "engine", "store", "loop"],
+  http: ["protocol", "engine", "store", "access", "loop", "webhooks"],
+  server: ["protocol", "engine", "store", "access", "loop", "webhooks", "http"],
 };
 
 const PURE = new Set(["engine", "protocol"]);

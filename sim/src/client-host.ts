@@ -188,7 +188,8 @@ class ClientRuntime implements Runtime {
       } else if (item.kind === "refusal") {
         code = item.code ?? undefined;
       } else if (item.kind === "data" && state !== "closed") {
-        this.#notes.hears(item.sentMs ?? 0);
+        // What still comes on a connection that the client has given up is not listened to (R3).
+        if (state === "open") this.#notes.hears(item.sentMs ?? 0);
         handlers.message(item.text);
       }
     };

@@ -10,6 +10,8 @@ export class Disk {
   readonly records = new Map<string, Uint8Array>();
   /** Called when a commit begins, with the time that it will take. */
   onWrite: (startedMs: number, ms: number) => void = () => {};
+  /** Called before a batch is there. */
+  onApply: (batch: readonly Change[]) => void = () => {};
   /** Called when a store is opened: whatever had it before is gone. */
   onOpen: () => void = () => {};
   /** Commits on their way. */
@@ -57,6 +59,7 @@ export class Disk {
   }
 
   apply(batch: readonly Change[]): void {
+    this.onApply(batch);
     for (const { key, value } of batch) {
       if (value === null) this.records.delete(key);
       else this.records.set(key, value);

@@ -10,6 +10,7 @@ import type {
 import { Engine } from "../../packages/server/dist/engine/engine.js";
 import type { DurableRecord } from "../../packages/server/dist/engine/restore.js";
 import { decodeRecord } from "../../packages/server/dist/store/records.js";
+import { Deliveries } from "./deliveries.js";
 import { DetachedHolds } from "./detached-holds.js";
 import type { Disk } from "./disk.js";
 import { Endings } from "./endings.js";
@@ -61,6 +62,7 @@ export class EngineWatch {
   readonly #disk: Disk;
   readonly #views = new WeakMap<Engine, View>();
   readonly #rules: LockRules;
+  readonly #deliveries: Deliveries;
   readonly #events: EventRules;
   readonly #postponed = new PostponedUnlocks();
   readonly #asked = new Map<string, Asked>();
@@ -78,6 +80,7 @@ export class EngineWatch {
     this.#world = world;
     this.#disk = disk;
     this.detached = new DetachedHolds(world);
+    this.#deliveries = new Deliveries(world);
     this.#leaseTime = new LeaseTime(
       world,
       Math.max(disk.plan.commitMsMax, disk.plan.slowChance > 0 ? disk.plan.slowMsMax : 0),
@@ -87,6 +90,7 @@ export class EngineWatch {
     this.#rules = new LockRules(world);
     this.#events = new EventRules(world);
     this.endings = new Endings(world, plan.lockDelayMs);
+    disk.onApply = (batch) => this.#deliveries.written(disk.records, batch);
     disk.onOpen = () => {
       this.#living.clear();
       this.#leaseTime.opened();
@@ -186,6 +190,7 @@ export class EngineWatch {
     // Without a record of its own it is known by its first command.
     view.isRestored = service !== "";
     if (service !== "") this.detached.restored(service, holds, nowMs);
+    this.#deliveries.restored(service, holds);
     const locks = this.#look(engine, service, nowMs);
     this.endings.restored(service, locks, records);
     this.#events.restored(view, locks);
@@ -257,6 +262,7 @@ export class EngineWatch {
       if (change.type === "session" && change.value === null) this.#sessionEnded(view, change.id);
     }
     this.detached.changed(view.service, command, unlocked, changes, nowMs);
+    this.#deliveries.applied(view.service, command, changes);
     this.endings.applied(command, locks, unlocked, answers, changes, nowMs);
     this.#events.applied(view, locks, outcome.events);
     if (command.kind === "acquire") this.#checkAnswer(engine, view, locks, command, answers);
@@ -397,6 +403,7 @@ export class EngineWatch {
     }
     asked.granted = { token, view };
     this.detached.granted({ ...asked, service, token, nowMs });
+    this.#deliveries.granted(service, token, asked.webhookUrl);
     if (asked.steals && extra?.ticket === undefined) return;
     this.#rules.checkOrder(view, locks, asked.wants, token, extra?.ticket ?? Number.POSITIVE_INFINITY);
   }

@@ -6,6 +6,7 @@ import type { LockNames, LockPage } from "../../packages/lockdb/dist/protocol/me
 import type { Belief } from "./beliefs.js";
 import { observed, settled } from "./calls.js";
 import type { Life } from "./client-host.js";
+import { HOOK_URL } from "./deliveries.js";
 import { locksOf, type Want, wantsOf } from "./modes.js";
 import { namesFor, namesInside } from "./names.js";
 import type { Shared } from "./shared.js";
@@ -29,6 +30,7 @@ export function termsOf(
     names: namesFor(shared, life.service, lock),
     waitMs,
     detachedMs,
+    webhookUrl: detachedMs !== null && detachedMs % 2 === 0 ? HOOK_URL : null,
     minHoldMs: random.chance(minHoldChance) ? Math.ceil(random.span(1, plan.leaseMs)) : null,
     maxHoldMs:
       detachedMs === null && random.chance(maxHoldChance)

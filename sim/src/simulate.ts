@@ -217,8 +217,9 @@ class Simulation {
       if (engine.nextDeadlineMs < Infinity) words.push(`an end at ${engine.nextDeadlineMs}`);
       if (words.length > 0) world.violate("N3", `everybody has left, and in memory are: ${words.join(", ")}`);
     }
+    // Nobody sends webhooks here: what is owed stays.
     const left = [...this.#disk.records.keys()].filter(
-      (key) => !/^default\/(clock$|audit\/|service\/\w+\/(ceiling|settings|previous)\/)/.test(key),
+      (key) => !/^default\/(clock$|audit\/|delivery\/|service\/\w+\/(ceiling|settings|previous)\/)/.test(key),
     );
     const previous = [...this.#disk.records.keys()].filter((key) => key.includes("/previous/"));
     if (previous.length > this.#shared.plan.locks.length) left.push(...previous);

@@ -10,6 +10,7 @@ export interface Asked {
   readonly key: string;
   readonly wants: readonly Want[];
   readonly detachedMs: number | null;
+  readonly webhookUrl: string | undefined;
   readonly within: readonly number[];
   readonly reentrant: boolean;
   readonly steals: boolean;
@@ -64,11 +65,12 @@ export function newView(number: number): View {
 }
 
 export function newAsked(key: string, wants: readonly Want[], command: AcquireCommand): Asked {
-  const { session, id, detachedMs, within, reentrant, stolenBy } = command;
+  const { session, id, detachedMs, webhookUrl, within, reentrant, stolenBy } = command;
   return {
     key,
     wants,
     detachedMs,
+    webhookUrl,
     within,
     reentrant,
     steals: stolenBy !== null,

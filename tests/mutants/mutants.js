@@ -5,6 +5,7 @@ import { ENGINE_NESTED } from "./engine-nested.js";
 import { ENGINE_REQUESTS } from "./engine-requests.js";
 import { ENGINE_SESSIONS } from "./engine-sessions.js";
 import { SERVER } from "./server.js";
+import { WEBHOOKS } from "./webhooks.js";
 
 /** @typedef {import("./mutants.js").Mutant} Mutant */
 
@@ -16,6 +17,7 @@ export const MUTANTS = [
   ...ENGINE_KINDS,
   ...ENGINE_NESTED,
   ...SERVER,
+  ...WEBHOOKS,
   ...CLIENT,
 ];
 

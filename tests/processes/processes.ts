@@ -159,6 +159,8 @@ export interface ServerOptions {
   readonly port: number;
   readonly dataDir: string;
   readonly store: "lmdb" | "memory";
+  /** More flags. */
+  readonly flags?: readonly string[];
 }
 
 /** `lockdb serve` in a process of its own, on one folder and port: it can be ended and started again. */
@@ -224,17 +226,17 @@ export class Processes {
   }
 
   async server(options: Partial<ServerOptions> = {}): Promise<ServerProcess> {
-    const { port = await freePort(), dataDir = this.folder(), store = "lmdb" } = options;
-    const all = { port, dataDir, store };
+    const { port = await freePort(), dataDir = this.folder(), store = "lmdb", flags = [] } = options;
+    const all = { port, dataDir, store, flags };
     const server = new ServerProcess(() => this.serve(all), all);
     await server.ready();
     return server;
   }
 
   /** Starts `lockdb serve`, without waiting for it. */
-  serve({ port, dataDir, store }: ServerOptions): Child {
+  serve({ port, dataDir, store, flags = [] }: ServerOptions): Child {
     const args = ["--port", String(port), "--data-dir", dataDir, "--store", store, "--log-level", "warn"];
-    return this.#add(new Child(CLI, ["serve", ...args], { LOCKDB_ROOT_KEY: ROOT_KEY }));
+    return this.#add(new Child(CLI, ["serve", ...args, ...flags], { LOCKDB_ROOT_KEY: ROOT_KEY }));
   }
 
   /** A script of this folder, with little memory. `given` is its one argument. */

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { PORT_DEFAULT } from "lockdb/protocol";
 import { ROOT_KEY_LENGTH_MIN } from "./access/index.js";
+import { networkList } from "./webhooks/index.js";
 
 /** Options of a server. Each has a row in `OPTIONS`, which its flag, environment name, help and check come from. */
 export interface ServeOptions {
@@ -16,6 +17,9 @@ export interface ServeOptions {
   readonly holdsMax: number;
   readonly sessionsMax: number;
   readonly servicesMax: number;
+  readonly webhookAllowPrivate: boolean;
+  readonly webhookAllow: string;
+  readonly webhooksPendingMax: number;
   readonly logLevel: (typeof LOG_LEVELS)[number];
 }
 
@@ -112,6 +116,31 @@ export const OPTIONS: { readonly [K in keyof ServeOptions]: OptionRow<ServeOptio
     env: "LOCKDB_SERVICES_MAX",
     default: 100_000,
     doc: "Services in all; a service comes to be on first use. Higher: more memory. Lower: LIMIT_EXCEEDED sooner.",
+    parse: (text) => wholeNumber(text, 1, 10_000_000),
+  },
+  webhookAllowPrivate: {
+    flag: "--webhook-allow-private",
+    env: "LOCKDB_WEBHOOK_ALLOW_PRIVATE",
+    default: false,
+    doc:
+      "Lets webhooks go to loopback and private networks. Whoever may lock can then have this server send requests " +
+      "to what only it can reach.",
+    parse: (text) => oneOf(text, ["true", "false"] as const) === "true",
+  },
+  webhookAllow: {
+    flag: "--webhook-allow <networks>",
+    env: "LOCKDB_WEBHOOK_ALLOW",
+    default: "",
+    doc: "Networks and addresses that webhooks may go to although they are not public, such as 10.1.0.0/16,192.168.7.20.",
+    parse: networks,
+  },
+  webhooksPendingMax: {
+    flag: "--webhooks-pending-max <count>",
+    env: "LOCKDB_WEBHOOKS_PENDING_MAX",
+    default: 100_000,
+    doc:
+      "Webhook deliveries an account that are still to be made. Higher: a dead receiver takes more memory and disk. " +
+      "Lower: locks with a webhook meet LIMIT_EXCEEDED sooner.",
     parse: (text) => wholeNumber(text, 1, 10_000_000),
   },
   logLevel: {
@@ -215,6 +244,11 @@ function isLoopback(host: string): boolean {
 
 function nonEmpty(text: string): string {
   if (text === "") throw new Error("must not be empty.");
+  return text;
+}
+
+function networks(text: string): string {
+  networkList(text);
   return text;
 }
 

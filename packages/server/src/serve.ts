@@ -4,6 +4,7 @@ import { httpServer } from "./http/app.js";
 import { Loop, nodeRuntime } from "./loop/index.js";
 import { type ServeOptions, withDefaults } from "./options.js";
 import { openLmdbStore, openMemoryStore, type Store } from "./store/index.js";
+import { Webhooks } from "./webhooks/index.js";
 
 /** A running server. */
 export interface Server {
@@ -26,6 +27,12 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
   const options = withDefaults(given);
   const logger = pino({ level: options.logLevel, base: null }, pino.destination({ fd: 2, sync: true }));
   const openStore = storeOpener(options);
+  const webhooks = new Webhooks({
+    addresses: { allowPrivate: options.webhookAllowPrivate, allowed: options.webhookAllow },
+    pendingMax: options.webhooksPendingMax,
+    runtime: nodeRuntime,
+    log: logger,
+  });
   // Opened once for both: for a large store that is a good part of a start.
   let first: Store | null = await openStore();
   const access = await openAccess(first, options.rootKey);
@@ -35,16 +42,19 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
       first = null;
       return store;
     },
+    outbox: webhooks,
     service: { ...options, writesSessionHolds: options.durability === "strict" },
     servicesMax: options.servicesMax,
     runtime: nodeRuntime,
     log: logger,
   });
-  const http = await httpServer({ access, loop, logger: logger as Logger & typeof logger });
+  webhooks.start(loop);
+  const http = await httpServer({ access, loop, webhooks, logger: logger as Logger & typeof logger });
+  const stop = () => webhooks.stop().then(() => loop.stop());
   try {
     await http.app.listen({ host: options.host, port: options.port });
   } catch (error) {
-    await loop.stop();
+    await stop();
     throw portError(error, options);
   }
   let closing: Promise<void> | null = null;
@@ -53,7 +63,7 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
     rootKey: access.rootKey ?? "",
     rootKeyIsNew: access.isNew,
     close: () => {
-      closing ??= loop.stop().finally(() => http.close());
+      closing ??= stop().finally(() => http.close());
       return closing;
     },
   };

@@ -64,6 +64,15 @@ describe("the option table", () => {
     ],
     sessionsMax: [["1", 1]],
     servicesMax: [["1", 1]],
+    webhookAllowPrivate: [
+      ["true", true],
+      ["false", false],
+    ],
+    webhookAllow: [
+      ["", ""],
+      ["10.1.0.0/16, fd00::/8,192.0.2.7", "10.1.0.0/16, fd00::/8,192.0.2.7"],
+    ],
+    webhooksPendingMax: [["1", 1]],
     logLevel: ["fatal", "error", "warn", "info", "debug", "silent"].map((level) => [level, level]),
   };
   const count = [
@@ -115,6 +124,17 @@ describe("the option table", () => {
     holdsMax: count,
     sessionsMax: count,
     servicesMax: count,
+    webhookAllowPrivate: ["", "TRUE", "yes", "1"],
+    webhookAllow: [
+      "10.1.0.0/33",
+      "fd00::/129",
+      "10.1",
+      "10.0.0.0-10.0.0.9",
+      "example.com",
+      "10.0.0.0/8;::1",
+      "fe80::1%eth0",
+    ],
+    webhooksPendingMax: count,
     logLevel: ["", "INFO", "trace", "verbose", "5"],
   };
 

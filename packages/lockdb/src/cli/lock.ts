@@ -31,10 +31,7 @@ export function addLockCommands(program: Command): void {
       "how long to hold it: in seconds, or such as 5m (default: 300)",
       expirationSeconds,
     )
-    .option(
-      "-u, --unlock-webhook-url <url>",
-      "URL to call when it is unlocked (not supported yet, so refused)",
-    );
+    .option("-u, --unlock-webhook-url <url>", "URL that gets a POST when it is unlocked or expires");
   addServerFlags(lock)
     .addHelpText(
       "after",

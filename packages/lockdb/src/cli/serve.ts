@@ -75,7 +75,8 @@ export function addServeCommand(program: Command, server: ServerPackage | null):
       withoutFlag.push(row);
       continue;
     }
-    const shown = row.default === false || row.default === null ? "" : `default: ${row.default}, `;
+    const isOff = row.default === false || row.default === null || row.default === "";
+    const shown = isOff ? "" : `default: ${row.default}, `;
     const option = new Option(row.flag, `${row.doc} (${shown}env: ${row.env})`);
     nameByFlag.set(option.attributeName(), name);
     command.addOption(option);

@@ -7,6 +7,7 @@ import {
   PORT_DEFAULT,
   reasonProblem,
   serviceIdProblem,
+  webhookUrlProblem,
 } from "../protocol/index.js";
 import { runInside } from "./context.js";
 import {
@@ -249,7 +250,9 @@ export class LockDB {
       lockExpirationInSeconds = 300,
       unlockWebhookUrl,
     } = known(options, LOCK_OPTIONS);
-    if (unlockWebhookUrl !== undefined) throw invalid("unlockWebhookUrl is not supported yet. Leave it out.");
+    const webhookUrl = unlockWebhookUrl ?? null;
+    const urlProblem = webhookUrl === null ? null : webhookUrlProblem(webhookUrl);
+    if (urlProblem !== null) throw invalid(urlProblem);
     const detached =
       typeof lockExpirationInSeconds === "number" ? lockExpirationInSeconds * 1_000 : Number.NaN;
     if (!(detached >= END_MS_MIN && detached <= LIMITS.durationMsMax)) {
@@ -259,8 +262,10 @@ export class LockDB {
     }
     const leases: Lease[] = [];
     try {
-      for (const name of allNames(names))
-        leases.push(await this.acquire(name, { wait: waitTimeoutInMs, detached }));
+      for (const name of allNames(names)) {
+        const terms = acquireTerms(name, { wait: waitTimeoutInMs, detached });
+        leases.push(await this.#session.acquire({ ...terms, webhookUrl }, undefined));
+      }
     } catch (error) {
       await Promise.allSettled(leases.map((lease) => lease.release()));
       throw error;

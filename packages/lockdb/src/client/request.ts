@@ -53,6 +53,8 @@ export interface AcquireTerms extends LeaseTerms {
   readonly reentrant: boolean;
   /** Frees it by force from who holds it, and comes before all who wait. */
   readonly steal: boolean;
+  /** Where the end of a detached hold is to be told (C5). */
+  readonly webhookUrl: string | null;
 }
 
 /** What a request asks for that says nothing but its names and how long it waits. */
@@ -65,6 +67,7 @@ export const PLAIN_TERMS: Omit<AcquireTerms, "names" | "waitMs"> = Object.freeze
   enclosing: Object.freeze([]),
   reentrant: false,
   steal: false,
+  webhookUrl: null,
 });
 
 export type Granted = Extract<FinalAnswer, readonly ["granted", ...unknown[]]>;
@@ -131,7 +134,8 @@ export class AcquireRequest extends Request {
   }
 
   message(nowMs: number): ClientMessage {
-    const { names, waitMs, detachedMs, minHoldMs, maxHoldMs, metadata, leads, reentrant, steal } = this.terms;
+    const { names, waitMs, detachedMs, minHoldMs, maxHoldMs, metadata, leads, reentrant, steal, webhookUrl } =
+      this.terms;
     const left = waitMs === Number.POSITIVE_INFINITY ? null : Math.max(0, Math.ceil(this.endsAtMs - nowMs));
     const { ticket, within } = this;
     const hasNoEnd = detachedMs === null && minHoldMs === null && maxHoldMs === null;
@@ -149,6 +153,7 @@ export class AcquireRequest extends Request {
       ...(reentrant && within.length > 0 ? { reentrant } : {}),
       ...(leads ? { leads } : {}),
       ...(steal ? { steal } : {}),
+      ...(webhookUrl === null ? {} : { webhookUrl }),
     };
     return ["acquire", this.id, names, left, extra];
   }

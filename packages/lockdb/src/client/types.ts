@@ -80,7 +80,10 @@ export interface LockOptions {
   readonly waitTimeoutInMs?: number;
   /** How long the lock is held unless it is unlocked. Default 300. */
   readonly lockExpirationInSeconds?: number;
-  /** Not supported yet: refused. */
+  /**
+   * Gets `POST {serviceId, lockName}` for each name, signed, when it is unlocked or its time is over. At least once, and
+   * tried for a day. See docs/webhooks.md.
+   */
   readonly unlockWebhookUrl?: string;
 }
 

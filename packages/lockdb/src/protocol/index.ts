@@ -18,6 +18,7 @@ export {
   reasonProblem,
   serviceIdProblem,
   utf8Bytes,
+  webhookUrlProblem,
 } from "./names.js";
 export { NumberMap } from "./number-map.js";
 export { clientMessageProblem, lockNamesProblem, metadataProblem } from "./validate.js";

@@ -4,6 +4,8 @@ export const LIMITS = {
   /** An owner's label, or the reason of an administrative act. */
   labelBytesMax: 256,
   metadataBytesMax: 1_024,
+  /** Address of a webhook (C5). */
+  webhookUrlBytesMax: 1_024,
   /** One message, or one HTTP body. */
   messageBytesMax: 64 * 1_024,
   /** One WebSocket frame, which holds many messages. */

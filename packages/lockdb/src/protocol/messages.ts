@@ -49,6 +49,8 @@ export interface AcquireExtra {
   readonly leads?: true;
   /** Frees the lock by force from all who hold it, and is granted before all who wait. One exclusive lock, no detached hold. */
   readonly steal?: true;
+  /** Gets `POST {serviceId, lockName}`, signed, when the hold is over (C5). For a detached hold only. */
+  readonly webhookUrl?: string;
 }
 
 /** What a client says of a hold it has, when it resumes (R3). */

@@ -37,6 +37,28 @@ export function reasonProblem(reason: unknown): string | null {
   return labelProblem(reason, "A reason");
 }
 
+/**
+ * What is wrong with the address of a webhook, or null. Where it leads, and whether this server may go there, is not asked
+ * here.
+ */
+export function webhookUrlProblem(url: unknown): string | null {
+  if (typeof url !== "string") return "The URL of a webhook must be a string.";
+  if (utf8Bytes(url) > LIMITS.webhookUrlBytesMax)
+    return "The URL of a webhook is at most 1,024 bytes of UTF-8.";
+  // The parser would quietly leave some of these out.
+  if (/\s/.test(url) || textProblem(url, "") !== null)
+    return "The URL of a webhook has no spaces or control characters.";
+  if (!URL.canParse(url))
+    return "The URL of a webhook must be a whole URL, such as https://example.com/unlocked.";
+  const { protocol, username, password } = new URL(url);
+  if (protocol !== "https:" && protocol !== "http:")
+    return "The URL of a webhook begins with https:// or http://.";
+  if (username !== "" || password !== "") {
+    return "The URL of a webhook has no user name or password. Check the signature instead.";
+  }
+  return null;
+}
+
 function labelProblem(label: unknown, what: string): string | null {
   if (typeof label !== "string") return `${what} must be a string.`;
   if (label === "") return `${what} must not be empty.`;

@@ -8,6 +8,7 @@ import {
   reasonProblem,
   serviceIdProblem,
   utf8Bytes,
+  webhookUrlProblem,
 } from "./names.js";
 
 /** What is wrong with a message that came over the wire, or null when it is a `ClientMessage`. */
@@ -66,8 +67,9 @@ function specProblem(spec: unknown): string | null {
   return null;
 }
 
-function stealProblem([, , names, , extra]: readonly unknown[]): string | null {
-  const { steal, detachedMs } = (extra ?? {}) as AcquireExtra;
+function acquireProblem([, , names, , extra]: readonly unknown[]): string | null {
+  const { steal, detachedMs, webhookUrl } = (extra ?? {}) as AcquireExtra;
+  if (webhookUrl !== undefined && detachedMs === undefined) return "Only a detached hold has a webhook.";
   if (steal !== true || (typeof names === "string" && detachedMs === undefined)) return null;
   return "Only one exclusive lock can be stolen, and not for a detached hold.";
 }
@@ -108,6 +110,7 @@ const ACQUIRE_EXTRA: Record<string, Check> = {
   reentrant: (value) => trueProblem(value, "reentrant"),
   leads: (value) => trueProblem(value, "leads"),
   steal: (value) => trueProblem(value, "steal"),
+  webhookUrl: webhookUrlProblem,
 };
 
 const CLAIM_EXTRA: Record<string, Check> = {
@@ -157,7 +160,7 @@ const FORMS: Record<ClientMessage[0], Form> = {
   acquire: {
     required: 3,
     fields: [numberProblem, lockNamesProblem, waitProblem, (value) => fieldsProblem(value, ACQUIRE_EXTRA)],
-    problem: stealProblem,
+    problem: acquireProblem,
   },
   cancel: { required: 1, fields: [numberProblem, numberProblem] },
   release: { required: 2, fields: [numberProblem, numberProblem, lockNameProblem] },

@@ -1,6 +1,7 @@
 import { type Server, serve } from "@lockdb/server";
 import LockDB from "lockdb";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Receiver } from "../../../server/test/webhooks/receiver.js";
 import { cli, type Env, inProcess, Running } from "./cli.js";
 
 const NOWHERE = "http://127.0.0.1:1";
@@ -27,6 +28,21 @@ test("[C6a] lock, check and unlock print true or false and exit 0", async () => 
   expect(await cli(["check", "teapot"], env)).toEqual(printed("true"));
   expect(await cli(["unlock", "teapot"], env)).toEqual(printed("true"));
   expect(await cli(["check", "teapot"], env)).toEqual(printed("false"));
+});
+
+test("[C6x] -u names who is told when it is unlocked, and a URL that may not be told is refused", async () => {
+  const receiver = await Receiver.open();
+  const open = await serve({ port: 0, store: "memory", logLevel: "silent", webhookAllowPrivate: true });
+  const opened = { ...env, LOCKDB_SERVER_URL: open.url, LOCKDB_API_KEY: open.rootKey };
+  expect(await cli(["lock", "a,b", "-u", receiver.url()], opened)).toEqual(printed("true"));
+  expect(await cli(["unlock", "a"], opened)).toEqual(printed("true"));
+  expect((await receiver.count(1))[0]!.body).toBe('{"serviceId":"reports","lockName":"a"}');
+  expect(await cli(["lock", "c", `-u=${receiver.url()}`], env)).toMatchObject({
+    code: 64,
+    stderr: expect.stringMatching(/no public address/),
+  });
+  await open.close();
+  await receiver.close();
 });
 
 describe("[C6b] every spelling of a flag", () => {

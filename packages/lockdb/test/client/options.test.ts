@@ -85,7 +85,16 @@ describe("what is refused before it is sent", () => {
     ["an endless one", (locker) => locker.lock("a", { lockExpirationInSeconds: Infinity }), /lockExpiration/],
     ["a bad time for unlock", (locker) => locker.unlock("a", { waitTimeoutInMs: -1 }), /waitTimeoutInMs/],
     ["a typo", (locker) => locker.lock("a", { waitTimoutInMs: 1 } as never), /"waitTimoutInMs" is not supp/],
-    ["a webhook", (locker) => locker.lock("a", { unlockWebhookUrl: "http://x.test" }), /not supported yet/],
+    [
+      "a webhook that is none",
+      (locker) => locker.lock("a", { unlockWebhookUrl: "x.test/hook" }),
+      /must be a whole URL/,
+    ],
+    [
+      "a webhook that this server may not call",
+      (locker) => locker.lock("a", { unlockWebhookUrl: "http://10.0.0.1/hook" }),
+      /no public address/,
+    ],
   ];
 
   for (const [what, ask, message] of refused) {

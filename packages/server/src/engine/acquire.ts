@@ -13,6 +13,9 @@ import { deadlockMessage, refusal, refusalOfLock, refuse } from "./replies.js";
 import type { Sessions } from "./sessions.js";
 import type { Caller, LockAndMode, Session } from "./state.js";
 
+const OUTBOX_FULL =
+  "Too many webhook deliveries of this account are pending. See why: GET /v1/webhooks/deliveries. Or lock without a webhook.";
+
 /** Requests for locks: granted, queued, or refused with who is in the way. */
 export class Acquire {
   readonly #options: EngineOptions;
@@ -53,7 +56,8 @@ export class Acquire {
     const free = isSteal || (table.isFree(wanted) && !isBehindItself(session, wanted, waitMs));
     const code = this.#refusal(session, wanted, free, command);
     if (code !== null) {
-      const message = refusalOfLock(id, code, wanted, nowMs);
+      const text = code === "LIMIT_EXCEEDED" && command.outboxIsFull === true ? OUTBOX_FULL : undefined;
+      const message = refusalOfLock(id, code, wanted, nowMs, text);
       table.forgetIdle(wanted);
       return this.#grants.settle(session, command, about, message, nowMs, out);
     }
@@ -103,12 +107,13 @@ export class Acquire {
     session: Session | null,
     wanted: readonly LockAndMode[],
     free: boolean,
-    { waitMs, detachedMs, minHoldMs, stolenBy }: AcquireCommand,
+    { waitMs, detachedMs, minHoldMs, stolenBy, outboxIsFull }: AcquireCommand,
   ): ErrorCode | null {
     const { table, settings } = this.#grants;
     // All that may outlive its session.
     const mayRemain = detachedMs !== null || minHoldMs > 0 || settings.lockDelayMs > 0;
     if (mayRemain && table.detachedCount >= this.#options.holdsMax) return "LIMIT_EXCEEDED";
+    if (outboxIsFull === true) return "LIMIT_EXCEEDED";
     if (detachedMs !== null && table.keptCount >= LIMITS.answersMax) return "LIMIT_EXCEEDED";
     if (session !== null && session.holdCount + session.waiters.size >= this.#options.holdsMax)
       return "LIMIT_EXCEEDED";

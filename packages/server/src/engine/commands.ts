@@ -106,6 +106,10 @@ export interface AcquireCommand extends From {
   readonly stolenBy: string | null;
   /** Label of an HTTP caller; a session has its own. */
   readonly owner: string | null;
+  /** Where the end of the hold is to be told (C5). For a detached hold only; the engine never looks into it. */
+  readonly webhookUrl?: string | undefined;
+  /** Too many deliveries are pending for a hold that would add to them (N3). */
+  readonly outboxIsFull?: boolean | undefined;
 }
 
 /** `check` and `unlock`: answered at once, but for a recovering service that does not know the holder (R4). */
@@ -151,6 +155,8 @@ export type DurableChange =
   | { readonly type: "revoked"; readonly id: string; readonly value: RevokedRecord | null }
   | { readonly type: "settings"; readonly id: ""; readonly value: ServiceSettings }
   | { readonly type: "audit"; readonly id: ""; readonly value: AuditFacts }
+  /** The end of a hold is to be told, once a name (C5). The id is never used twice (F1). */
+  | { readonly type: "delivery"; readonly id: string; readonly value: DeliveryFacts }
   | { readonly type: "ceiling"; readonly id: ""; readonly value: CeilingRecord }
   | { readonly type: "stopped"; readonly id: ""; readonly value: StoppedRecord | null };
 
@@ -181,6 +187,8 @@ export interface HoldRecord {
   /** Kept at least until then, whoever lets it go (L7). */
   readonly minUntilMs?: number;
   readonly maxUntilMs?: number;
+  /** Where its end is to be told (C5). */
+  readonly webhookUrl?: string;
   /** The session that holds it: written by a clean stop (R5), and with `--durability strict`. */
   readonly session?: string;
 }
@@ -203,6 +211,14 @@ export interface AuditFacts {
 
 /** What a request was about, an id used again for something else is refused: a text, or the token of a hold to be ended. */
 export type About = string | number;
+
+/** What is told of a hold's end, and to whom. The loop adds the service, an id and the time of day. */
+export interface DeliveryFacts {
+  readonly url: string;
+  readonly lockName: string;
+  readonly token: number;
+  readonly endedBy: "release" | EndedBy;
+}
 
 export interface AnswerRecord {
   readonly message: ServerMessage;

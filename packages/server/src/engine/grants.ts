@@ -1,6 +1,6 @@
 import type { Previous, ServerMessage, ServiceSettings } from "lockdb/protocol";
 import { keepAnswer, sweepAnswers } from "./answers.js";
-import type { About, Effects } from "./commands.js";
+import type { About, DeliveryFacts, Effects } from "./commands.js";
 import { Deadlocks } from "./deadlock.js";
 import { noteHold, noteWaiter } from "./events.js";
 import type { Grip, Lock } from "./lock.js";
@@ -231,6 +231,7 @@ export class Grants {
 
   #end(hold: Hold, endedBy: "expiry" | null, closedUntilMs: number, nowMs: number, out: Effects): void {
     hold.endedBy = endedBy;
+    this.#oweDeliveries(hold, endedBy ?? "release", out);
     const type = endedBy === null ? "released" : "expired";
     if (closedUntilMs > nowMs) {
       noteHold(out, type, hold, { closedForMs: closedUntilMs - nowMs });
@@ -239,6 +240,19 @@ export class Grants {
     noteHold(out, type, hold);
     this.#free(hold, nowMs, out);
     this.#serveAll(hold, nowMs, out);
+  }
+
+  /** Its end is to be told, once a name. What is taken back has no such end: nobody knows that it was held (C5, Q7). */
+  #oweDeliveries(hold: Hold, endedBy: DeliveryFacts["endedBy"], out: Effects): void {
+    const url = this.table.webhooks.get(hold);
+    if (url === undefined) return;
+    // What remains of it is told of no more.
+    this.table.webhooks.delete(hold);
+    const { token } = hold;
+    for (const [at, { lock }] of hold.grips.entries()) {
+      const value: DeliveryFacts = { url, lockName: lock.name, token, endedBy };
+      out.changes.push({ type: "delivery", id: `${token}.${at}`, value });
+    }
   }
 
   /** Gives on all that a hold had. */
@@ -250,6 +264,7 @@ export class Grants {
   #forced(hold: Hold, reason: string, nowMs: number, out: Effects): void {
     noteHold(out, "forced", hold, { reason });
     if (!hold.remainder) hold.endedBy = "force";
+    this.#oweDeliveries(hold, "force", out);
     this.#free(hold, nowMs, out);
   }
 

@@ -43,6 +43,8 @@ export class LockTable {
   readonly deadlines = new Deadlines<Ending>();
   /** Requests by `client/id`: the hold one has made, or the answer that is kept after it (Q6). */
   readonly requests = new ChurnMap<string, Hold | KeptAnswer>();
+  /** Where the ends of holds are to be told. Few have such a place, so it is no field of theirs (C5). */
+  readonly webhooks = new ChurnMap<Hold, string>();
   /** Waiting requests that are made inside holds (D1). */
   readonly nested = new Set<Waiter>();
   /** When they are to be looked at again, since there was too much for one step. */
@@ -160,6 +162,7 @@ export class LockTable {
       to.caller.hold = hold;
     }
     if (detached) this.findByRequest(hold);
+    if (detached && terms.webhookUrl !== undefined) this.webhooks.set(hold, terms.webhookUrl);
     this.insert(hold);
     if (detached) this.keepUntil(hold, nowMs + terms.detachedMs!, out);
     else {
@@ -205,7 +208,9 @@ export class LockTable {
 
   write(hold: Hold, out: Effects): void {
     hold.durable = true;
-    out.changes.push({ type: "hold", id: String(hold.token), value: holdRecord(hold) });
+    const webhookUrl = this.webhooks.get(hold);
+    const value = webhookUrl === undefined ? holdRecord(hold) : { ...holdRecord(hold), webhookUrl };
+    out.changes.push({ type: "hold", id: String(hold.token), value });
   }
 
   /** Ends a hold. Its locks have room afterwards; `serve` gives them on. */
@@ -215,6 +220,7 @@ export class LockTable {
     for (let grip: Grip | null = hold; grip !== null; grip = grip.nextOfHold) grip.lock.detach(grip);
     if (hold.nested !== null) leaveInside(hold, hold.nested);
     if (hold.caller !== null) hold.caller.hold = null;
+    this.webhooks.delete(hold);
     if (hold.durable) out.changes.push({ type: "hold", id: String(hold.token), value: null });
     if (hold.session === null) {
       this.detachedCount--;

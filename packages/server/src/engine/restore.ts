@@ -106,6 +106,7 @@ function restoreHold(
   hold.remainder = record.remainder;
   hold.endedBy = record.endedBy ?? null;
   hold.durable = durable;
+  if (record.webhookUrl !== undefined) table.webhooks.set(hold, record.webhookUrl);
   table.insert(hold);
   table.findByRequest(hold);
   const endsAtMs = record.expiresAtMs ?? hold.maxUntilMs;

@@ -322,6 +322,8 @@ export interface HoldTerms {
   readonly within: readonly number[];
   /** What one of those has already is granted again, as the same hold (D3). */
   readonly reentrant: boolean;
+  /** Where the hold's end is to be told (C5). */
+  readonly webhookUrl?: string | undefined;
 }
 
 /** A `check` or `unlock` that waits for the end of recovery (R4). */

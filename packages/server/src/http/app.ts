@@ -13,9 +13,11 @@ import { CONNECT_PATH, ERRORS, type ErrorCode, KEY_SUBPROTOCOL, LIMITS, SUBPROTO
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Access } from "../access/index.js";
 import { Connection, type Loop } from "../loop/index.js";
+import type { Webhooks } from "../webhooks/index.js";
 import { errorBody, refuseTyped } from "./errors.js";
 import { mayBeOriginal, originalRoutes } from "./original-routes.js";
 import { settingsRoutes } from "./settings.js";
+import { webhookRoutes } from "./webhook-routes.js";
 
 /** A request whose headers and body have not arrived by then is cut off. Waiting for an answer has no such limit. */
 const REQUEST_MS = 30_000;
@@ -29,6 +31,8 @@ const CLOSING_MS = 1_000;
 export interface HttpParts {
   readonly access: Access;
   readonly loop: Loop;
+  /** Absent: nothing of webhooks is shown. */
+  readonly webhooks?: Webhooks;
   readonly logger: FastifyBaseLogger;
 }
 
@@ -39,7 +43,7 @@ export interface HttpServer {
 }
 
 /** The one port: health, the original routes, and the native protocol's upgrade. */
-export async function httpServer({ access, loop, logger }: HttpParts): Promise<HttpServer> {
+export async function httpServer({ access, loop, webhooks, logger }: HttpParts): Promise<HttpServer> {
   const app = fastify({
     // Its own notes, such as where it listens, are not for the log of every start.
     loggerInstance: logger.child({}, { level: logger.level === "info" ? "warn" : logger.level }),
@@ -71,6 +75,7 @@ export async function httpServer({ access, loop, logger }: HttpParts): Promise<H
   );
   await app.register(originalRoutes, { access, loop });
   await app.register(settingsRoutes, { access, loop });
+  if (webhooks !== undefined) await app.register(webhookRoutes, { access, webhooks });
 
   const sockets = upgrades(app, access, loop);
   await app.ready();

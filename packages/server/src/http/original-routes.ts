@@ -12,6 +12,7 @@ import {
   lockNameProblem,
   type ServerMessage,
   serviceIdProblem,
+  webhookUrlProblem,
 } from "lockdb/protocol";
 import type { Access } from "../access/index.js";
 import type { Command } from "../engine/index.js";
@@ -42,6 +43,7 @@ interface Body {
   readonly lockName: string;
   readonly waitForLockInMs?: number;
   readonly lockExpirationInSeconds?: number;
+  readonly unlockWebhookUrl?: string;
 }
 
 /**
@@ -84,7 +86,10 @@ export async function originalRoutes(app: FastifyInstance, { access, loop }: { a
       handler: (request, reply) => {
         const body = readBody(event, request.body);
         const { account } = request as unknown as { account: string };
-        if (typeof body === "string") plain(reply, 400, `INVALID: ${body}`);
+        const url = typeof body === "string" ? undefined : body.unlockWebhookUrl;
+        const problem =
+          typeof body === "string" ? body : url === undefined ? null : loop.outbox.urlProblem(url);
+        if (typeof body === "string" || problem !== null) plain(reply, 400, `INVALID: ${problem}`);
         else new OriginalCall(loop, account, event, body, request, reply.hijack().raw).start();
       },
     });
@@ -130,7 +135,7 @@ class OriginalCall implements Recipient {
     // It may have hung up while its body was read: its 'close' has been and gone then.
     if (this.#socket.destroyed) return this.#loop.detach(this.#address);
     this.#response.once("close", this.#onHungUp);
-    const { lockName: name, lockExpirationInSeconds = EXPIRATION_S_DEFAULT } = this.#body;
+    const { lockName: name, lockExpirationInSeconds = EXPIRATION_S_DEFAULT, unlockWebhookUrl } = this.#body;
     const from = { session: null, address: this.#address, id: 1 };
     if (this.#event !== "lock")
       return this.#submit({ kind: this.#event, ...from, name, waitMs: READ_WAIT_MS });
@@ -149,6 +154,8 @@ class OriginalCall implements Recipient {
       metadata: {},
       ticket: null,
       owner: this.#owner,
+      webhookUrl: unlockWebhookUrl,
+      outboxIsFull: unlockWebhookUrl !== undefined && this.#loop.outbox.isFull(this.#service.account),
     });
   }
 
@@ -270,12 +277,15 @@ function readBody(event: EventName, bytes: unknown): Body | string {
   ) {
     return "lockExpirationInSeconds must be a number of seconds from 0.001 to ten years.";
   }
-  if (own("unlockWebhookUrl") !== undefined) return "unlockWebhookUrl is not supported yet. Leave it out.";
+  const unlockWebhookUrl = own("unlockWebhookUrl");
+  const urlProblem = unlockWebhookUrl === undefined ? null : webhookUrlProblem(unlockWebhookUrl);
+  if (urlProblem !== null) return urlProblem;
   return {
     serviceId: serviceId as string,
     lockName: lockName as string,
     ...(waitForLockInMs === undefined ? {} : { waitForLockInMs }),
     ...(lockExpirationInSeconds === undefined ? {} : { lockExpirationInSeconds }),
+    ...(unlockWebhookUrl === undefined ? {} : { unlockWebhookUrl: unlockWebhookUrl as string }),
   };
 }
 

@@ -221,6 +221,9 @@ export class Connection implements Recipient {
     switch (message[0]) {
       case "acquire": {
         const [kind, id, names, waitMs, extra] = message;
+        const webhookUrl = extra?.webhookUrl;
+        const problem = webhookUrl === undefined ? null : this.#loop.outbox.urlProblem(webhookUrl);
+        if (problem !== null) return this.#refuse(message, "INVALID", problem);
         return this.#submit({
           kind,
           session,
@@ -238,6 +241,8 @@ export class Connection implements Recipient {
           leads: extra?.leads === true,
           stolenBy: extra?.steal === true ? this.#who : null,
           owner: null,
+          webhookUrl,
+          outboxIsFull: webhookUrl !== undefined && this.#loop.outbox.isFull(this.#account),
         });
       }
       case "release": {

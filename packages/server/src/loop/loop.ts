@@ -5,15 +5,16 @@ import {
   type Command,
   Deadlines,
   type DurableChange,
-  type DurableRecord,
   type EngineEvent,
   type EngineOptions,
 } from "../engine/index.js";
-import { type Change, decodeRecord, encodeRecord, type Store } from "../store/index.js";
+import { type Change, encodeRecord, type Store } from "../store/index.js";
 import { type EventBudget, EventLog } from "./event-log.js";
 import { LeaseClock } from "./lease-clock.js";
+import { type Outbox, Outside, type OutsideChange } from "./outbox.js";
 import type { LoopRuntime } from "./runtime.js";
-import { Service, ServiceKey } from "./service.js";
+import { Service, type ServiceKey } from "./service.js";
+import { CLOCK_KEY, readStored } from "./stored.js";
 
 /** While anything runs on the lease clock it is read at least this often, so that only a stall meets the 250 ms step. */
 const SAMPLE_MS = 100;
@@ -28,7 +29,6 @@ const CLOCK_AGE_MS = 100;
 const HELD_MAX = 1_000_000;
 
 const REOPEN_MS = 1_000;
-const CLOCK_KEY = "default/clock";
 
 /** Somebody who sends commands and gets answers: a connection, or one HTTP request. */
 export interface Recipient {
@@ -44,6 +44,8 @@ export interface LoopOptions {
   readonly service: EngineOptions;
   readonly servicesMax: number;
   readonly runtime: LoopRuntime;
+  /** Who sees to the webhooks (C5). Absent: their records are written, and nothing comes of them. */
+  readonly outbox?: Outbox;
   readonly log: { warn(facts: object, text: string): void; error(facts: object, text: string): void };
 }
 
@@ -61,6 +63,7 @@ export class Loop {
   #dirty = new Set<Recipient>();
   /** Services with a log of events. */
   readonly #logged = new Set<Service>();
+  readonly #outside: Outside;
   #eventBudget: EventBudget = { bytes: 0 };
   #store: Store | null = null;
   #clock: LeaseClock;
@@ -83,6 +86,7 @@ export class Loop {
 
   private constructor(options: LoopOptions) {
     this.#options = options;
+    this.#outside = new Outside(options.outbox);
     this.#clock = new LeaseClock(0, options.runtime.monotonicMs());
   }
 
@@ -100,6 +104,22 @@ export class Loop {
   /** False while the store does not work, and once the loop is stopped. */
   get ready(): boolean {
     return this.#state === "running";
+  }
+
+  /** Who sees to the webhooks of holds. */
+  get outbox(): Pick<Outbox, "urlProblem" | "isFull"> {
+    return this.#outside.outbox;
+  }
+
+  /**
+   * Writes records that belong to no service, in the batch that is next. Resolves once they are durable. Rejects when that
+   * is not known: the outbox is told then what there is (R7).
+   */
+  keep(changes: readonly OutsideChange[]): Promise<void> {
+    if (this.#state !== "running") return Promise.reject(new Error("The store does not work now."));
+    for (const { key, value } of changes) this.#put(key, value);
+    this.#scheduleTurn();
+    return this.#outside.kept(this.#batchNumber);
   }
 
   /** A new address for somebody who will send commands. */
@@ -202,6 +222,7 @@ export class Loop {
     try {
       if (wasRunning) await this.#store!.commit(this.#batch);
     } finally {
+      this.#outside.over(new Error("The server has stopped."));
       await this.#store?.close();
     }
   }
@@ -266,7 +287,10 @@ export class Loop {
   #addChanges(service: Service, changes: readonly DurableChange[]): void {
     for (const change of changes) {
       if (change.type === "audit") this.#addAudit(service, change.value);
-      else this.#put(`${service.key.prefix}${change.type}/${change.id}`, change.value);
+      else if (change.type === "delivery") {
+        const { key, value } = this.#outside.owe(service.key, change, this.#batchNumber);
+        this.#put(key, value);
+      } else this.#put(`${service.key.prefix}${change.type}/${change.id}`, change.value);
     }
   }
 
@@ -311,6 +335,7 @@ export class Loop {
       if (service.held.length === 0) this.#holding.delete(service);
     }
     this.#flush();
+    this.#outside.flushed(number);
     this.#commit();
   }
 
@@ -400,31 +425,16 @@ export class Loop {
     if (this.#state === "stopped") return store.close();
     this.#store = store;
     this.#state = "running";
+    this.#outside.opened();
     this.#runTurn();
   }
 
   async #load(store: Store): Promise<void> {
-    const found: { readonly key: ServiceKey; readonly records: DurableRecord[] }[] = [];
-    let clockMs = 0;
-    // In the order of their keys: those of one service come one after the other.
-    let last: (typeof found)[0] | null = null;
-    for await (const entry of store.load("")) {
-      if (entry.key === CLOCK_KEY) clockMs = (decodeRecord(entry) as { nowMs: number }).nowMs;
-      if (last === null || !entry.key.startsWith(last.key.prefix)) {
-        const [account, kind, serviceId] = entry.key.split("/");
-        if (kind !== "service") continue;
-        last = { key: new ServiceKey(account!, serviceId!), records: [] };
-        found.push(last);
-      }
-      const typeAt = last.key.prefix.length;
-      const idAt = entry.key.indexOf("/", typeAt) + 1;
-      const [type, id] = [entry.key.slice(typeAt, idAt - 1), entry.key.slice(idAt)];
-      last.records.push({ type, id, value: decodeRecord(entry) });
-    }
+    const { clockMs, services } = await readStored(store, this.#outside);
     this.#clock = new LeaseClock(clockMs, this.#options.runtime.monotonicMs());
     this.#clockWrittenMs = clockMs;
     this.#isSampled = false;
-    for (const { key, records } of found) {
+    for (const { key, records } of services) {
       const service = new Service(key, this.#options.service);
       service.engine.restore(records, clockMs, service.out);
       this.#addChanges(service, service.takeEffects().changes);
@@ -452,6 +462,7 @@ export class Loop {
     this.#touched = [];
     this.#batch = [];
     this.#committed = this.#batchNumber - 1;
+    this.#outside.over(error);
     this.#tellAll("The store does not work now. Try again soon.");
     this.#reopening ??= this.#reopen();
   }

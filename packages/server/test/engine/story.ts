@@ -238,7 +238,7 @@ function of(actor: Actor): { session: string; address: string } {
   return { session: `session-${actor.name}`, address: `${actor.name}@${actor.connection}` };
 }
 
-/** `10s`, `forever`, `now`; then `for=5s` (detached), `min=`, `max=`, `ticket=`. */
+/** `10s`, `forever`, `now`; then `for=5s` (detached), `min=`, `max=`, `ticket=`, `hook=` (a webhook). */
 function acquireTerms(args: string[]) {
   const [wait = "30s", ...rest] = args[0]?.includes("=") ? ["30s", ...args] : args;
   const options = Object.fromEntries(rest.map((arg) => arg.split("=")));
@@ -254,6 +254,8 @@ function acquireTerms(args: string[]) {
     reentrant: options.reentrant === "true",
     leads: options.leads === "true",
     stolenBy: options.steal ?? null,
+    webhookUrl: options.hook,
+    outboxIsFull: options.full === "true",
   };
 }
 

@@ -112,7 +112,25 @@ describe("bodies", () => {
     eventName: [5, true, {}, ["lock"], "", "Lock", "LOCK", "lock ", "release", "__proto__", "constructor"],
     waitForLockInMs: [null, "20", "", true, [], [20], {}, -1, -0.001, -1e308, 315_360_000_001, 1e21, 1e308],
     lockExpirationInSeconds: [null, "300", true, [], {}, 0, -1, 0.0009, 315_360_001, 1e308],
-    unlockWebhookUrl: [null, "", 5, {}, "http://example.org/hook", "javascript:1"],
+    unlockWebhookUrl: [
+      null,
+      "",
+      5,
+      {},
+      ["https://example.org"],
+      "javascript:1",
+      "example.org/hook",
+      "//example.org/hook",
+      "ftp://example.org/hook",
+      "https://",
+      "https://user@example.org/hook",
+      "https://:secret@example.org/hook",
+      "https://example.org/a b",
+      "https://exam\nple.org/hook",
+      " https://example.org/hook",
+      "https://example.org/\ud800",
+      `https://example.org/${"x".repeat(1_005)}`,
+    ],
   };
   for (const [field, wrong] of Object.entries(values)) {
     for (const value of wrong) {

@@ -8,6 +8,7 @@ import { httpServer } from "../../src/http/app.js";
 import { type ServeOptions, type Server, serve } from "../../src/index.js";
 import { Loop, nodeRuntime } from "../../src/loop/index.js";
 import { type Change, type Entry, openMemoryStore, type Store } from "../../src/store/index.js";
+import type { Webhooks } from "../../src/webhooks/index.js";
 
 /** Longest wait for something that has to happen: a test that meets it has failed. */
 const PATIENCE_MS = 8_000;
@@ -29,6 +30,7 @@ export interface PartsOptions {
   readonly limits?: Partial<ServeOptions>;
   /** How many times faster than real the server's clock and timers run. */
   readonly speed?: number;
+  readonly webhooks?: Webhooks;
 }
 
 /** The same server, put together by hand on a store of the test's own. */
@@ -37,6 +39,7 @@ export async function startParts({
   openStore = async () => store,
   limits = {},
   speed = 1,
+  webhooks,
 }: PartsOptions) {
   const logger = pino({ level: "silent" });
   const access = await Access.open(openMemoryStore(), null);
@@ -52,10 +55,13 @@ export async function startParts({
       setTimer: (callback, ms) => nodeRuntime.setTimer(callback, ms / speed),
     },
     log: logger,
+    ...(webhooks === undefined ? {} : { outbox: webhooks }),
   });
-  const http = await httpServer({ access, loop, logger });
+  webhooks?.start(loop);
+  const http = await httpServer({ access, loop, logger, ...(webhooks === undefined ? {} : { webhooks }) });
   const url = await http.app.listen({ host: "127.0.0.1", port: 0 });
   const close = async () => {
+    await webhooks?.stop();
     await loop.stop().catch(() => {});
     await http.close();
   };

@@ -1,0 +1,123 @@
+import type { DeliveryFacts, DurableChange } from "../engine/index.js";
+import type { ServiceKey } from "./service.js";
+
+/** Records outside services that somebody else keeps: the second part of their keys, behind the account. */
+const KINDS: ReadonlySet<string> = new Set(["delivery", "webhook"]);
+
+/** A record outside services, as it is in the store. */
+export interface OutsideRecord {
+  readonly key: string;
+  readonly value: object;
+}
+
+/** A record put, or deleted when its value is null. */
+export interface OutsideChange {
+  readonly key: string;
+  readonly value: object | null;
+}
+
+/** The end of a hold, as it is first written down (C5). */
+export interface OwedDelivery extends DeliveryFacts {
+  /** The same over all attempts, and no other's. */
+  readonly id: string;
+  readonly service: string;
+  /** Time of day, ISO 8601. For people. */
+  readonly createdAt: string;
+}
+
+/** Who sees to what ends of holds owe to others (C5). All of it is called in the loop's own steps. */
+export interface Outbox {
+  /** Why nothing may be sent to this URL, or null. */
+  urlProblem(url: string): string | null;
+  /** True while so many deliveries of an account are pending that no new hold may add to them (N3). */
+  isFull(account: string): boolean;
+  /** The store was read, perhaps anew: these are all records, and what was known before counts no more. */
+  restore(records: readonly OutsideRecord[]): void;
+  /** Names a new delivery: an id that is no other's, and the time of day. */
+  named(): Pick<OwedDelivery, "id" | "createdAt">;
+  /** This is durable now, and not before (R1). */
+  owed(key: string, delivery: OwedDelivery): void;
+  /** The store has failed: what was not durable yet has never been. */
+  failed(): void;
+}
+
+/** For a loop of which nobody wants to know what it owes. */
+const NO_OUTBOX: Outbox = {
+  urlProblem: () => null,
+  isFull: () => false,
+  restore: () => {},
+  named: () => ({ id: "msg_0", createdAt: "1970-01-01T00:00:00.000Z" }),
+  owed: () => {},
+  failed: () => {},
+};
+
+type DeliveryChange = Extract<DurableChange, { type: "delivery" }>;
+
+/** The loop's side of it: what is read and written for an outbox, and what waits for batches to be flushed. */
+export class Outside {
+  readonly outbox: Outbox;
+  #loaded: OutsideRecord[] = [];
+  /** In the order of their batches. */
+  #waiting: { readonly batch: number; readonly settle: (error: unknown) => void }[] = [];
+
+  constructor(outbox: Outbox = NO_OUTBOX) {
+    this.outbox = outbox;
+  }
+
+  /** True for records that are none of a service. */
+  has(kind: string): boolean {
+    return KINDS.has(kind);
+  }
+
+  /** The store is read from its beginning. */
+  begin(): void {
+    this.#loaded = [];
+  }
+
+  load(key: string, value: object): void {
+    this.#loaded.push({ key, value });
+  }
+
+  /** The store was read to its end. */
+  opened(): void {
+    const records = this.#loaded;
+    this.#loaded = [];
+    this.outbox.restore(records);
+  }
+
+  /**
+   * The record of a delivery that the end of a hold owes. It lies beside its service, not in it: what becomes of it is no
+   * matter of the engine. Nobody hears of it before its batch is flushed (R1).
+   */
+  owe({ account, id: service }: ServiceKey, { id, value }: DeliveryChange, batch: number): OutsideRecord {
+    const delivery: OwedDelivery = { ...this.outbox.named(), service, ...value };
+    const key = `${account}/delivery/${service}/${id}`;
+    const settle = (error: unknown) => {
+      if (error === null) this.outbox.owed(key, delivery);
+    };
+    this.#waiting.push({ batch, settle });
+    return { key, value: delivery };
+  }
+
+  /** Resolves when a batch is flushed. */
+  kept(batch: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settle = (error: unknown) => (error === null ? resolve() : reject(error));
+      this.#waiting.push({ batch, settle });
+    });
+  }
+
+  flushed(batch: number): void {
+    const later = this.#waiting.findIndex((waiting) => waiting.batch > batch);
+    const done = this.#waiting.splice(0, later === -1 ? this.#waiting.length : later);
+    for (const { settle } of done) settle(null);
+  }
+
+  /** What waits will not be flushed, as far as is known. */
+  over(error: unknown): void {
+    this.outbox.failed();
+    const all = this.#waiting;
+    this.#waiting = [];
+    for (const { settle } of all) settle(error);
+  }
+}

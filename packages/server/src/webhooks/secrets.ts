@@ -1,0 +1,73 @@
+import type { OutsideChange, OutsideRecord } from "../loop/index.js";
+import { newSecret } from "./signature.js";
+
+/** How long an old secret signs beside the new one unless its owner says otherwise. */
+export const OLD_KEPT_MS_DEFAULT = 24 * 3_600_000;
+
+/** What an account signs with. */
+export interface SecretInfo {
+  readonly secret: string;
+  /** Signs too, until then (ISO 8601), so that receivers can change to the new one. */
+  readonly old: { readonly secret: string; readonly until: string } | null;
+}
+
+interface SecretRecord {
+  readonly secret: string;
+  readonly old?: { readonly secret: string; readonly untilMs: number };
+}
+
+/** The secrets of all accounts. They are in clear in the store: without them nothing can be signed. */
+export class Secrets {
+  readonly #wallMs: () => number;
+  readonly #keep: (changes: readonly OutsideChange[]) => Promise<void>;
+  readonly #byAccount = new Map<string, SecretRecord>();
+  /** Until the change of an account's secrets is durable nobody is told of it. */
+  readonly #changing = new Map<string, Promise<void>>();
+
+  constructor(wallMs: () => number, keep: (changes: readonly OutsideChange[]) => Promise<void>) {
+    this.#wallMs = wallMs;
+    this.#keep = keep;
+  }
+
+  restore({ key, value }: OutsideRecord): void {
+    this.#byAccount.set(key.split("/")[0]!, value as SecretRecord);
+  }
+
+  /** What to sign with, one or two: made at the first use. */
+  async live(account: string): Promise<readonly string[]> {
+    const { secret, old } = await this.of(account);
+    return old === null ? [secret] : [secret, old.secret];
+  }
+
+  async of(account: string): Promise<SecretInfo> {
+    await this.#changing.get(account);
+    if (!this.#byAccount.has(account)) await this.#change(account, { secret: newSecret() });
+    const { secret, old } = this.#byAccount.get(account)!;
+    // By the time of day: two clocks that differ cost one signature too many, and no lock.
+    if (old === undefined || old.untilMs <= this.#wallMs()) return { secret, old: null };
+    return { secret, old: { secret: old.secret, until: new Date(old.untilMs).toISOString() } };
+  }
+
+  /**
+   * Makes a new secret. The one before it signs on for a while; the one before that, no more.
+   * @param audit what is recorded of it, in the same batch
+   */
+  async rotate(account: string, oldKeptMs: number, audit: OutsideChange): Promise<SecretInfo> {
+    const { secret } = await this.of(account);
+    const old = { secret, untilMs: this.#wallMs() + oldKeptMs };
+    await this.#change(account, { secret: newSecret(), old }, [audit]);
+    return this.of(account);
+  }
+
+  async #change(account: string, record: SecretRecord, more: readonly OutsideChange[] = []): Promise<void> {
+    const before = this.#changing.get(account);
+    if (before !== undefined) return before;
+    const put = { key: `${account}/webhook/secret`, value: record };
+    const change = this.#keep([put, ...more]).then(() => {
+      this.#byAccount.set(account, record);
+    });
+    this.#changing.set(account, change);
+    // Whatever came of it: the caller has it.
+    await change.finally(() => this.#changing.delete(account));
+  }
+}

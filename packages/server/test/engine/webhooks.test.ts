@@ -1,0 +1,102 @@
+import { describe, expect, test } from "vitest";
+import { check, Story } from "./story.js";
+
+describe("the end of a hold with a webhook owes a delivery, in the same batch", () => {
+  test("[C5a] when it is unlocked, released by its token, run out, forced or stolen", () =>
+    check(`
+      0     http1 acquire disk 30s hook=u        -> http1 granted #1 | +ceiling, +hold #1
+      1     ann   unlock disk                    -> ann done true | +answer ann/1, +delivery 1.0, -hold #1
+      2     http2 acquire disk 30s hook=u        -> http2 granted #2 | +hold #2
+      3     ann   release #2                     -> ann done true | +answer ann/2, +delivery 2.0, -hold #2
+      4     http3 acquire disk 30s for=5s hook=u -> http3 granted #3 | +hold #3
+      5004  -     tick                           -> | +delivery 3.0, -hold #3, +previous disk
+      5005  http4 acquire disk 30s hook=u        -> http4 granted #4 after #3 by expiry | +hold #4
+      5006  ann   force #4 disk                  -> ann done true | +audit, +answer ann/3, +delivery 4.0, -hold #4, +previous disk
+      5007  http5 acquire disk 30s hook=u        -> http5 granted #5 after #4 by force | +hold #5
+      5008  ann   acquire disk now steal=ann     -> ann granted #6 after #5 by force | +audit, +delivery 5.0, -hold #5, +previous disk`));
+
+  test("[C5b] it says where to, which lock, which hold and how that ended", () => {
+    const story = check(`
+      0     http1 acquire disk 30s hook=u        -> http1 granted #1
+      0     http2 acquire tape 30s for=5s hook=v -> http2 granted #2`);
+    expect(story.play("1 ann unlock disk").changes).toContainEqual({
+      type: "delivery",
+      id: "1.0",
+      value: { url: "u", lockName: "disk", token: 1, endedBy: "release" },
+    });
+    expect(story.play("5000 - tick").changes).toContainEqual({
+      type: "delivery",
+      id: "2.0",
+      value: { url: "v", lockName: "tape", token: 2, endedBy: "expiry" },
+    });
+  });
+
+  test("[C5c] of a set there is one for each name", () => {
+    const story = check(`
+      0 ann acquire disk+tape:s+reel:1/3 30s for=60s hook=u -> ann granted #1
+      1 bob release #1 -> bob done true | +answer bob/1, +delivery 1.0, +delivery 1.1, +delivery 1.2, -hold #1, +answer ann/1`);
+    const names = [...story.durable.values()].flatMap((change) =>
+      change.type === "delivery" ? [change.value.lockName] : [],
+    );
+    expect(names.sort()).toEqual(["disk", "reel", "tape"]);
+  });
+
+  test("[C5d] a grant that is taken back, or cancelled, was none: nothing is owed", () =>
+    check(`
+      0     http1 acquire disk 30s hook=u          -> http1 granted #1
+      1     http1 cancel                           -> http1 done true | -hold #1
+      2     ann   acquire:7 disk 30s for=60s hook=u -> ann granted #2
+      3     ann   cancel:7 #2                      -> ann done true | -hold #2, +answer ann/7
+      4     http2 acquire disk 30s hook=u          -> http2 granted #3
+      5     http3 acquire disk 30s hook=u          -> http3 queued t1
+      6     http3 cancel                           -> http3 done true |
+      7     http2 delivered
+      8     ann   unlock disk                      -> ann done true | +answer ann/8, +delivery 3.0, -hold #3`));
+
+  test("[C5e] a lock that stays closed after its hold has its delivery at the hold's end, and no other", () =>
+    check(`
+      0     http1 delay 10s                      -> http1 done {"lockDelayMs":10000}
+      1     http2 acquire disk 30s for=5s hook=u -> http2 granted #1
+      5001  -     tick                           -> | +delivery 1.0, +hold #1
+      15001 -     tick                           -> | -hold #1, +previous disk`));
+
+  test("[C5f] it outlives a crash and a clean stop with its hold, and is owed once", () =>
+    check(`
+      0     http1 acquire disk 30s hook=u  -> http1 granted #1
+      1     -     crash
+      2     -     stop
+      3     http2 unlock disk              -> http2 done true | +delivery 1.0, -hold #1
+      4     -     crash
+      5     http3 unlock disk              -> http3 done false |
+      6     http4 acquire disk             -> http4 granted #100002
+      7     http5 unlock disk              -> http5 done true | -hold #100002`));
+
+  test("[C5g] who has waited has the webhook that he asked for, and no other's", () =>
+    check(`
+      0     http1 acquire disk 30s         -> http1 granted #1
+      1     http2 acquire disk 30s hook=u  -> http2 queued t1
+      2     http3 unlock disk              -> http2 granted #2, http3 done true | -hold #1, +hold #2
+      3     http3 unlock disk              -> http3 done true | +delivery 2.0, -hold #2`));
+
+  test("[C5h] while the outbox is full a new hold with a webhook is refused, and one without is not", () =>
+    check(`
+      0     http1 acquire disk 30s hook=u full=true  -> http1 refused LIMIT_EXCEEDED |
+      1     http2 acquire disk                       -> http2 granted #1`));
+
+  test("[C5i] a request that comes again gets what it has, though the outbox is full by now", () =>
+    check(`
+      0     ann   acquire:3 disk 30s for=60s hook=u            -> ann granted #1
+      1     ann   acquire:3 disk 30s for=60s hook=u full=true  -> ann granted #1 |
+      2     ann   acquire:4 tape 30s for=60s hook=u full=true  -> ann refused LIMIT_EXCEEDED`));
+
+  test("[C5j] nothing of it stays with an engine whose holds are over", () => {
+    const story = new Story();
+    for (let round = 0; round < 3; round++) {
+      story.play(`${round} http${round} acquire disk 30s hook=u`);
+      story.play(`${round} http${round} ${round === 1 ? "cancel" : "unlock disk"}`);
+    }
+    expect(story.engine.counts).toMatchObject({ holds: 0, locks: 0 });
+    story.play("9 http9 acquire disk");
+    expect(story.play("9 http9 unlock disk").changes.map(({ type }) => type)).toEqual(["hold"]);
+  });
+});
