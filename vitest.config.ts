@@ -24,6 +24,8 @@ export default defineConfig({
         test: {
           ...shared,
           name: "rules",
+          // Compares every answer over HTTP in packages/server/test/http with the OpenAPI document.
+          setupFiles: [source("packages/server/test/http/every-answer.ts")],
           include: ["packages/*/test/**/*.test.ts", "tests/**/*.test.ts", "examples/**/*.test.ts"],
           exclude: [ALONE, "**/node_modules/**"],
           sequence: { groupOrder: 0 },

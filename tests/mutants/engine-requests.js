@@ -245,7 +245,7 @@ export const ENGINE_REQUESTS = [
     id: "force-not-revoked",
     rule: "R3",
     file: `${ENGINE}/sessions.ts`,
-    find: "if (session === null) return;\n    // It stays so",
+    find: "if (session === null || session.isHttp) return;\n    // It stays so",
     put: "if (session === null || token > 0) return;\n    // It stays so",
     wrong: "What was freed by force is held again after a crash.",
     killedBy: { test: `${TESTS}/endings.test.ts`, name: "[R3q]" },

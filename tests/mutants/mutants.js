@@ -1,4 +1,5 @@
 import { CLIENT } from "./client.js";
+import { ENGINE_CALLS } from "./engine-calls.js";
 import { ENGINE_KINDS } from "./engine-kinds.js";
 import { ENGINE_LOCKS } from "./engine-locks.js";
 import { ENGINE_NESTED } from "./engine-nested.js";
@@ -16,6 +17,7 @@ export const MUTANTS = [
   ...ENGINE_SESSIONS,
   ...ENGINE_KINDS,
   ...ENGINE_NESTED,
+  ...ENGINE_CALLS,
   ...SERVER,
   ...WEBHOOKS,
   ...CLIENT,

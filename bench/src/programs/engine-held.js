@@ -40,11 +40,7 @@ function hold(engine, from, count) {
     // As a frame brings them: names are strings out of JSON.
     const frame = JSON.stringify(Array.from({ length: A_TURN }, (_, index) => nameAt(at + index)));
     for (const [index, name] of JSON.parse(frame).entries()) {
-      engine.apply(
-        { kind: "acquire", id: at + index + 1, names: name, ...FROM, ...TERMS, metadata: {}, within: [] },
-        0,
-        effects,
-      );
+      engine.apply({ kind: "acquire", id: at + index + 1, names: name, ...FROM, ...TERMS }, 0, effects);
     }
     const ids = effects.answers.map(({ message }) => message[1]);
     engine.apply({ kind: "acknowledge", ...FROM, ids, lostTokens: [] }, 0, effects);
@@ -52,6 +48,9 @@ function hold(engine, from, count) {
 }
 
 const TERMS = {
+  // As a connection gives those of which a request says nothing.
+  metadata: Object.freeze({}),
+  within: Object.freeze([]),
   waitMs: 30_000,
   detachedMs: null,
   minHoldMs: 0,

@@ -49,7 +49,7 @@ class Play {
   commands = 0;
   #engine = new Engine(LIMITS);
   #id = 0;
-  #nowMs = 0;
+  #turns = 0;
   /** @type {number[]} */
   #unacknowledged = [];
 
@@ -74,8 +74,8 @@ class Play {
    * @param {readonly number[]} released tokens
    */
   turn(wanted, released) {
-    this.#nowMs += 0.01;
-    const nowMs = this.#nowMs;
+    // Lease time is in whole milliseconds.
+    const nowMs = Math.floor((this.#turns += 1) / 100);
     const out = { answers: /** @type {any[]} */ ([]), changes: [] };
     const engine = this.#engine;
     if (this.#unacknowledged.length > 0) {

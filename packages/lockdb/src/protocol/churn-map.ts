@@ -32,10 +32,13 @@ export class ChurnMap<K, V> {
 
   set(key: K, value: V): void {
     if (this.#old?.has(key)) this.#old.set(key, value);
-    else {
-      this.#young.set(key, value);
-      if (--this.#room === 0) this.#closeGeneration();
-    }
+    else this.add(key, value);
+  }
+
+  /** The same for a key that is known not to be there. */
+  add(key: K, value: V): void {
+    this.#young.set(key, value);
+    if (--this.#room === 0) this.#closeGeneration();
   }
 
   delete(key: K): boolean {

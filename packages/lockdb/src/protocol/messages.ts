@@ -224,11 +224,36 @@ export interface ServiceSettings {
 
 export type RefusalDetails = Readonly<Record<string, unknown>>;
 
+/** A hold that was renewed over HTTP. */
+export interface Renewed {
+  readonly token: number;
+  /** From when the server processed the renewal. */
+  readonly expiresInMs: number;
+}
+
+/** A session that is open. `resumed`: it was before. */
+export interface SessionInfo {
+  readonly session: string;
+  readonly leaseMs: number;
+  readonly resumed: boolean;
+}
+
+/** What a `done` tells. The last two are for HTTP only. */
+export type DoneValue =
+  | boolean
+  | null
+  | LockInfo
+  | LockPage
+  | WatchStart
+  | ServiceSettings
+  | Renewed
+  | SessionInfo;
+
 export type ServerMessage =
-  | readonly ["welcome", { readonly session: string; readonly leaseMs: number; readonly resumed: boolean }]
+  | readonly ["welcome", SessionInfo]
   | readonly ["queued", id: number, ticket: number, ahead: number]
   | readonly ["granted", id: number, token: number, extra?: GrantExtra]
-  | readonly ["done", id: number, value: boolean | null | LockInfo | LockPage | WatchStart | ServiceSettings]
+  | readonly ["done", id: number, value: DoneValue]
   | readonly ["refused", id: number, code: ErrorCode, message: string, details?: RefusalDetails]
   | readonly ["lost", token: number, endedBy: EndedBy]
   /** `previous`: the position of the event before this one that the same watch was told, or had to be told. */

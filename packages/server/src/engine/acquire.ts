@@ -63,7 +63,13 @@ export class Acquire {
     }
     const owner = session?.owner ?? command.owner ?? "http";
     const caller: Caller | null = session === null ? this.#caller(command.address) : null;
-    const from: Requester = { session, caller, id, owner, client: session === null ? null : session.client };
+    const from: Requester = {
+      session,
+      caller,
+      id,
+      owner,
+      client: session?.client ?? caller?.call?.client ?? null,
+    };
     if (free) {
       const message = isSteal
         ? this.#steal(wanted[0]!.lock, command.stolenBy, from, command, nowMs, out)
@@ -98,7 +104,9 @@ export class Acquire {
   }
 
   #caller(address: string): Caller {
-    const caller: Caller = { address, waiter: null, hold: null };
+    const known = this.#grants.callers.get(address);
+    if (known !== undefined) return known;
+    const caller: Caller = { address, waiter: null, hold: null, call: null };
     this.#grants.callers.set(address, caller);
     return caller;
   }

@@ -13,7 +13,7 @@ import type {
 /**
  * What can happen to a service. `address` is where the sender is reached: one per connection or per HTTP request,
  * never used twice. A command of a session whose address is no longer the session's is ignored (R3).
- * `session: null` is an HTTP caller, which has no session and makes detached holds only.
+ * `session: null` is an HTTP caller, which has no session and makes detached holds, or leased ones by a `call`.
  */
 export type Command =
   | {
@@ -84,6 +84,33 @@ export type Command =
   | ({ readonly kind: "bye"; readonly id: number } & Of)
   /** The answer to an HTTP caller has been handed over: it can no longer be taken back (Q7). */
   | { readonly kind: "delivered"; readonly address: string }
+  // The HTTP API.
+  | CallCommand
+  /** The end of a slice: nobody listens at this address any more. Hung up: nobody has, to what was told there last (Q7). */
+  | { readonly kind: "leave"; readonly address: string; readonly hungUp: boolean }
+  | ({
+      readonly kind: "renew";
+      readonly id: number;
+      readonly token: number;
+      /** Null: as long as it was before. */
+      readonly leaseMs: number | null;
+    } & From)
+  | ({
+      readonly kind: "giveBack";
+      readonly id: number;
+      readonly token: number;
+      /** The HTTP session that holds it, or null. */
+      readonly of: string | null;
+      readonly request: string | null;
+    } & From)
+  | ({
+      readonly kind: "openSession";
+      readonly id: number;
+      readonly leaseMs: number;
+      readonly owner: string;
+    } & Of)
+  | ({ readonly kind: "keepSession"; readonly id: number } & Of)
+  | ({ readonly kind: "endSession"; readonly id: number } & Of)
   | { readonly kind: "tick" };
 
 export interface AcquireCommand extends From {
@@ -110,6 +137,14 @@ export interface AcquireCommand extends From {
   readonly webhookUrl?: string | undefined;
   /** Too many deliveries are pending for a hold that would add to them (N3). */
   readonly outboxIsFull?: boolean | undefined;
+}
+
+/** A request for locks over the HTTP API, or the same once more. `detachedMs` is the lease of a leased hold. */
+export interface CallCommand extends Omit<AcquireCommand, "kind"> {
+  readonly kind: "call";
+  readonly request: string;
+  /** The HTTP session that asks, or null. */
+  readonly of: string | null;
 }
 
 /** `check` and `unlock`: answered at once, but for a recovering service that does not know the holder (R4). */
@@ -166,6 +201,8 @@ export interface SessionRecord {
   readonly owner: string;
   /** Set when all its holds are in the store, as with `--durability strict`: a crash leaves nothing to ask it. */
   readonly holdsKnown?: true;
+  /** Set for one without a connection, which is kept by heartbeats over HTTP. */
+  readonly http?: true;
   /** Set from a start until the session returns: what it has left (R6). */
   readonly awaitedUntilMs?: number;
 }
@@ -174,8 +211,10 @@ export interface HoldRecord {
   readonly names: LockNames;
   readonly owner: string;
   readonly grantedAtMs: number;
-  /** Null for a session's hold, which ends with its session. */
+  /** Null for a session's hold, which ends with its session. Of a leased hold the latest end that it may have. */
   readonly expiresAtMs: number | null;
+  /** Set for a leased hold: how long it lasts from a renewal on. */
+  readonly leaseMs?: number;
   readonly metadata: Metadata;
   readonly leads?: true;
   /** Who asked, as `client/id`: the same request gets the same token, after a crash too (Q6). */

@@ -1,4 +1,5 @@
 import { Acquire } from "./acquire.js";
+import { Calls } from "./calls.js";
 import type { Command, DurableChange, Effects, EngineOptions } from "./commands.js";
 import { Grants } from "./grants.js";
 import { Postponed } from "./postponed.js";
@@ -19,6 +20,7 @@ export class Engine {
   readonly #postponed: Postponed;
   readonly #sessions: Sessions;
   readonly #acquire: Acquire;
+  readonly #calls: Calls;
   readonly #requests: Requests;
 
   constructor(options: EngineOptions) {
@@ -32,6 +34,7 @@ export class Engine {
     });
     const repeats = new Repeats(this.#grants);
     this.#acquire = new Acquire(options, this.#grants, this.#sessions, repeats);
+    this.#calls = new Calls(options, this.#grants, this.#sessions, this.#acquire);
     this.#requests = new Requests(this.#grants, this.#sessions, this.#postponed, repeats);
   }
 
@@ -46,9 +49,10 @@ export class Engine {
   }
 
   /** What is in memory. `nested`: requests that are made inside holds, and wait. */
-  get counts(): Readonly<Record<"sessions" | "holds" | "locks" | "nested", number>> {
-    const { holds, locks, nested } = this.#grants.table;
-    return { sessions: this.#sessions.size, holds: holds.size, locks: locks.size, nested: nested.size };
+  get counts(): Readonly<Record<"sessions" | "holds" | "locks" | "waiters" | "nested", number>> {
+    const { holds, locks, nested, waiterCount } = this.#grants.table;
+    const counts = { holds: holds.size, locks: locks.size, waiters: waiterCount, nested: nested.size };
+    return { sessions: this.#sessions.size, ...counts };
   }
 
   /** Applies one command, and adds what comes of it to `out`. */
@@ -75,6 +79,20 @@ export class Engine {
         return this.#requests.cancel(command, nowMs, out);
       case "delivered":
         return this.#requests.delivered(command.address);
+      case "call":
+        return this.#calls.call(command, nowMs, out);
+      case "leave":
+        return this.#calls.leave(command, nowMs, out);
+      case "renew":
+        return this.#calls.renew(command, nowMs, out);
+      case "giveBack":
+        return this.#calls.giveBack(command, nowMs, out);
+      case "openSession":
+        return this.#sessions.openHttp(command, nowMs, out);
+      case "keepSession":
+        return this.#sessions.keepHttp(command, nowMs, out);
+      case "endSession":
+        return this.#sessions.endHttp(command, nowMs, out);
       case "hello":
         return this.#sessions.hello(command, nowMs, out);
       case "claim":
@@ -138,6 +156,9 @@ export class Engine {
           break;
         case "listing":
           this.#requests.forgetListing(ending);
+          break;
+        case "call":
+          this.#calls.due(ending, nowMs, out);
           break;
         case "answer":
           this.#grants.table.forgetAnswer(ending, out);

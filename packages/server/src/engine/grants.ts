@@ -6,11 +6,12 @@ import { noteHold, noteWaiter } from "./events.js";
 import type { Grip, Lock } from "./lock.js";
 import { aboutWaiter, LockTable, type Requester, wantsIn } from "./lock-table.js";
 import { EXCLUSIVE } from "./modes.js";
+import { OpenCalls } from "./open-calls.js";
 import { PreviousHolds } from "./previous.js";
 import type { Place } from "./queue.js";
 import { coveringHold, grantedAgain } from "./reentry.js";
-import { deadlockMessage, grantedMessage, tell } from "./replies.js";
-import type { Caller, Hold, HoldTerms, LockAndMode, Session, Waiter } from "./state.js";
+import { deadlockMessage, grantedMessage, refusal, tell } from "./replies.js";
+import type { Call, Caller, Hold, HoldTerms, LockAndMode, Session, Waiter } from "./state.js";
 
 /** How much one step looks at for deadlocks. */
 const DEADLOCK_STEPS_MAX = 200_000;
@@ -21,6 +22,7 @@ export class Grants {
   readonly previous = new PreviousHolds();
   /** HTTP requests that wait, or were granted and not handed over yet. */
   readonly callers = new Map<string, Caller>();
+  readonly calls = new OpenCalls(this.callers);
   settings: ServiceSettings = { lockDelayMs: 0 };
 
   constructor(writesSessionHolds: boolean) {
@@ -224,9 +226,25 @@ export class Grants {
       keepAnswer(waiter.session, waiter.id, { message, about: aboutWaiter(waiter), atMs: nowMs });
       return tell(waiter.session, message, out);
     }
-    const { address } = waiter.caller!;
-    if (message[0] !== "granted") this.callers.delete(address);
-    out.answers.push({ to: address, message });
+    const { address, call } = waiter.caller!;
+    if (call !== null) return this.calls.settle(call, message, nowMs, out);
+    if (message[0] !== "granted") this.callers.delete(address!);
+    out.answers.push({ to: address!, message });
+  }
+
+  /** Ends a call with its session. */
+  dropCall(call: Call, nowMs: number, out: Effects): void {
+    const { waiter } = call;
+    // It has its answer, which nobody has heard: the next one is that there is no such session.
+    if (waiter === null) return this.forgetCall(call);
+    this.drop([waiter], "session ended", nowMs, out);
+    this.calls.settle(call, refusal(waiter.id, "SESSION_ENDED"), nowMs, out);
+    this.forgetCall(call);
+  }
+
+  forgetCall(call: Call): void {
+    this.table.deadlines.delete(call);
+    this.calls.delete(call);
   }
 
   #end(hold: Hold, endedBy: "expiry" | null, closedUntilMs: number, nowMs: number, out: Effects): void {

@@ -55,6 +55,8 @@ export class LockTable {
   detachedCount = 0;
   /** Durable answers that are kept. */
   keptCount = 0;
+  /** Requests that wait, each once. */
+  waiterCount = 0;
   readonly #writesSessionHolds: boolean;
   #tokenNext = 1;
   #tokenCeiling = 1;
@@ -116,12 +118,14 @@ export class LockTable {
     from.session?.waiters.set(from.id, waiter);
     if (from.session !== null) waiter.seenOn = from.session.connection;
     if (from.caller !== null) from.caller.waiter = waiter;
+    this.waiterCount++;
     if (waitMs !== Number.POSITIVE_INFINITY) this.deadlines.set(waiter, nowMs + waitMs);
     return waiter;
   }
 
   /** Takes a waiter out of its queues, which may be idle then. */
   dequeue(waiter: Waiter): void {
+    this.waiterCount--;
     for (let place: Place | null = waiter; place !== null; place = place.nextOfWaiter)
       place.lock.remove(place);
     for (const hold of waiter.outer) hold.nested?.delete(waiter);
@@ -153,7 +157,9 @@ export class LockTable {
   grant(wanted: readonly LockAndMode[], to: Requester, terms: HoldTerms, nowMs: number, out: Effects): Hold {
     const token = this.#takeToken(out);
     const detached = terms.detachedMs !== null;
-    const hold = new Hold(token, wanted, detached ? null : to.session, to, terms, nowMs);
+    const call = to.caller?.call ?? null;
+    const session = to.session ?? call?.session ?? null;
+    const hold = new Hold(token, wanted, detached ? null : session, to, terms, nowMs);
     if (terms.minHoldMs > 0) hold.minUntilMs = nowMs + terms.minHoldMs;
     if (terms.maxHoldMs !== null) hold.maxUntilMs = nowMs + terms.maxHoldMs;
     if (to.session !== null) hold.seenOn = to.session.connection;
@@ -161,13 +167,14 @@ export class LockTable {
       hold.caller = to.caller;
       to.caller.hold = hold;
     }
-    if (detached) this.findByRequest(hold);
+    if (detached || call !== null) this.findByRequest(hold);
+    if (detached && call !== null) hold.leaseMs = terms.detachedMs;
     if (detached && terms.webhookUrl !== undefined) this.webhooks.set(hold, terms.webhookUrl);
     this.insert(hold);
     if (detached) this.keepUntil(hold, nowMs + terms.detachedMs!, out);
     else {
       if (hold.maxUntilMs !== null) this.deadlines.set(hold, hold.maxUntilMs);
-      if (this.#writesSessionHolds) this.write(hold, out);
+      if (this.#writesSessionHolds || session!.isHttp) this.write(hold, out);
     }
     return hold;
   }
@@ -190,13 +197,28 @@ export class LockTable {
   /** Makes a hold durable with an end of its own (L9). */
   keepUntil(hold: Hold, expiresAtMs: number, out: Effects): void {
     this.deadlines.set(hold, expiresAtMs);
+    hold.writtenUntilMs = expiresAtMs;
+    this.write(hold, out);
+  }
+
+  /**
+   * Moves the end of a leased hold. Beyond what is written it is written, with one lease more: the next renewals need no
+   * flush, and after a crash what was told still holds.
+   */
+  renew(hold: Hold, leaseMs: number, nowMs: number, out: Effects): void {
+    const latestMs = hold.maxUntilMs ?? Number.POSITIVE_INFINITY;
+    const expiresAtMs = Math.min(nowMs + leaseMs, latestMs);
+    hold.leaseMs = leaseMs;
+    this.deadlines.set(hold, expiresAtMs);
+    if (expiresAtMs <= hold.writtenUntilMs) return;
+    hold.writtenUntilMs = Math.min(expiresAtMs + leaseMs, latestMs);
     this.write(hold, out);
   }
 
   /** What remains of a hold that is over: it keeps others from its locks until then, as the hold did (L7, L8). */
   keepClosed(hold: Hold, untilMs: number, out: Effects): void {
     if (hold.session !== null) {
-      if (hold.isByRequest) this.#forgetRequest(hold);
+      if (hold.isByRequest && !hold.session.isHttp) this.forgetRequest(hold);
       hold.session.removeHold(hold);
       hold.session = null;
       this.detachedCount++;
@@ -222,13 +244,12 @@ export class LockTable {
     if (hold.caller !== null) hold.caller.hold = null;
     this.webhooks.delete(hold);
     if (hold.durable) out.changes.push({ type: "hold", id: String(hold.token), value: null });
-    if (hold.session === null) {
-      this.detachedCount--;
-      if (hold.isByRequest) this.#keepGrant(hold, nowMs, out);
-    } else {
-      hold.session.removeHold(hold);
-      if (hold.isByRequest) this.#forgetRequest(hold);
-    }
+    const { session } = hold;
+    if (session === null) this.detachedCount--;
+    else session.removeHold(hold);
+    if (!hold.isByRequest) return;
+    if (session === null || session.isHttp) this.#keepGrant(hold, nowMs, out);
+    else this.forgetRequest(hold);
   }
 
   /** What the request of a detached hold is answered from now on, if it comes again (Q6). */
@@ -239,7 +260,7 @@ export class LockTable {
   }
 
   /** A session's hold ends with what its session knows of it: nothing has to outlive both. */
-  #forgetRequest(hold: Hold): void {
+  forgetRequest(hold: Hold): void {
     hold.isByRequest = false;
     this.requests.delete(requestKey(hold.client!, hold.requestId));
   }
@@ -266,7 +287,7 @@ export class LockTable {
   }
 
   /** The client has its answer, and will not ask again: nothing of the request has to outlive a crash any more (Q6). */
-  forgetRequest({ client }: Session, id: number, answer: ServerMessage | null, out: Effects): void {
+  acknowledged({ client }: Session, id: number, answer: ServerMessage | null, out: Effects): void {
     if (this.keptCount > 0) {
       const kept = this.requests.get(requestKey(client, id));
       if (kept?.kind === "answer") {
@@ -276,7 +297,7 @@ export class LockTable {
     }
     if (this.detachedCount === 0 || answer?.[0] !== "granted") return;
     const hold = this.holds.get(answer[2]);
-    if (hold?.isByRequest && hold.client === client && hold.requestId === id) this.#forgetRequest(hold);
+    if (hold?.isByRequest && hold.client === client && hold.requestId === id) this.forgetRequest(hold);
   }
 
   #takeToken(out: Effects): number {
@@ -338,9 +359,10 @@ export function holdRecord(hold: Hold): HoldRecord {
     names: namesOf(wantsIn(hold.grips)),
     owner: hold.owner,
     grantedAtMs: hold.grantedAtMs,
-    expiresAtMs: session === null ? hold.dueMs : null,
+    expiresAtMs: session === null ? hold.writtenUntilMs : null,
     metadata: hold.metadata,
     ...(hold.leads ? { leads: true } : {}),
+    ...(hold.leaseMs === null ? {} : { leaseMs: hold.leaseMs }),
     request: hold.client === null ? null : requestKey(hold.client, hold.requestId),
     remainder: hold.remainder,
     ...(endedBy === null ? {} : { endedBy }),

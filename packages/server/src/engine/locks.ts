@@ -32,7 +32,7 @@ export class Locks {
     if (this.#newest === null) this.#oldest = lock;
     else this.#newest.newer = lock;
     this.#newest = lock;
-    this.#byName.set(name, lock);
+    this.#byName.add(name, lock);
     return lock;
   }
 

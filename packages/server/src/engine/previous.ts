@@ -1,4 +1,4 @@
-import type { Previous } from "lockdb/protocol";
+import { ChurnMap, type Previous } from "lockdb/protocol";
 import type { Effects, PreviousRecord } from "./commands.js";
 
 /** How many locks a service remembers the lost hold of. Over it the oldest is forgotten (N3). */
@@ -11,7 +11,7 @@ const LOCKS_MAX = 100_000;
  */
 export class PreviousHolds {
   /** Oldest first. */
-  readonly #byName = new Map<string, Previous>();
+  readonly #byName = new ChurnMap<string, Previous>();
 
   of(name: string): Previous | undefined {
     // Almost always there is none, and this is on every grant's way.
@@ -25,7 +25,7 @@ export class PreviousHolds {
     this.#byName.set(name, previous);
     out.changes.push({ type: "previous", id: name, value: previous });
     if (this.#byName.size <= LOCKS_MAX) return;
-    for (const oldest of this.#byName.keys()) return this.settle(oldest, out);
+    for (const [oldest] of this.#byName) return this.settle(oldest, out);
   }
 
   /** A later holder has given the lock back. */

@@ -36,7 +36,8 @@ export class Requests {
     const { session } = hold;
     if (session === null) this.#keepDurable(command, command.token, nowMs, out);
     this.#grants.letGo(hold, nowMs, out);
-    this.#done(command, command.token, nowMs, out);
+    if (session === null) return this.#done(command, command.token, nowMs, out);
+    this.#grants.settle(session, command, command.token, ["done", command.id, true], nowMs, out);
   }
 
   /** Its holder has lost it, and says so: only a session's own hold can be lost so. */
@@ -272,6 +273,9 @@ function unlockRefusal(lock: Lock, hold: Hold): string | null {
   }
   if (hold.session !== null) {
     return `The lock is held by a session (${hold.owner}). It ends when that session releases it or runs out.`;
+  }
+  if (hold.leaseMs !== null) {
+    return `The lock is held under a lease (${hold.owner}). It ends when its holder releases it by its token, or runs out.`;
   }
   if (hold.nextOfHold !== null) return "The lock is part of a set. Release the set by its token.";
   return null;

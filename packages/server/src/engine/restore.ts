@@ -53,23 +53,24 @@ export function restore(
   for (const { id, value } of all<HoldRecord>("hold")) {
     // A clean stop's list of session holds must never be read twice: by the next start they may have been given on
     // (R5). What is written at each change stays.
-    const isList = value.session !== undefined && clean && !writesSessionHolds;
-    if (isList) out.changes.push({ type: "hold", id, value: null });
     const session = value.session === undefined ? null : ownerOf(`hold/${id}`, value.session, sessions);
+    const isList = session !== null && !session.isHttp && clean && !writesSessionHolds;
+    if (isList) out.changes.push({ type: "hold", id, value: null });
     restoreHold(Number(id), value, session, !isList, table);
   }
   if (clean) out.changes.push({ type: "stopped", id: "", value: null });
   table.granting = !sessions.recovering;
 }
 
-/** What a clean stop writes: the session holds, and exactly where the numbers are (R5). */
+/** What a clean stop writes: the session holds, the exact ends of leases, and exactly where the numbers are (R5). */
 export function stopRecords(table: LockTable): readonly DurableChange[] {
   const changes: DurableChange[] = [
     { type: "stopped", id: "", value: { clean: true } },
     { type: "ceiling", id: "", value: table.ceilings },
   ];
   for (const hold of table.holds.values()) {
-    if (hold.session === null || hold.durable) continue;
+    if (hold.session === null && hold.writtenUntilMs > hold.dueMs) hold.writtenUntilMs = hold.dueMs;
+    else if (hold.session === null || hold.durable) continue;
     changes.push({ type: "hold", id: String(hold.token), value: holdRecord(hold) });
   }
   return changes;
@@ -107,6 +108,8 @@ function restoreHold(
   hold.endedBy = record.endedBy ?? null;
   hold.durable = durable;
   if (record.webhookUrl !== undefined) table.webhooks.set(hold, record.webhookUrl);
+  hold.leaseMs = record.leaseMs ?? null;
+  hold.writtenUntilMs = record.expiresAtMs ?? 0;
   table.insert(hold);
   table.findByRequest(hold);
   const endsAtMs = record.expiresAtMs ?? hold.maxUntilMs;

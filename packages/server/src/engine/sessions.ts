@@ -169,7 +169,7 @@ export class Sessions {
       const stored = session.answers.get(id);
       if (stored === undefined) continue;
       session.answers.delete(id);
-      this.#grants.table.forgetRequest(session, id, stored.message, out);
+      this.#grants.table.acknowledged(session, id, stored.message, out);
     }
     for (const token of command.lostTokens) this.#forgetRevoked(session, token, out);
   }
@@ -187,7 +187,8 @@ export class Sessions {
       id: "",
       value: { who, what: "force release", details: { ...what, token, holder } },
     });
-    if (session === null) return;
+    // Who has no connection claims nothing when he comes back: his renewals and releases are refused.
+    if (session === null || session.isHttp) return;
     // It stays so until the session has heard of it, crashes or not (R3). It may have named it on its present connection
     // already: the `sync` of that one shows nothing.
     this.restoreRevoked(session, token, session.connection);
@@ -207,6 +208,62 @@ export class Sessions {
     out.answers.push({ to: command.address, message: ["done", command.id, true] });
   }
 
+  /** Opens a session without a connection; one that is open already is the same. */
+  openHttp(command: Of<"openSession">, nowMs: number, out: Effects): void {
+    const { id, address, session: sessionId, leaseMs, owner } = command;
+    const known = this.#sessions.get(sessionId);
+    if (known !== undefined && (!known.isHttp || known.leaseMs !== leaseMs || known.owner !== owner))
+      return refuse(command, "REQUEST_ID_REUSED", out);
+    if (known === undefined && this.#ended.has(sessionId)) return refuse(command, "SESSION_ENDED", out);
+    if (known === undefined && this.#sessions.size >= this.#options.sessionsMax)
+      return refuse(command, "LIMIT_EXCEEDED", out);
+    if (known === undefined) {
+      // No native client has a name like this one.
+      const session = new Session(sessionId, `http:${sessionId}`, leaseMs, owner, true);
+      session.holdsKnown = true;
+      session.expiresAtMs = nowMs + leaseMs;
+      this.#sessions.set(sessionId, session);
+      this.#grants.table.deadlines.set(session, session.expiresAtMs);
+      out.changes.push(sessionPut(session));
+    }
+    this.overHttp(sessionId, nowMs, out);
+    const info = { session: sessionId, leaseMs, resumed: known !== undefined };
+    out.answers.push({ to: address, message: ["done", id, info] });
+  }
+
+  /**
+   * The HTTP session that somebody names, renewed by it (L4); null if it is over. One that was waited for after a crash is
+   * back: what it had left is erased, durably, before it hears that it has a full lease again (R6).
+   */
+  overHttp(sessionId: string, nowMs: number, out: Effects): Session | null {
+    const session = this.#sessions.get(sessionId);
+    if (session?.isHttp !== true) return null;
+    session.expiresAtMs = nowMs + session.leaseMs;
+    session.restored = false;
+    if (session.awaited) {
+      session.awaited = false;
+      out.changes.push(sessionPut(session));
+    }
+    return session;
+  }
+
+  keepHttp(command: Of<"keepSession">, nowMs: number, out: Effects): void {
+    const { id, address, session: sessionId } = command;
+    const session = this.overHttp(sessionId, nowMs, out);
+    if (session === null) return refuse(command, "SESSION_ENDED", out);
+    const info = { session: sessionId, leaseMs: session.leaseMs, resumed: true };
+    out.answers.push({ to: address, message: ["done", id, info] });
+  }
+
+  endHttp(command: Of<"endSession">, nowMs: number, out: Effects): void {
+    const session = this.overHttp(command.session, nowMs, out);
+    if (session === null) return refuse(command, "SESSION_ENDED", out);
+    for (const call of [...(session.calls ?? [])]) this.#grants.dropCall(call, nowMs, out);
+    for (const hold of session.holds()) this.#grants.letGo(hold, nowMs, out);
+    this.#end(session, nowMs, out);
+    out.answers.push({ to: command.address, message: ["done", command.id, true] });
+  }
+
   /** The time of a session in the heap has come: it is over, unless it was renewed since. */
   due(session: Session, nowMs: number, out: Effects): void {
     const overAtMs = this.#overAtMs(session);
@@ -216,12 +273,12 @@ export class Sessions {
   }
 
   restore(id: string, record: SessionRecord, clean: boolean, nowMs: number, out: Effects): void {
-    const { client, leaseMs, owner, awaitedUntilMs, holdsKnown = false } = record;
-    const session = new Session(id, client, leaseMs, owner);
+    const { client, leaseMs, owner, awaitedUntilMs, holdsKnown = false, http = false } = record;
+    const session = new Session(id, client, leaseMs, owner, http);
     session.restored = true;
     session.awaited = !clean || awaitedUntilMs !== undefined;
     session.mayHold = session.awaited && !holdsKnown;
-    session.holdsKnown = this.#options.writesSessionHolds && !session.mayHold;
+    session.holdsKnown = (this.#options.writesSessionHolds || http) && !session.mayHold;
     session.expiresAtMs = awaitedUntilMs ?? nowMs + leaseMs;
     if (session.mayHold) this.#unknownCount++;
     this.#sessions.set(id, session);
@@ -335,6 +392,7 @@ export class Sessions {
     this.#away(session, nowMs, out);
     // All its waiters go before any of its holds: none of them may be the next holder (Q3).
     this.#dropAll(session, nowMs, out);
+    for (const call of [...(session.calls ?? [])]) this.#grants.dropCall(call, nowMs, out);
     for (const token of [...(session.revoked?.keys() ?? [])]) this.#forgetRevoked(session, token, out);
     for (const hold of session.holds()) this.#grants.expire(hold, nowMs, out);
     if (session.awaited) this.#returned(session, nowMs, out);
@@ -355,8 +413,8 @@ export class Sessions {
   }
 }
 
-/** Waiters of one session are back in their queues, in ticket order. @returns the locks that they want */
-function comeBack(waiters: readonly Waiter[]): readonly Lock[] {
+/** Waiters of one session, or one of a call, are back in their queues, in ticket order. @returns the locks that they want */
+export function comeBack(waiters: readonly Waiter[]): readonly Lock[] {
   const placesByLock = new Map<Lock, Place[]>();
   for (const waiter of waiters) {
     for (const place of waiter.places) {
@@ -387,6 +445,7 @@ function sessionPut(
     leaseMs,
     owner,
     ...(holdsKnown ? { holdsKnown } : {}),
+    ...(session.isHttp ? { http: true } : {}),
     ...(isAwaited ? { awaitedUntilMs: expiresAtMs } : {}),
   };
   return { type: "session", id, value };

@@ -27,6 +27,10 @@ export class Session implements Timed {
   mayHold = false;
   /** Its record says that all its holds are in the store. */
   holdsKnown = false;
+  /** It has no connection and is kept by heartbeats over HTTP; its holds are always in the store. */
+  readonly isHttp: boolean;
+  /** Those of its calls that wait, or whose refusal nobody has heard. Only an HTTP session has calls. */
+  calls: Set<Call> | null = null;
   /** Known from before this start: tickets it names are believed until its first `sync`. */
   restored = false;
   idMax = 0;
@@ -41,7 +45,8 @@ export class Session implements Timed {
   /** Answers from before the present `hello`, until `sync` says which of them still matter. */
   answersBefore: Map<number, StoredAnswer> | null = null;
 
-  constructor(id: string, client: string, leaseMs: number, owner: string) {
+  constructor(id: string, client: string, leaseMs: number, owner: string, isHttp = false) {
+    this.isHttp = isHttp;
     this.id = id;
     this.client = client;
     this.leaseMs = leaseMs;
@@ -73,13 +78,54 @@ export class Session implements Timed {
 }
 
 /** Whatever has an end on the lease clock. */
-export type Ending = Session | Hold | Waiter | Pending | KeptAnswer | EndedSession | Listing | DeadlockCheck;
+export type Ending =
+  | Session
+  | Hold
+  | Waiter
+  | Pending
+  | KeptAnswer
+  | EndedSession
+  | Listing
+  | DeadlockCheck
+  | Call;
 
-/** One HTTP request that waits, or was granted and not handed over yet. */
+/** One request over HTTP that waits, or was granted and not handed over yet. */
 export interface Caller {
-  readonly address: string;
   waiter: Waiter | null;
   hold: Hold | null;
+  /** Null for one of the original routes: it is one HTTP request, and its hold is detached. */
+  readonly call: Call | null;
+  /** Where its answer goes; null while nobody would hear it. */
+  address: string | null;
+}
+
+/** A request for locks over the HTTP API. It is known by its `requestId`, over as many HTTP requests as it takes (Q6). */
+export class Call implements Caller, Timed {
+  readonly kind = "call";
+  /** Which one it is: the session, if it has one, and the `requestId`. */
+  readonly client: string;
+  readonly session: Session | null;
+  readonly about: string;
+  address: string | null;
+  waiter: Waiter | null = null;
+  hold: Hold | null = null;
+  /** HTTP requests that were told the grant, and of which it is not known yet whether they have heard it. */
+  tellings = 1;
+  /** A refusal that nobody has heard: it came between two HTTP requests. */
+  unheard: ServerMessage | null = null;
+  dueMs = 0;
+  heapIndex = -1;
+
+  constructor(client: string, session: Session | null, about: string, address: string) {
+    this.client = client;
+    this.session = session;
+    this.about = about;
+    this.address = address;
+  }
+
+  get call(): this {
+    return this;
+  }
 }
 
 const NO_HOLDS: readonly Hold[] = Object.freeze([]);
@@ -94,6 +140,8 @@ class RareFacts {
   isByRequest = false;
   caller: Caller | null = null;
   nested: Set<Waiter> | null = null;
+  leaseMs: number | null = null;
+  writtenUntilMs = 0;
 }
 
 /** A granted lock or set. `session: null` is a detached hold, which has only an end. */
@@ -204,6 +252,24 @@ export class Hold extends Grip implements Timed {
     if (isByRequest !== this.isByRequest) this.#facts.isByRequest = isByRequest;
   }
 
+  /** Of a leased hold: how long it lasts from a renewal on. Null for all others. */
+  get leaseMs(): number | null {
+    return this.#rare === null ? null : this.#rare.leaseMs;
+  }
+
+  set leaseMs(leaseMs: number | null) {
+    if (leaseMs !== this.leaseMs) this.#facts.leaseMs = leaseMs;
+  }
+
+  /** The end that the store knows, of a hold without a session: renewals before it need not be written. */
+  get writtenUntilMs(): number {
+    return this.#rare === null ? 0 : this.#rare.writtenUntilMs;
+  }
+
+  set writtenUntilMs(writtenUntilMs: number) {
+    if (writtenUntilMs !== this.writtenUntilMs) this.#facts.writtenUntilMs = writtenUntilMs;
+  }
+
   /** The HTTP request that was granted it, until it is handed over. */
   get caller(): Caller | null {
     return this.#rare === null ? null : this.#rare.caller;
@@ -290,7 +356,7 @@ export class Waiter extends Place implements Timed {
   }
 
   get client(): string | null {
-    return this.session === null ? null : this.session.client;
+    return this.session?.client ?? this.caller?.call?.client ?? null;
   }
 
   /** All of them; of a set several. */

@@ -14,9 +14,10 @@ import { type WebSocket, WebSocketServer } from "ws";
 import type { Access } from "../access/index.js";
 import { Connection, type Loop } from "../loop/index.js";
 import type { Webhooks } from "../webhooks/index.js";
-import { errorBody, refuseTyped } from "./errors.js";
+import { httpApi } from "./api/index.js";
+import { errorBody, refuseTyped, retryAfterS } from "./errors.js";
+import { noteRequest } from "./hand-over.js";
 import { mayBeOriginal, originalRoutes } from "./original-routes.js";
-import { settingsRoutes } from "./settings.js";
 import { webhookRoutes } from "./webhook-routes.js";
 
 /** A request whose headers and body have not arrived by then is cut off. Waiting for an answer has no such limit. */
@@ -67,14 +68,12 @@ export async function httpServer({ access, loop, webhooks, logger }: HttpParts):
     return refuse(request, reply, code);
   });
 
-  app.get("/livez", (_request, reply) => reply.type("text/plain").send("ok\n"));
-  app.get("/readyz", (_request, reply) =>
-    loop.ready
-      ? reply.type("text/plain").send("ok\n")
-      : reply.code(503).type("text/plain").send("not ready\n"),
-  );
+  app.addHook("onRequest", (request, _reply, done) => {
+    noteRequest(request.raw.socket);
+    done();
+  });
   await app.register(originalRoutes, { access, loop });
-  await app.register(settingsRoutes, { access, loop });
+  await app.register(httpApi, { access, loop });
   if (webhooks !== undefined) await app.register(webhookRoutes, { access, webhooks });
 
   const sockets = upgrades(app, access, loop);
@@ -145,7 +144,9 @@ function refuseBroken(error: Error & { code?: string }, socket: Socket): void {
 
 function refuseUpgrade(socket: Duplex, code: ErrorCode, message?: string): void {
   const body = JSON.stringify(errorBody(code, message));
-  endWith(socket, `${ERRORS[code].status} ${code}`, "application/json", body);
+  const seconds = retryAfterS(code);
+  const more = seconds === null ? "" : `\r\nretry-after: ${seconds}`;
+  endWith(socket, `${ERRORS[code].status} ${code}${more}`, "application/json", body);
 }
 
 /**

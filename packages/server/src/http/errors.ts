@@ -1,12 +1,49 @@
 import type { FastifyReply } from "fastify";
-import { ERRORS, type ErrorCode } from "lockdb/protocol";
+import { ERRORS, type ErrorCode, type RefusalDetails } from "lockdb/protocol";
+
+/** A refusal on its way to its caller. */
+export class Refusal extends Error {
+  readonly code: ErrorCode;
+  readonly details: RefusalDetails;
+
+  constructor(code: ErrorCode, message: string = ERRORS[code].message, details: RefusalDetails = {}) {
+    super(message);
+    this.code = code;
+    this.details = details;
+  }
+}
 
 /** The one shape of an error over HTTP (E). */
-export function errorBody(code: ErrorCode, message: string = ERRORS[code].message): object {
-  return { error: { code, message, retryable: ERRORS[code].retryable, details: {} } };
+export function errorBody(
+  code: ErrorCode,
+  message: string = ERRORS[code].message,
+  details: RefusalDetails = {},
+): object {
+  return { error: { code, message, retryable: ERRORS[code].retryable, details } };
+}
+
+/** Headers of a refusal: when to try again, where that can help soon. */
+export function errorHeaders(code: ErrorCode): Readonly<Record<string, string>> {
+  const seconds = retryAfterS(code);
+  return seconds === null ? {} : { "retry-after": String(seconds) };
+}
+
+/** What is over in a moment is tried again in one second; a limit, in five. */
+export function retryAfterS(code: ErrorCode): number | null {
+  if (ERRORS[code].status === 503) return 1;
+  return ERRORS[code].status === 429 ? 5 : null;
 }
 
 /** A typed refusal in that shape, with its status. */
-export function refuseTyped(reply: FastifyReply, code: ErrorCode, message?: string): FastifyReply {
-  return reply.code(ERRORS[code].status!).send(errorBody(code, message));
+export function refuseTyped(
+  reply: FastifyReply,
+  code: ErrorCode,
+  message?: string,
+  details?: RefusalDetails,
+): FastifyReply {
+  const { status } = ERRORS[code];
+  return reply
+    .code(status!)
+    .headers(errorHeaders(code))
+    .send(errorBody(code, message, details));
 }

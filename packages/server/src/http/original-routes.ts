@@ -17,6 +17,9 @@ import {
 import type { Access } from "../access/index.js";
 import type { Command } from "../engine/index.js";
 import { type Loop, type Recipient, ServiceKey } from "../loop/index.js";
+import { retryAfterS } from "./errors.js";
+import { watchHandOver } from "./hand-over.js";
+import { parseJson } from "./json.js";
 
 const WAIT_MS_DEFAULT = 30_000;
 const EXPIRATION_S_DEFAULT = 300;
@@ -26,15 +29,6 @@ const READ_WAIT_MS = 4_950;
 const MARGIN_MS = 50;
 /** How long after the limit a caller that has not hung up is answered (C3). */
 const GRACE_MS = 1_000;
-/** How long after a grant the end of the connection may still mean that nobody read it. */
-const UNREAD_MS = 1_000;
-
-/** Emitted on a connection when another call comes on it. */
-const NEXT_REQUEST = "lockdb:next-request";
-
-/** Two ill-formed texts must not become one name (N1). */
-const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
 const EVENTS = ["lock", "unlock", "check"] as const;
 type EventName = (typeof EVENTS)[number];
 
@@ -77,7 +71,6 @@ export async function originalRoutes(app: FastifyInstance, { access, loop }: { a
     });
     app.post(`/${event}`, {
       onRequest: (request, reply, done) => {
-        request.raw.socket.emit(NEXT_REQUEST);
         const account = access.accountOf(request.headers.authorization);
         (request as { account?: string | null }).account = account;
         if (account === null) plain(reply, 401, "Unauthorized");
@@ -171,9 +164,9 @@ class OriginalCall implements Recipient {
       }
       case "refused":
         if (message[2] === "LOCK_TIMEOUT") return this.#timeOut();
-        return this.#answer(ERRORS[message[2]].status!, `${message[2]}: ${message[3]}`);
+        return this.#refuse(message[2], message[3]);
       case "ended":
-        return this.#answer(503, `${message[1]}: ${message[2]}`);
+        return this.#refuse("UNAVAILABLE", message[2]);
     }
   }
 
@@ -184,31 +177,11 @@ class OriginalCall implements Recipient {
   #grant(): void {
     this.#response.off("close", this.#onHungUp);
     if (this.#response.destroyed || this.#socket.destroyed) return this.#hungUp();
-    const [socket, response] = [this.#socket, this.#response];
-    let timer: NodeJS.Timeout | undefined;
-    const settle = (hadError: boolean) => {
-      clearTimeout(timer);
-      response.off("finish", startTimer);
-      socket.off("close", settle).off("end", probe).off(NEXT_REQUEST, wasRead);
-      // The end came with an error, or before the answer was out: nobody has read it (Q7).
-      if (hadError || !response.writableFinished) return this.#hungUp();
+    watchHandOver(this.#socket, this.#response, (wasRead) => {
+      if (!wasRead) return this.#hungUp();
       this.#submit({ kind: "delivered", address: this.#address });
       this.#loop.detach(this.#address);
-    };
-    // A caller that had closed before the answer came to it has refused it by now: one more write meets that error. To
-    // one that has read the answer and then closed, these two bytes are nothing.
-    const probe = () => void socket.write("\r\n");
-    // Nobody asks for more on a connection before reading what came. A reset later on says nothing about this grant.
-    // But behind an answer for which an earlier call on it still waits, this one is not out yet.
-    const wasRead = () => {
-      if (response.writableFinished) settle(false);
-    };
-    const startTimer = () => {
-      timer = setTimeout(wasRead, UNREAD_MS);
-    };
-    response.once("finish", startTimer);
-    // Before the HTTP server's own listener, which closes our side.
-    socket.prependOnceListener("end", probe).once("close", settle).on(NEXT_REQUEST, wasRead);
+    });
     this.#write(200, { eventName: "lock", lockName: this.#body.lockName });
   }
 
@@ -216,6 +189,12 @@ class OriginalCall implements Recipient {
   #timeOut(): void {
     const limitMs = this.#startedAtMs + this.#waitMs + GRACE_MS;
     this.#timer = setTimeout(() => this.#answer(408, "TimeoutError"), limitMs - performance.now());
+  }
+
+  #refuse(code: ErrorCode, text: string): void {
+    const seconds = retryAfterS(code);
+    if (seconds !== null && !this.#response.headersSent) this.#response.setHeader("retry-after", seconds);
+    this.#answer(ERRORS[code].status!, `${code}: ${text}`);
   }
 
   #answer(status: number, body: object | string): void {
@@ -252,12 +231,9 @@ class OriginalCall implements Recipient {
 
 /** The body of a call, or what is wrong with it. */
 function readBody(event: EventName, bytes: unknown): Body | string {
-  let body: unknown;
-  try {
-    body = JSON.parse(UTF8.decode(bytes as Buffer | undefined));
-  } catch {
-    return "The body must be JSON.";
-  }
+  const parsed = parseJson((bytes as Buffer | undefined) ?? Buffer.alloc(0));
+  if ("problem" in parsed) return parsed.problem;
+  const body = parsed.value;
   if (typeof body !== "object" || body === null || Array.isArray(body))
     return "The body must be a JSON object.";
   const fields = body as Record<string, unknown>;

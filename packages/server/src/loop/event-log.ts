@@ -20,6 +20,19 @@ interface Watch {
   last: number;
 }
 
+/** A piece of the past. */
+export interface Past {
+  readonly events: readonly { readonly position: string; readonly event: ServiceEvent }[];
+  /** Of the last event that was looked at: where to go on. */
+  readonly position: string;
+  /** Of the newest event. */
+  readonly head: string;
+  /** True when events since the position that was asked for are not kept any more. */
+  readonly missed: boolean;
+  /** True when there is more already. */
+  readonly more: boolean;
+}
+
 interface Kept {
   readonly number: number;
   readonly atMs: number;
@@ -81,6 +94,25 @@ export class EventLog {
     this.#watches.set(to, ofRecipient.set(id, watch));
     then({ position: this.#position(watch.last), missed: since === null });
     for (let next = watch.last + 1; next <= this.#number; next++) this.#tell(watch, this.#at(next)!);
+  }
+
+  /**
+   * What has happened since a position, or all that is kept; at most so many events. It goes on being kept for ten minutes,
+   * as if somebody had watched.
+   */
+  past({ prefix = "", after }: WatchQuery, limit: number, nowMs: number): Past {
+    this.#watchedAtMs = nowMs;
+    const since = after === undefined ? this.#oldest - 1 : this.#numberOf(after, nowMs);
+    const events: Past["events"][number][] = [];
+    let last = since ?? this.#oldest - 1;
+    while (last < this.#number && events.length < limit) {
+      last++;
+      const { event, atMs } = this.#at(last)!;
+      const isWanted = event.names.some((each) => each.startsWith(prefix)) && nowMs - atMs < KEPT_MS;
+      if (isWanted) events.push({ position: this.#position(last), event });
+    }
+    const [position, head] = [this.#position(last), this.#position(this.#number)];
+    return { events, position, head, missed: since === null, more: last < this.#number };
   }
 
   unwatch(to: Recipient, id: number, nowMs: number): void {

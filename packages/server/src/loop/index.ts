@@ -1,4 +1,5 @@
 export { Connection } from "./connection.js";
+export type { Past } from "./event-log.js";
 export { LeaseClock } from "./lease-clock.js";
 export { Loop, type LoopOptions, type Recipient } from "./loop.js";
 export type { Outbox, OutsideChange, OutsideRecord, OwedDelivery } from "./outbox.js";

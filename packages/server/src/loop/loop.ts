@@ -5,11 +5,13 @@ import {
   type Command,
   Deadlines,
   type DurableChange,
+  type Engine,
   type EngineEvent,
   type EngineOptions,
 } from "../engine/index.js";
 import { type Change, encodeRecord, type Store } from "../store/index.js";
-import { type EventBudget, EventLog } from "./event-log.js";
+import type { Past } from "./event-log.js";
+import { EventLogs } from "./event-logs.js";
 import { LeaseClock } from "./lease-clock.js";
 import { type Outbox, Outside, type OutsideChange } from "./outbox.js";
 import type { LoopRuntime } from "./runtime.js";
@@ -61,10 +63,8 @@ export class Loop {
   readonly #holding = new Set<Service>();
   readonly #recipients = new Map<string, Recipient>();
   #dirty = new Set<Recipient>();
-  /** Services with a log of events. */
-  readonly #logged = new Set<Service>();
+  readonly #logs: EventLogs;
   readonly #outside: Outside;
-  #eventBudget: EventBudget = { bytes: 0 };
   #store: Store | null = null;
   #clock: LeaseClock;
   #state: "running" | "stopping" | "failed" | "stopped" = "failed";
@@ -87,6 +87,7 @@ export class Loop {
   private constructor(options: LoopOptions) {
     this.#options = options;
     this.#outside = new Outside(options.outbox);
+    this.#logs = new EventLogs(options.runtime);
     this.#clock = new LeaseClock(0, options.runtime.monotonicMs());
   }
 
@@ -144,11 +145,30 @@ export class Loop {
     const code = service === null ? "UNAVAILABLE" : service.log?.isFull ? "LIMIT_EXCEEDED" : null;
     if (code !== null) to.receive(["refused", id, code, ERRORS[code].message]);
     else {
-      const log = this.#logOf(service!);
+      const log = this.#logs.of(service!);
       log.watch(to, id, query, (start) => to.receive(["done", id, start]), nowMs);
     }
     this.#dirty.add(to);
     this.#scheduleTurn();
+  }
+
+  /** What has happened in a service, as far as it is kept: from the first time that somebody looked. Null: not now. */
+  past(key: ServiceKey, query: WatchQuery, limit: number): Past | null {
+    const service = this.ready ? this.#service(key) : null;
+    return service === null ? null : this.#logs.of(service).past(query, limit, this.runtime.monotonicMs());
+  }
+
+  /** The ids of an account's services, sorted. */
+  servicesOf(account: string): readonly string[] {
+    const keys = [...this.#services.values()].map(({ key }) => key);
+    return keys.flatMap((key) => (key.account === account ? [key.id] : [])).sort();
+  }
+
+  /** What is in memory of a service that is known. */
+  statsOf(key: ServiceKey): (Engine["counts"] & { readonly recovering: boolean }) | null {
+    const service = this.#services.get(key.prefix);
+    if (service === undefined) return null;
+    return { ...service.engine.counts, recovering: service.engine.recovering };
   }
 
   /** The end of one watch, or of all of a recipient. */
@@ -157,27 +177,7 @@ export class Loop {
     const nowMs = this.runtime.monotonicMs();
     if (id === null) log?.leave(to, nowMs);
     else log?.unwatch(to, id, nowMs);
-    this.#forgetLogs(nowMs);
-  }
-
-  #logOf(service: Service): EventLog {
-    if (service.log !== null) return service.log;
-    this.#forgetLogs(this.runtime.monotonicMs());
-    service.log = new EventLog(this.runtime.randomId(), this.#eventBudget);
-    this.#logged.add(service);
-    // What this turn does from here on is told already.
-    service.out = { ...service.out, events: [] };
-    return service.log;
-  }
-
-  /** Those that nobody has watched for a while. */
-  #forgetLogs(nowMs: number): void {
-    for (const service of this.#logged) {
-      if (service.log?.isWanted(nowMs) !== false) continue;
-      service.log.clear();
-      service.log = null;
-      this.#logged.delete(service);
-    }
+    this.#logs.forgetUnwanted(nowMs);
   }
 
   /** Puts a command into this turn's inbox. While the store does not work it is refused at once. */
@@ -350,7 +350,7 @@ export class Loop {
     const at = new Date(runtime.wallMs()).toISOString();
     const nowMs = runtime.monotonicMs();
     for (const watcher of service.log.add(events, at, nowMs)) this.#dirty.add(watcher);
-    if (!service.log.isWanted(nowMs)) this.#forgetLogs(nowMs);
+    if (!service.log.isWanted(nowMs)) this.#logs.forgetUnwanted(nowMs);
   }
 
   #deliver(answers: readonly Answer[]): void {
@@ -455,8 +455,7 @@ export class Loop {
       "the store failed: nothing unflushed was acknowledged; opening it anew",
     );
     this.#services.clear();
-    this.#logged.clear();
-    this.#eventBudget = { bytes: 0 };
+    this.#logs.clear();
     this.#holding.clear();
     this.#timed = new Deadlines();
     this.#touched = [];

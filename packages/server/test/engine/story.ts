@@ -1,4 +1,4 @@
-import type { LockNames, LockSpec, Previous, ServerMessage } from "lockdb/protocol";
+import type { GrantExtra, LockNames, LockSpec, Previous, ServerMessage } from "lockdb/protocol";
 import { expect } from "vitest";
 import type { Command, DurableChange, Effects, EngineOptions } from "../../src/engine/index.js";
 import { Engine } from "../../src/engine/index.js";
@@ -194,9 +194,63 @@ export class Story {
         return { kind: "cancel", ...from, token: null };
       case "delivered":
         return { kind: "delivered", address };
+      case "leave":
+      case "hangup":
+        return { kind: "leave", address, hungUp: verb === "hangup" };
+      case "renew":
+        return {
+          kind: "renew",
+          ...from,
+          token: tokenOf(name),
+          leaseMs: wait === undefined ? null : spanOf(wait),
+        };
+      case "open":
+        return {
+          kind: "openSession",
+          address,
+          id: 1,
+          session: name,
+          leaseMs: spanOf(wait ?? "10s"),
+          owner: "curl",
+        };
+      case "keep":
+        return { kind: "keepSession", address, id: 1, session: name };
+      case "end":
+        return { kind: "endSession", address, id: 1, session: name };
+      case "force":
+        return {
+          kind: "force",
+          ...from,
+          token: tokenOf(name),
+          name: wait!,
+          reason: "it hangs",
+          who: address,
+        };
       default:
-        throw new Error(`no such verb for a caller: ${verb}`);
+        return this.#callCommand(from, verb, args);
     }
+  }
+
+  /** `call:REQUEST NAMES [WAIT] [lease=30s] [of=SESSION]`; `giveback[:REQUEST] #TOKEN [of=SESSION]`. */
+  #callCommand(from: { id: number; session: null; address: string }, verb: string, args: string[]): Command {
+    const [kind, request = null] = verb.split(":");
+    const ofText = args.find((arg) => arg.startsWith("of="));
+    const of = ofText === undefined ? null : ofText.slice(3);
+    if (kind === "giveback") return { kind: "giveBack", ...from, token: tokenOf(args[0]!), of, request };
+    if (kind !== "call") throw new Error(`no such verb for a caller: ${verb}`);
+    const lease = args.find((arg) => arg.startsWith("lease="));
+    const rest = args.slice(1).filter((arg) => arg !== lease && arg !== ofText);
+    const leaseMs = lease === undefined ? 30_000 : spanOf(lease.slice(6));
+    return {
+      kind: "call",
+      ...from,
+      request: request!,
+      of,
+      names: namesOf(args[0]!),
+      ...acquireTerms(rest),
+      detachedMs: of === null ? leaseMs : null,
+      owner: "curl",
+    };
   }
 
   #shown(to: string, message: ServerMessage): string {
@@ -207,7 +261,7 @@ export class Story {
       case "queued":
         return `${who} queued t${message[2]}`;
       case "granted":
-        return `${who} granted #${message[2]}${message[3]?.reentrant ? " again" : ""}${shownPrevious(message[3]?.previous)}`;
+        return `${who} granted #${message[2]}${message[3]?.reentrant ? " again" : ""}${shownEnd(message[3])}${shownPrevious(message[3]?.previous)}`;
       case "done":
         return `${who} done ${typeof message[2] === "object" ? JSON.stringify(message[2]) : message[2]}`;
       case "refused":
@@ -279,6 +333,10 @@ function spanOf(text: string): number {
 
 function tokenOf(text: string): number {
   return Number(text.replace("#", ""));
+}
+
+function shownEnd({ reentrant, expiresInMs }: GrantExtra = {}): string {
+  return expiresInMs === undefined || reentrant ? "" : ` for ${expiresInMs}`;
 }
 
 function shownPrevious(previous: Previous | undefined): string {

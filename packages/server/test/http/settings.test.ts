@@ -73,7 +73,7 @@ describe("a service's settings", () => {
       expect([wrong.status, await wrong.json()]).toMatchObject([401, { error: { code: "UNAUTHORIZED" } }]);
     }
     expect((await call("GET", undefined, "..%2f")).status).toBe(400);
-    expect((await call("DELETE")).status).toBe(404);
+    expect((await call("DELETE")).status).toBe(405);
   });
 
   test("[L8k] a change is acknowledged when it is durable, with its record in the audit log", async () => {

@@ -1,0 +1,40 @@
+import { readFileSync } from "node:fs";
+import type { FastifyInstance } from "fastify";
+import type { Access } from "../../access/index.js";
+import type { Loop } from "../../loop/index.js";
+import { docsPage } from "../docs-page.js";
+import { EventHub } from "../event-hub.js";
+import { openApiDocument } from "../openapi.js";
+import { addOperations, type Operation } from "../operation.js";
+import { acquire } from "./acquire.js";
+import { eventOperations } from "./events.js";
+import { HOLDS } from "./holds.js";
+import { LOCKS } from "./locks.js";
+import { ORIGINAL } from "./original.js";
+import { serverOperations } from "./server.js";
+import { SERVICE } from "./service.js";
+import { SESSIONS } from "./sessions.js";
+
+/** The HTTP API (I3): every operation, the document that is made of them, and the page of it. */
+export async function httpApi(app: FastifyInstance, parts: { access: Access; loop: Loop }) {
+  const hub = new EventHub(parts.loop);
+  const operations: readonly Operation[] = [
+    acquire,
+    ...HOLDS,
+    ...SESSIONS,
+    ...LOCKS,
+    ...eventOperations(hub),
+    ...SERVICE,
+    ...ORIGINAL,
+    ...serverOperations({ document: () => text, page: () => page }),
+  ];
+  const document = openApiDocument(operations, version());
+  const text = JSON.stringify(document);
+  const page = docsPage(document, operations);
+  addOperations(app, operations, parts);
+}
+
+function version(): string {
+  const file = new URL("../../../package.json", import.meta.url);
+  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+}

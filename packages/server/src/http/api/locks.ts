@@ -1,0 +1,150 @@
+import {
+  type LockInfo as Info,
+  LIMITS,
+  type ListQuery,
+  lockNameProblem,
+  reasonProblem,
+} from "lockdb/protocol";
+import { Type } from "typebox";
+import { ask } from "../ask.js";
+import { Refusal } from "../errors.js";
+import type { Asked, Good, Operation } from "../operation.js";
+import { LockInfo, LockName, LockPage, Prefix, Reason, Released, Token } from "../schemas.js";
+
+const LOCK = {
+  name: "invoice/42",
+  held: true,
+  holders: [
+    {
+      token: 4711,
+      owner: "billing:7",
+      state: "held",
+      mode: "exclusive",
+      detached: true,
+      heldForMs: 1_200,
+      expiresInMs: 28_800,
+      metadata: {},
+    },
+  ],
+  holderCount: 1,
+  queue: [],
+  queueLength: 0,
+  recovering: false,
+};
+
+const listLocks: Operation = {
+  id: "listLocks",
+  method: "GET",
+  path: "/v1/services/{service}/locks",
+  tag: "Looking",
+  summary: "List locks",
+  description: `Locks that are held or waited for, the oldest first, page by page: give \`next\` to go on. What is there from beginning to end is
+listed once. A list that nobody goes on with for a minute is forgotten.
+
+With \`name\` it is that one lock, whatever its name: some HTTP clients resolve \`.\` and \`..\` in a path.`,
+  query: Type.Object(
+    {
+      prefix: Type.Optional(Prefix),
+      limit: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.listMax, default: 100 })),
+      next: Type.Optional(
+        Type.String({ pattern: "^\\d{1,16}\\.\\d{1,16}$", description: "From the page before." }),
+      ),
+      name: Type.Optional(LockName),
+    },
+    { additionalProperties: false },
+  ),
+  answers: { 200: { description: "A page.", schema: LockPage, example: { locks: [LOCK], next: null } } },
+  errors: ["NOT_FOUND", "RATE_LIMITED"],
+  handle: async (asked) => {
+    const { name, ...query } = asked.query;
+    if (name !== undefined)
+      return { status: 200, body: { locks: [await inspected(asked, nameIn(name))], next: null } };
+    if (query.prefix !== undefined && query.prefix !== "") nameIn(query.prefix);
+    const page = await ask(asked.loop, asked.service, (address) => ({
+      kind: "list",
+      session: null,
+      address,
+      id: 1,
+      query: query as ListQuery,
+    }));
+    return { status: 200, body: page as object };
+  },
+};
+
+const inspectLock: Operation = {
+  id: "inspectLock",
+  method: "GET",
+  path: "/v1/services/{service}/locks/{name}",
+  tag: "Looking",
+  summary: "Look at a lock",
+  description: `Who has it, since when, with which token, and who waits, in order. The name is percent-encoded (\`invoice%2F42\`). A lock that nobody
+holds or wants is free, not absent.`,
+  answers: { 200: { description: "The lock.", schema: LockInfo, example: LOCK } },
+  errors: [],
+  handle: async (asked) => ({ status: 200, body: await inspected(asked, asked.params.name!) }),
+};
+
+const FORCE = {
+  token: Token,
+  reason: Reason,
+} as const;
+
+const forceRelease: Operation = {
+  id: "forceRelease",
+  method: "DELETE",
+  path: "/v1/services/{service}/locks/{name}",
+  tag: "Operating",
+  summary: "Free a lock by force",
+  description: `Ends somebody else's hold, the one with this token and no later one. Its holder hears of it when it asks next; until then it may
+be at work, beside the next holder: only a place that checks tokens is safe from that. The act and its reason are in the audit log.`,
+  query: Type.Object(FORCE, { additionalProperties: false }),
+  answers: { 200: { description: "It is freed.", schema: Released, example: { released: true } } },
+  errors: ["NOT_HELD", "RECOVERING"],
+  handle: (asked) => forced(asked, asked.params.name!),
+};
+
+const forceReleaseNamed: Operation = {
+  ...forceRelease,
+  id: "forceReleaseNamed",
+  path: "/v1/services/{service}/locks",
+  summary: "Free a lock by force, its name in the query",
+  description: `The same, for names that an HTTP client would not leave as they are in a path, such as \`..\`.`,
+  query: Type.Object({ name: LockName, ...FORCE }, { additionalProperties: false }),
+  handle: (asked) => forced(asked, nameIn(asked.query.name!)),
+};
+
+export const LOCKS: readonly Operation[] = [listLocks, inspectLock, forceRelease, forceReleaseNamed];
+
+function nameIn(value: string | number): string {
+  const problem = lockNameProblem(value);
+  if (problem !== null) throw new Refusal("INVALID", problem);
+  return value as string;
+}
+
+async function inspected({ loop, service }: Asked, name: string): Promise<Info> {
+  const value = await ask(loop, service, (address) => ({
+    kind: "inspect",
+    session: null,
+    address,
+    id: 1,
+    name,
+  }));
+  return value as Info;
+}
+
+async function forced({ loop, service, query, request }: Asked, name: string): Promise<Good> {
+  const reason = query.reason as string;
+  const problem = reasonProblem(reason);
+  if (problem !== null) throw new Refusal("INVALID", problem);
+  await ask(loop, service, (address) => ({
+    kind: "force",
+    session: null,
+    address,
+    id: 1,
+    name,
+    token: query.token as number,
+    reason,
+    who: `root key from ${request.ip}`,
+  }));
+  return { status: 200, body: { released: true } };
+}

@@ -1,0 +1,74 @@
+import { Type } from "typebox";
+import type { Operation } from "../operation.js";
+
+const READY = { description: "So it is.", type: "text/plain" };
+
+/** What tells of the server itself, and needs no key. */
+export function serverOperations(parts: {
+  readonly document: () => string;
+  readonly page: () => { readonly html: string; readonly policy: string };
+}): readonly Operation[] {
+  return [
+    {
+      id: "livez",
+      method: "GET",
+      path: "/livez",
+      tag: "The server",
+      summary: "Whether the process works",
+      description: "For whoever restarts it.",
+      isOpen: true,
+      answers: { 200: READY },
+      errors: [],
+      handle: () => ({ status: 200, type: "text/plain", body: "ok\n" }),
+    },
+    {
+      id: "readyz",
+      method: "GET",
+      path: "/readyz",
+      tag: "The server",
+      summary: "Whether requests are taken",
+      description:
+        "Also while it recovers: hiding the server would keep its clients from coming back. 503 while its store does not work, or it stops.",
+      isOpen: true,
+      answers: {
+        200: READY,
+        503: { description: "Not now.", type: "text/plain", headers: { "retry-after": "Seconds." } },
+      },
+      errors: [],
+      handle: ({ loop }) =>
+        loop.ready
+          ? { status: 200, type: "text/plain", body: "ok\n" }
+          : { status: 503, type: "text/plain", body: "not ready\n", headers: { "retry-after": "1" } },
+    },
+    {
+      id: "openapi",
+      method: "GET",
+      path: "/openapi.json",
+      tag: "The server",
+      summary: "This document",
+      description: "OpenAPI 3.1, made from the schemas that validate.",
+      isOpen: true,
+      answers: {
+        200: { description: "The document.", schema: Type.Object({ openapi: Type.Literal("3.1.0") }) },
+      },
+      errors: [],
+      handle: () => ({ status: 200, type: "application/json; charset=utf-8", body: parts.document() }),
+    },
+    {
+      id: "docs",
+      method: "GET",
+      path: "/docs",
+      tag: "The server",
+      summary: "This document, to read",
+      description: "One page without a script.",
+      isOpen: true,
+      answers: { 200: { description: "The page.", type: "text/html" } },
+      errors: [],
+      handle: () => {
+        const { html, policy } = parts.page();
+        const headers = { "content-security-policy": policy, "referrer-policy": "no-referrer" };
+        return { status: 200, type: "text/html; charset=utf-8", body: html, headers };
+      },
+    },
+  ];
+}

@@ -1,0 +1,102 @@
+import type { ServiceSettings } from "lockdb/protocol";
+import { Type } from "typebox";
+import { ask } from "../ask.js";
+import type { Asked, Good, Operation } from "../operation.js";
+import { ServiceId, Services, Settings, Stats } from "../schemas.js";
+
+const SERVICES_A_PAGE = 1_000;
+
+const listServices: Operation = {
+  id: "listServices",
+  method: "GET",
+  path: "/v1/services",
+  tag: "Looking",
+  summary: "List services",
+  description: "All services of the account that are known here, sorted by id, page by page.",
+  query: Type.Object(
+    {
+      after: Type.Optional(ServiceId),
+      limit: Type.Optional(Type.Integer({ minimum: 1, maximum: SERVICES_A_PAGE, default: 100 })),
+    },
+    { additionalProperties: false },
+  ),
+  answers: {
+    200: {
+      description: "A page.",
+      schema: Services,
+      example: { services: [{ service: "billing" }], next: null },
+    },
+  },
+  errors: [],
+  handle: ({ loop, account, query }) => {
+    const { after = "", limit = 100 } = query;
+    const ids = loop.servicesOf(account).filter((id) => id > String(after));
+    const page = ids.slice(0, Number(limit));
+    const next = ids.length > page.length ? page.at(-1)! : null;
+    return { status: 200, body: { services: page.map((service) => ({ service })), next } };
+  },
+};
+
+const stats: Operation = {
+  id: "stats",
+  method: "GET",
+  path: "/v1/services/{service}/stats",
+  tag: "Looking",
+  summary: "Count what there is",
+  description:
+    "What is in memory of a service, and whether it is recovering. Of a service that nobody has used all is 0.",
+  answers: {
+    200: {
+      description: "The counts.",
+      schema: Stats,
+      example: { service: "billing", recovering: false, sessions: 2, holds: 5, locks: 6, waiters: 3 },
+    },
+  },
+  errors: [],
+  handle: ({ loop, service }) => {
+    const { nested: _nested, ...counts } = loop.statsOf(service) ?? NOTHING;
+    return { status: 200, body: { service: service.id, ...counts } };
+  },
+};
+
+const NOTHING = { recovering: false, sessions: 0, holds: 0, locks: 0, waiters: 0, nested: 0 };
+
+const getSettings: Operation = {
+  id: "getSettings",
+  method: "GET",
+  path: "/v1/services/{service}/settings",
+  tag: "Operating",
+  summary: "Read a service's settings",
+  description: "What an operator has set for the service.",
+  answers: { 200: { description: "The settings.", schema: Settings, example: { lockDelayMs: 0 } } },
+  errors: [],
+  handle: (asked) => settings(asked, null),
+};
+
+const putSettings: Operation = {
+  ...getSettings,
+  id: "putSettings",
+  method: "PUT",
+  summary: "Change a service's settings",
+  description: `A **lock delay** keeps a lock closed for a while after its holder was lost, for writes that are still under way somewhere. It is for
+holds that end by expiry, and not for a release. After a crash the service waits for it behind every native client that does not
+return. The change is in the audit log.`,
+  body: Settings,
+  examples: { "A quarter of a minute": { lockDelayMs: 15_000 } },
+  handle: (asked) => settings(asked, asked.body as ServiceSettings),
+};
+
+async function settings({ loop, service, request }: Asked, change: ServiceSettings | null): Promise<Good> {
+  const who = `root key from ${request.ip}`;
+  const value = await ask(loop, service, (address) => ({
+    kind: "settings",
+    session: null,
+    address,
+    id: 1,
+    change,
+    who,
+  }));
+  return { status: 200, body: value as ServiceSettings };
+}
+
+export const SERVICE: readonly Operation[] = [listServices, stats, getSettings, putSettings];

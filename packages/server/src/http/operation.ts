@@ -1,0 +1,227 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { type ErrorCode, lockNameProblem, serviceIdProblem } from "lockdb/protocol";
+import { type TObject, type TSchema, Type } from "typebox";
+import { Compile, type Validator } from "typebox/compile";
+import type { Access } from "../access/index.js";
+import { type Loop, ServiceKey } from "../loop/index.js";
+import { errorBody, Refusal, refuseTyped } from "./errors.js";
+import { parseJson } from "./json.js";
+import { mayBeOriginal } from "./original-routes.js";
+import { parseQuery, type Query } from "./query.js";
+import { LockName, ServiceId, SessionId } from "./schemas.js";
+
+export type Method = "GET" | "POST" | "PUT" | "DELETE";
+
+/** An answer of an operation other than a refusal. */
+export interface GoodAnswer {
+  readonly description: string;
+  /** Of a JSON body. */
+  readonly schema?: TSchema;
+  /** Of any other body. */
+  readonly type?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly example?: unknown;
+}
+
+/** One row of the table that routes, checks, types and the document are made from. */
+export interface Operation {
+  readonly id: string;
+  readonly method: Method;
+  /** Parameters in braces: `service`, `name`, `session`. */
+  readonly path: string;
+  readonly tag: "Locks" | "Sessions" | "Looking" | "Operating" | "The original client" | "The server";
+  readonly summary: string;
+  readonly description: string;
+  /** Needs no key. */
+  readonly isOpen?: true;
+  readonly query?: TObject;
+  /** Header that it reads, beside the key. */
+  readonly headers?: Readonly<Record<string, { readonly schema: TSchema; readonly description: string }>>;
+  readonly body?: TObject;
+  /** Several things to send, by what they show. */
+  readonly examples?: Readonly<Record<string, object>>;
+  readonly answers: Readonly<Record<number, GoodAnswer>>;
+  /** All codes that it may be refused with, beside those of every operation. */
+  readonly errors: readonly ErrorCode[];
+  /** Undefined: `asked.reply` was taken over, or is sent already. */
+  readonly handle?: (asked: Asked) => Promise<Good> | Good | undefined;
+}
+
+/** A request that has passed its checks. */
+export interface Asked {
+  readonly loop: Loop;
+  readonly account: string;
+  readonly service: ServiceKey;
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: Query;
+  readonly body: unknown;
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+/** What is sent when all went well. */
+export interface Good {
+  readonly status: number;
+  readonly body: object | string;
+  readonly type?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export const PARAMS: Readonly<Record<string, TSchema>> = {
+  service: ServiceId,
+  name: LockName,
+  session: SessionId,
+};
+
+const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
+const NO_QUERY = Type.Object({}, { additionalProperties: false });
+/** Of operations without a service, which look at none. */
+const NO_SERVICE = new ServiceKey("", "");
+
+/** Codes that an operation may be refused with because of what it is, and not of what it does. */
+export function commonErrors({ isOpen, body, path, query }: Operation): readonly ErrorCode[] {
+  const takesInput = path.includes("{") || query !== undefined || body !== undefined;
+  return [
+    "INVALID",
+    ...(isOpen ? [] : (["UNAUTHORIZED", "UNAVAILABLE"] as const)),
+    ...(takesInput && body !== undefined ? (["TOO_LARGE"] as const) : []),
+    ...(path.includes("{service}") ? (["LIMIT_EXCEEDED"] as const) : []),
+    "INTERNAL",
+  ];
+}
+
+/** Adds the routes of operations, and for each of their paths what other methods are told. */
+export function addOperations(
+  app: FastifyInstance,
+  operations: readonly Operation[],
+  { access, loop }: { readonly access: Access; readonly loop: Loop },
+): void {
+  app.removeAllContentTypeParsers();
+  // Whatever its type is called, a body is JSON: `curl -d` says that it is a form.
+  app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, bytes, done) => done(null, bytes));
+  app.setErrorHandler<Error & { statusCode?: number }>((error, request, reply) => {
+    if (error instanceof Refusal) return refuseTyped(reply, error.code, error.message, error.details);
+    const status = error.statusCode ?? 500;
+    if (status === 413) return refuseTyped(reply, "TOO_LARGE");
+    if (status < 500) return refuseTyped(reply, "INVALID", `${error.message}.`);
+    request.log.error({ err: error }, "a request failed");
+    return refuseTyped(reply, "INTERNAL");
+  });
+  const served = operations.filter(({ handle }) => handle !== undefined);
+  for (const operation of served) {
+    const check = checkOf(operation);
+    app.route({
+      method: operation.method,
+      url: operation.path.replace(/\{(\w+)\}/g, ":$1"),
+      exposeHeadRoute: operation.method === "GET" && !streams(operation),
+      // Before the body is read.
+      onRequest: (request, reply, done) => {
+        reply.headers(SAFE);
+        if (operation.isOpen || access.accountOf(request.headers.authorization) !== null) return done();
+        refuseTyped(reply, "UNAUTHORIZED");
+      },
+      handler: async (request, reply) => {
+        const account = access.accountOf(request.headers.authorization) ?? "";
+        const good = await operation.handle!({ loop, account, request, reply, ...check(account, request) });
+        if (good === undefined) return reply;
+        if (!loop.ready) reply.header("connection", "close");
+        if (good.type !== undefined) reply.type(good.type);
+        return reply
+          .code(good.status)
+          .headers(good.headers ?? {})
+          .send(good.body);
+      },
+    });
+  }
+  for (const path of new Set(served.map((each) => each.path))) refuseOthers(app, path, served);
+}
+
+/** Nobody keeps, guesses at, or frames what this server says. */
+export const SAFE = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
+
+function refuseOthers(app: FastifyInstance, path: string, operations: readonly Operation[]): void {
+  const own = operations.filter((each) => each.path === path);
+  const used = new Set<string>(own.map(({ method }) => method));
+  if (own.some((each) => each.method === "GET" && !streams(each))) used.add("HEAD");
+  const allow = [...used, "OPTIONS"].join(", ");
+  app.route({
+    method: METHODS.filter((method) => !used.has(method)),
+    url: path.replace(/\{(\w+)\}/g, ":$1"),
+    onRequest: (request, reply, _done) => {
+      reply.headers({ ...SAFE, allow });
+      if (request.method === "OPTIONS") return void reply.code(204).send();
+      const text = `This address knows ${allow}. Use one of them.`;
+      // The original client, at a wrong base address, would take JSON for a lock (C2).
+      if (!mayBeOriginal(request.method, request.url))
+        return void reply.code(405).send(errorBody("INVALID", text));
+      reply.code(405).type("text/plain; charset=utf-8").send(`INVALID: ${text}`);
+    },
+    handler: () => {},
+  });
+}
+
+function streams({ answers }: Operation): boolean {
+  return Object.values(answers).some(({ type }) => type === "text/event-stream");
+}
+
+/** Makes the check of all that comes from outside. It throws the refusal. */
+function checkOf(operation: Operation) {
+  const names = [...operation.path.matchAll(/\{(\w+)\}/g)].map((match) => match[1]!);
+  const params = Compile(Type.Object(Object.fromEntries(names.map((name) => [name, PARAMS[name]!]))));
+  const querySchema = operation.query ?? NO_QUERY;
+  const query = Compile(querySchema);
+  const body = operation.body === undefined ? null : Compile(operation.body);
+  return (account: string, request: FastifyRequest): Pick<Asked, "service" | "params" | "query" | "body"> => {
+    const given = request.params as Record<string, string>;
+    // The protocol's own words, where it has some.
+    const problem =
+      (given.service === undefined ? null : serviceIdProblem(given.service)) ??
+      (given.name === undefined ? null : lockNameProblem(given.name)) ??
+      problemOf(params, given, "") ??
+      null;
+    if (problem !== null) throw new Refusal("INVALID", problem);
+    const asked = parseQuery(request.raw.url ?? "", querySchema);
+    const queryProblem = typeof asked === "string" ? asked : problemOf(query, asked, "query");
+    if (queryProblem !== null) throw new Refusal("INVALID", queryProblem);
+    return {
+      service: given.service === undefined ? NO_SERVICE : new ServiceKey(account, given.service),
+      params: given,
+      query: asked as Query,
+      body: bodyOf(body, request.body as Buffer | undefined),
+    };
+  };
+}
+
+function bodyOf(validator: Validator | null, bytes: Buffer = Buffer.alloc(0)): unknown {
+  if (validator === null) {
+    if (bytes.length > 0) throw new Refusal("INVALID", "This takes no body. Leave it out.");
+    return undefined;
+  }
+  const parsed = parseJson(bytes);
+  if ("problem" in parsed) throw new Refusal("INVALID", parsed.problem);
+  const problem = problemOf(validator, parsed.value, "body");
+  if (problem !== null) throw new Refusal("INVALID", problem);
+  return parsed.value;
+}
+
+/** What is wrong with a value, in one sentence; null when nothing is. */
+function problemOf(validator: Validator, value: unknown, where: string): string | null {
+  if (validator.Check(value)) return null;
+  const errors = validator.Errors(value);
+  const unknown = errors.find(({ keyword }) => keyword === "additionalProperties");
+  if (unknown !== undefined) {
+    const [field = ""] = (unknown.params as { additionalProperties: string[] }).additionalProperties;
+    return `Unknown field ${JSON.stringify(field.slice(0, 64))}.`;
+  }
+  const error = errors[0];
+  if (error === undefined) return `The ${where} is not valid.`;
+  if (error.keyword === "required") {
+    const [field = ""] = (error.params as { requiredProperties: string[] }).requiredProperties;
+    return `Field ${JSON.stringify(field)} is missing.`;
+  }
+  const path = error.instancePath.slice(1).replaceAll("/", ".").slice(0, 80);
+  const subject = path === "" ? `The ${where}` : `${JSON.stringify(path)}`;
+  // It fits none of several forms: what is wrong with the first of them tells little.
+  const isChoice = errors.some(({ keyword }) => keyword === "anyOf");
+  return isChoice ? `${subject} has none of the forms that it may have.` : `${subject} ${error.message}.`;
+}

@@ -1,0 +1,41 @@
+import { type EventBudget, EventLog } from "./event-log.js";
+import type { LoopRuntime } from "./runtime.js";
+import type { Service } from "./service.js";
+
+/** The logs of all services that somebody watches, or has watched a while ago. */
+export class EventLogs {
+  readonly #runtime: LoopRuntime;
+  readonly #logged = new Set<Service>();
+  #budget: EventBudget = { bytes: 0 };
+
+  constructor(runtime: LoopRuntime) {
+    this.#runtime = runtime;
+  }
+
+  /** That of a service, begun now if there is none. */
+  of(service: Service): EventLog {
+    if (service.log !== null) return service.log;
+    this.forgetUnwanted(this.#runtime.monotonicMs());
+    service.log = new EventLog(this.#runtime.randomId(), this.#budget);
+    this.#logged.add(service);
+    // What this turn does from here on is told already.
+    service.out = { ...service.out, events: [] };
+    return service.log;
+  }
+
+  /** Those that nobody has watched for a while. */
+  forgetUnwanted(nowMs: number): void {
+    for (const service of this.#logged) {
+      if (service.log?.isWanted(nowMs) !== false) continue;
+      service.log.clear();
+      service.log = null;
+      this.#logged.delete(service);
+    }
+  }
+
+  /** The services are no more. */
+  clear(): void {
+    this.#logged.clear();
+    this.#budget = { bytes: 0 };
+  }
+}
