@@ -105,7 +105,9 @@ function sources(): string[] {
 /** The room of a file: its folder below `src`, or the package for the files beside them. */
 function roomOf(path: string): string {
   if (path === "lockdb/protocol") return "protocol";
+  if (path === "#number-map") return "protocol";
   if (path === "#runtime") return "runtime";
+  if (path === "#web-locks") return "client";
   if (path === "lockdb") return "lockdb";
   if (path === "@lockdb/server") return "server";
   const match = /^packages\/([^/]+)\/src\/(?:([^/]+)\/)?/.exec(path);

@@ -1,4 +1,5 @@
 import { ClientSession } from "../../packages/lockdb/dist/client/session.js";
+import type { ErrorCode } from "../../packages/lockdb/dist/protocol/index.js";
 import type { Runtime, Socket, SocketHandlers } from "../../packages/lockdb/dist/runtime/runtime.js";
 import { Clock } from "./clock.js";
 import type { Network } from "./network.js";
@@ -167,7 +168,7 @@ class ClientRuntime implements Runtime {
     this.#notes.connects();
     const wire = this.#network.connect(process, this.#host, "native");
     let state: "connecting" | "open" | "closing" | "closed" = "connecting";
-    let code: string | undefined;
+    let code: ErrorCode | undefined;
     const closed = (message: string) => {
       if (state === "closed") return;
       if (state === "open") wire.up.send({ kind: "fin" }, process.localMs);

@@ -1,3 +1,4 @@
+import type { ErrorCode } from "../../packages/lockdb/dist/protocol/index.js";
 import type { Process } from "./process.js";
 import type { Scheduled, World } from "./world.js";
 
@@ -5,7 +6,7 @@ import type { Scheduled, World } from "./world.js";
 export type Item =
   | { readonly kind: "syn" }
   | { readonly kind: "open" }
-  | { readonly kind: "refusal"; readonly code: string | null }
+  | { readonly kind: "refusal"; readonly code: ErrorCode | null }
   | { readonly kind: "data"; readonly text: string; readonly sentMs?: number }
   | { readonly kind: "fin" };
 

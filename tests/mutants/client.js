@@ -29,7 +29,7 @@ export const CLIENT = [
     find: "return Math.max(now.monotonicMs - since.monotonicMs, now.wallMs - since.wallMs);",
     put: "return now.monotonicMs - since.monotonicMs;",
     wrong: "A client that was suspended believes in what has ended meanwhile.",
-    killedBy: { seed: 38, steps: 10_000 },
+    killedBy: { seed: 45, steps: 10_000 },
   },
   {
     id: "wall-only",
@@ -38,7 +38,7 @@ export const CLIENT = [
     find: "return Math.max(now.monotonicMs - since.monotonicMs, now.wallMs - since.wallMs);",
     put: "return now.wallMs - since.wallMs;",
     wrong: "A client whose wall clock is set back believes in what has ended.",
-    killedBy: { seed: 8, steps: 10_000 },
+    killedBy: { test: `${TESTS}/trust.test.ts`, name: "[L2c]" },
   },
   {
     id: "renewal-revives",
@@ -85,7 +85,7 @@ export const CLIENT = [
     find: "request.queued(message[2]);\n        this.#holds.renew(request.sentAt!);",
     put: "request.queued(message[2]);\n        this.#holds.renew(this.#holds.now());",
     wrong: "A lease is counted from the word that a request waits, not from its sending.",
-    killedBy: { seed: 88, steps: 10_000 },
+    killedBy: { seed: 132, steps: 10_000 },
   },
   {
     id: "refusal-renews",
@@ -193,7 +193,7 @@ export const CLIENT = [
     find: 'if (kind === "granted") return this.#cancel(id, answer[3]?.reentrant ? null : answer[2]);',
     put: "",
     wrong: "A grant that crosses its cancel is not given back.",
-    killedBy: { seed: 46, steps: 10_000 },
+    killedBy: { test: `${TESTS}/with-engine.test.ts`, name: "[Q7g]" },
   },
   {
     id: "cancel-not-repeated",
@@ -333,15 +333,6 @@ export const CLIENT = [
     put: "this.#received = 0;\n",
     wrong: "A new connection goes on with the count of the old one, and acknowledges what never came.",
     killedBy: { seed: 2, steps: 2_000 },
-  },
-  {
-    id: "unsent-sent-later",
-    rule: "R3",
-    file: CONNECTOR,
-    find: "this.#outgoing = [];\n    this.#turnAt = null;\n  }",
-    put: "\n    this.#turnAt = null;\n  }",
-    wrong: "What was not sent when a connection went is sent on the next one, before its hello.",
-    killedBy: { seed: 54, steps: 2_000 },
   },
   {
     id: "frame-dated-late",

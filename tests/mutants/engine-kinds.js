@@ -38,7 +38,7 @@ export const ENGINE_KINDS = [
     find: "return mode.shared && this.#isShared;",
     put: "return mode.shared && this.#isShared && this.#used === 0;",
     wrong: "A shared request waits for other shared holders.",
-    killedBy: { seed: 6, steps: 2_000 },
+    killedBy: { seed: 10, steps: 2_000 },
   },
   {
     id: "writer-starves",
@@ -83,7 +83,7 @@ export const ENGINE_KINDS = [
     find: "return mode.permits === this.#permits && this.#used + mode.weight <= mode.permits;",
     put: "return this.#permits > 0 && this.#used + mode.weight <= mode.permits;",
     wrong: "Who waits with another number of permits is let in beside the holders.",
-    killedBy: { seed: 113, steps: 2_000 },
+    killedBy: { seed: 294, steps: 2_000 },
   },
   {
     id: "permits-mismatch-waits",
@@ -164,7 +164,7 @@ export const ENGINE_KINDS = [
     find: "else if (this.isFitting(place)) this.fitting -= place.mode.weight;",
     put: "",
     wrong: "The room that was kept for somebody who has left is kept for ever.",
-    killedBy: { seed: 1, steps: 2_000 },
+    killedBy: { seed: 15, steps: 2_000 },
   },
   {
     id: "place-of-the-blocked-lost",
@@ -184,7 +184,7 @@ export const ENGINE_KINDS = [
     find: "if (!place.isQueued || !place.lock.hasRoomAt(place)) return false;",
     put: "if (!place.isQueued) return false;",
     wrong: "A set is granted as soon as one of its locks is free.",
-    killedBy: { seed: 5, steps: 2_000 },
+    killedBy: { seed: 15, steps: 2_000 },
   },
   {
     id: "set-of-its-first-lock",
@@ -256,7 +256,7 @@ export const ENGINE_KINDS = [
     find: "this.fitting += place.mode.weight;\n    this.blocked = place.next;",
     put: "if (place.waiter.nextOfWaiter === null) this.fitting += place.mode.weight;\n    this.blocked = place.next;",
     wrong: "A set that waits for another lock is not in the way in this one.",
-    killedBy: { seed: 10, steps: 2_000 },
+    killedBy: { seed: 15, steps: 2_000 },
   },
   {
     id: "set-given-on-in-part",
@@ -265,7 +265,7 @@ export const ENGINE_KINDS = [
     find: "for (let grip: Grip | null = hold; grip !== null; grip = grip.nextOfHold)\n      this.serve(grip.lock, nowMs, out);",
     put: "for (let grip: Grip | null = hold; grip !== null; grip = null)\n      this.serve(grip.lock, nowMs, out);",
     wrong: "The end of a set gives on its first lock only.",
-    killedBy: { seed: 10, steps: 2_000 },
+    killedBy: { seed: 15, steps: 2_000 },
   },
   {
     id: "dropped-set-given-on-in-part",
@@ -274,7 +274,7 @@ export const ENGINE_KINDS = [
     find: "return new Set(waiters.flatMap(({ places }) => places.map(({ lock }) => lock)));",
     put: "return new Set(waiters.flatMap(({ places }) => places.slice(0, 1).map(({ lock }) => lock)));",
     wrong: "Who stood behind a set that was given up waits on.",
-    killedBy: { seed: 30, steps: 2_000 },
+    killedBy: { seed: 50, steps: 2_000 },
   },
   {
     id: "absent-set-in-the-way",
@@ -283,7 +283,7 @@ export const ENGINE_KINDS = [
     find: "for (const place of places) place.lock.leave(place);",
     put: "for (const place of places) if (place.waiter === place) place.lock.leave(place);",
     wrong: "A set whose session is away stays in the queues of its other locks.",
-    killedBy: { seed: 219, steps: 2_000 },
+    killedBy: { seed: 339, steps: 2_000 },
   },
   {
     id: "set-comes-back-in-part",
@@ -310,7 +310,7 @@ export const ENGINE_KINDS = [
     find: "table.locksFor(record.names),",
     put: "table.locksFor(record.names).slice(0, 1),",
     wrong: "A start takes up the first lock of a stored set.",
-    killedBy: { seed: 66, steps: 2_000 },
+    killedBy: { seed: 107, steps: 2_000 },
   },
   {
     id: "set-written-in-part",

@@ -33,7 +33,7 @@ export const ENGINE_LOCKS = [
     find: "const place = this.table.granting ? lock.blocked : null;",
     put: "const place = lock.blocked;",
     wrong: "A queue moves while the service recovers.",
-    killedBy: { seed: 2, steps: 2_000 },
+    killedBy: { seed: 12, steps: 2_000 },
   },
   {
     id: "grant-to-the-absent",
@@ -69,7 +69,7 @@ export const ENGINE_LOCKS = [
     find: "this.#tokenNext = this.#tokenCeiling = tokens;",
     put: "this.#tokenNext = (this.#tokenCeiling = tokens) > 0 ? 1 : tokens;",
     wrong: "After a restart tokens begin at 1 again.",
-    killedBy: { seed: 2, steps: 2_000 },
+    killedBy: { seed: 3, steps: 2_000 },
   },
   {
     id: "token-not-counted",
@@ -106,7 +106,7 @@ export const ENGINE_LOCKS = [
     find: 'if (hold.durable) out.changes.push({ type: "hold", id: String(hold.token), value: null });',
     put: 'if (hold.durable && hold.session !== null) out.changes.push({ type: "hold", id: String(hold.token), value: null });',
     wrong: "The end of a detached hold is told and not written down: after a crash it is back.",
-    killedBy: { seed: 3, steps: 2_000 },
+    killedBy: { seed: 4, steps: 2_000 },
   },
   {
     id: "remainder-not-durable",
@@ -124,7 +124,7 @@ export const ENGINE_LOCKS = [
     find: "if (hold.maxUntilMs !== null) this.deadlines.set(hold, hold.maxUntilMs);",
     put: "",
     wrong: "A hold's longest time does not end it.",
-    killedBy: { seed: 173, steps: 2_000 },
+    killedBy: { seed: 31, steps: 2_000 },
   },
   {
     id: "detached-answer-forgotten",
@@ -133,7 +133,7 @@ export const ENGINE_LOCKS = [
     find: "if (session === null || session.isHttp) this.#keepGrant(hold, nowMs, out);",
     put: 'if (session === null || session.isHttp) hold.endedBy === "force" && this.#keepGrant(hold, nowMs, out);',
     wrong: "When a detached hold has ended, its request that is sent again makes a second one.",
-    killedBy: { seed: 95, steps: 2_000 },
+    killedBy: { test: "packages/server/test/engine/recovery.test.ts", name: "[Q6n]" },
   },
   {
     id: "granted-waiter-times-out",
@@ -151,7 +151,7 @@ export const ENGINE_LOCKS = [
     find: "this.#place(last, at);\n    this.#down(this.#up(at));",
     put: "this.#place(last, at);\n    this.#up(at);",
     wrong: "The heap of deadlines falls out of order, and some ends come late.",
-    killedBy: { seed: 8, steps: 2_000 },
+    killedBy: { seed: 11, steps: 2_000 },
   },
   {
     id: "back-at-the-end",
@@ -198,7 +198,7 @@ export const ENGINE_LOCKS = [
     find: "if (endedBy === null) return;\n",
     put: 'if (endedBy !== "force") return;\n',
     wrong: "The next holder is not told that the last hold expired.",
-    killedBy: { seed: 3, steps: 2_000 },
+    killedBy: { seed: 5, steps: 2_000 },
   },
   {
     id: "previous-told-for-ever",

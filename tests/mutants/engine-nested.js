@@ -30,7 +30,7 @@ export const ENGINE_NESTED = [
     find: "if (back.length > 0) this.#grants.breakDeadlocks(back, nowMs, out);",
     put: "",
     wrong: "A circle that closes when somebody comes back is not looked for.",
-    killedBy: { seed: 200, steps: 2_000 },
+    killedBy: { seed: 307, steps: 2_000 },
   },
   {
     id: "deadlock-after-recovery",
@@ -58,7 +58,7 @@ export const ENGINE_NESTED = [
     find: "} else room.take(mode);",
     put: "}",
     wrong: "Who waits behind somebody is not taken to wait for him: a circle through a queue is not seen.",
-    killedBy: { seed: 9, steps: 2_000 },
+    killedBy: { seed: 15, steps: 2_000 },
   },
   {
     id: "one-holder-is-a-circle",
@@ -76,7 +76,7 @@ export const ENGINE_NESTED = [
     find: "return !hold.remainder && (this.#stuckCounts.get(hold) ?? 0) > 0;",
     put: "return !hold.remainder && (hold.nested?.size ?? 0) > 0;",
     wrong: "Whoever waits inside a hold is taken to wait for ever.",
-    killedBy: { seed: 9, steps: 2_000 },
+    killedBy: { test: `${TESTS}/engine/kinds.test.ts`, name: "[D2g]" },
   },
   {
     id: "open-lock-stuck",
@@ -123,7 +123,7 @@ export const ENGINE_NESTED = [
     find: "return held.permits > 0 ? wanted.weight <= held.weight : wanted.shared || !held.shared;",
     put: "return held.permits > 0 || wanted.permits === held.permits;",
     wrong: "Who shares a lock enters it again exclusively, or with more permits.",
-    killedBy: { seed: 49, steps: 2_000 },
+    killedBy: { test: `${TESTS}/engine/kinds.test.ts`, name: "[D3b]" },
   },
   {
     id: "reentry-in-part",
@@ -195,7 +195,7 @@ export const ENGINE_NESTED = [
     find: "while (lock.hold !== null) {",
     put: "while (lock.hold !== null && served.size > 0) {",
     wrong: "A steal is granted beside who holds the lock.",
-    killedBy: { seed: 5, steps: 2_000 },
+    killedBy: { seed: 19, steps: 2_000 },
   },
   {
     id: "steal-untold",
@@ -287,7 +287,7 @@ export const ENGINE_NESTED = [
     find: 'noteWaiter(out, "left", waiter, { reason });',
     put: 'if (reason !== "session ended") noteWaiter(out, "left", waiter, { reason });',
     wrong: "Who watches is not told that the requests of a session are gone.",
-    killedBy: { seed: 9, steps: 2_000 },
+    killedBy: { seed: 14, steps: 2_000 },
   },
   {
     id: "gap-not-told",

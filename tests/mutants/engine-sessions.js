@@ -33,7 +33,7 @@ export const ENGINE_SESSIONS = [
     find: "if (command.resume || this.#ended.has(command.session))",
     put: "if (command.resume)",
     wrong: "A hello that was stuck in the network opens a session that is over.",
-    killedBy: { seed: 123, steps: 10_000 },
+    killedBy: { seed: 298, steps: 10_000 },
   },
   {
     id: "session-not-durable",
@@ -60,7 +60,7 @@ export const ENGINE_SESSIONS = [
     find: "session.holdsKnown = this.#options.writesSessionHolds;",
     put: "session.holdsKnown = true;",
     wrong: "A session's record says that its holds are in the store, and they are not: nobody waits for it.",
-    killedBy: { seed: 15, steps: 2_000 },
+    killedBy: { seed: 29, steps: 2_000 },
   },
   {
     id: "holds-known-too-long",
@@ -78,7 +78,7 @@ export const ENGINE_SESSIONS = [
     find: "out.changes.push(sessionPut(session, { isAwaited: false }));\n    }\n    session.address = command.address;",
     put: "session.awaited = true;\n    }\n    session.address = command.address;",
     wrong: "What a session had left stays written down when it is back: the next recovery ends without it.",
-    killedBy: { seed: 144, steps: 2_000 },
+    killedBy: { seed: 172, steps: 2_000 },
   },
   {
     id: "lost-claim-kept",
@@ -187,7 +187,7 @@ export const ENGINE_SESSIONS = [
     find: "none of them may be the next holder (Q3).\n    this.#dropAll(session, nowMs, out);",
     put: "none of them may be the next holder (Q3).\n    if (session.holdCount === 0) this.#dropAll(session, nowMs, out);",
     wrong: "A session that has ended stays in queues, and is granted locks.",
-    killedBy: { seed: 9, steps: 2_000 },
+    killedBy: { seed: 627, steps: 2_000 },
   },
   {
     id: "bye-grants-itself",
@@ -223,7 +223,7 @@ export const ENGINE_SESSIONS = [
     find: "if (session?.address === command.address) this.#away(session, nowMs, out);",
     put: "if (session !== undefined) this.#away(session, nowMs, out);",
     wrong: "The end of an old connection cuts the session's new one off.",
-    killedBy: { seed: 2, steps: 2_000 },
+    killedBy: { seed: 7, steps: 2_000 },
   },
   {
     id: "heartbeat-of-the-ended",
@@ -243,7 +243,7 @@ export const ENGINE_SESSIONS = [
     find: "if (!this.recovering) this.#onRecovered(nowMs, out);",
     put: "this.#onRecovered(nowMs, out);",
     wrong: "Recovery ends when the first session is back, not the last.",
-    killedBy: { seed: 2, steps: 2_000 },
+    killedBy: { seed: 12, steps: 2_000 },
   },
   {
     id: "recovery-waits-too-short",
@@ -252,7 +252,7 @@ export const ENGINE_SESSIONS = [
     find: "session.expiresAtMs = awaitedUntilMs ?? nowMs + leaseMs;",
     put: "session.expiresAtMs = awaitedUntilMs ?? nowMs + leaseMs / 2;",
     wrong: "Recovery waits for half a lease.",
-    killedBy: { seed: 104, steps: 2_000 },
+    killedBy: { seed: 47, steps: 2_000 },
   },
   {
     id: "recovery-begins-anew",
@@ -342,7 +342,7 @@ export const ENGINE_SESSIONS = [
     find: "if (!session.mayHold || claim.token >= this.#grants.table.ceilings.tokens) return false;",
     put: "if (claim.token >= this.#grants.table.ceilings.tokens) return false;",
     wrong: "A hold that is over is restored though the service is not recovering.",
-    killedBy: { seed: 177, steps: 2_000 },
+    killedBy: { seed: 159, steps: 2_000 },
   },
 
   // --- what a restart takes up ---
@@ -362,7 +362,7 @@ export const ENGINE_SESSIONS = [
     find: 'if (isList) out.changes.push({ type: "hold", id, value: null });',
     put: "",
     wrong: "The session holds that a clean stop wrote down are read again by the next start.",
-    killedBy: { seed: 47, steps: 2_000 },
+    killedBy: { seed: 9, steps: 2_000 },
   },
   {
     id: "strict-list-erased",
@@ -389,7 +389,7 @@ export const ENGINE_SESSIONS = [
     find: "table.granting = !sessions.recovering;",
     put: "",
     wrong: "After a crash the service grants at once.",
-    killedBy: { seed: 2, steps: 2_000 },
+    killedBy: { seed: 12, steps: 2_000 },
   },
   {
     id: "answers-not-read",
@@ -398,7 +398,7 @@ export const ENGINE_SESSIONS = [
     find: "table.restoreAnswer(id, value.message, value.about, value.untilMs);",
     put: "if (value.untilMs < 0) table.restoreAnswer(id, value.message, value.about, value.untilMs);",
     wrong: "Durable answers are written and not read: what is sent again after a crash happens twice.",
-    killedBy: { seed: 2, steps: 2_000 },
+    killedBy: { seed: 8, steps: 2_000 },
   },
   {
     id: "previous-not-read",
@@ -407,7 +407,7 @@ export const ENGINE_SESSIONS = [
     find: "for (const { id, value } of previous) grants.previous.restore(id, value);",
     put: "for (const { id, value } of previous.slice(0, 0)) grants.previous.restore(id, value);",
     wrong: "After a restart the next holder is not told how the last one ended.",
-    killedBy: { seed: 2, steps: 2_000 },
+    killedBy: { seed: 9, steps: 2_000 },
   },
   {
     id: "settings-not-read",
@@ -425,7 +425,7 @@ export const ENGINE_SESSIONS = [
     find: "hold.remainder = record.remainder;",
     put: "",
     wrong: "After a restart what remains of a hold is taken for a hold, and may be unlocked.",
-    killedBy: { seed: 29, steps: 2_000 },
+    killedBy: { seed: 238, steps: 2_000 },
   },
   {
     id: "detached-never-ends",
@@ -434,7 +434,7 @@ export const ENGINE_SESSIONS = [
     find: "if (endsAtMs !== null) table.deadlines.set(hold, endsAtMs);",
     put: "if (endsAtMs === null) table.deadlines.set(hold, 0);",
     wrong: "After a restart detached holds never end.",
-    killedBy: { seed: 12, steps: 2_000 },
+    killedBy: { seed: 4, steps: 2_000 },
   },
   {
     id: "detached-request-not-read",
@@ -472,7 +472,7 @@ export const ENGINE_SESSIONS = [
     find: "this.#grants.expire(ending, nowMs, out);",
     put: "this.#grants.letGo(ending, nowMs, out);",
     wrong: "A hold whose time is over is taken for released.",
-    killedBy: { seed: 3, steps: 2_000 },
+    killedBy: { seed: 5, steps: 2_000 },
   },
   {
     id: "awaited-not-written-at-stop",

@@ -62,7 +62,7 @@ export const SERVER = [
     find: "await store.commit(batch);\n  }\n\n  /** A commit failed",
     put: "void store.commit(batch);\n  }\n\n  /** A commit failed",
     wrong: "A start answers before its own changes are flushed.",
-    killedBy: { seed: 76, steps: 2_000 },
+    killedBy: { seed: 87, steps: 2_000 },
   },
   {
     id: "lease-time-not-durable",
@@ -80,7 +80,7 @@ export const SERVER = [
     find: "this.#put(CLOCK_KEY, { nowMs });",
     put: "if (nowMs < 0) this.#put(CLOCK_KEY, { nowMs });",
     wrong: "The lease clock is never written down.",
-    killedBy: { seed: 247, steps: 10_000 },
+    killedBy: { seed: 298, steps: 10_000 },
   },
   {
     id: "clock-not-sampled",
@@ -107,7 +107,7 @@ export const SERVER = [
     find: "this.#timed = new Deadlines();\n        this.#batch = [];",
     put: "\n        this.#batch = [];",
     wrong: "Services of a failed start live on and end sessions of the next.",
-    killedBy: { seed: 2232, steps: 10_000 },
+    killedBy: { seed: 107, steps: 10_000 },
   },
   {
     id: "memory-outlives-failure",
@@ -125,7 +125,7 @@ export const SERVER = [
     find: "(error: unknown) => this.#fail(error),",
     put: "(error: unknown) => (error === null ? this.#fail(error) : this.#flushed(number)),",
     wrong: "A commit that failed is taken for one that was flushed.",
-    killedBy: { seed: 2, steps: 2_000 },
+    killedBy: { seed: 4, steps: 2_000 },
   },
   {
     id: "failed-batch-again",
@@ -172,7 +172,7 @@ export const SERVER = [
     find: "for (let at = 0; at < count; at++) {",
     put: "for (let at = 0; at <= count; at++) {",
     wrong: "An answer is forgotten that its client has not received.",
-    killedBy: { seed: 9, steps: 2_000 },
+    killedBy: { seed: 36, steps: 2_000 },
   },
   {
     id: "goes-on-after-its-end",

@@ -14,6 +14,7 @@ const POST_TEST = `${TESTS}/webhooks/post.test.ts`;
 const ADDRESSES_TEST = `${TESTS}/webhooks/addresses.test.ts`;
 const DELIVERER_TEST = `${TESTS}/webhooks/deliverer.test.ts`;
 const ROOM_TEST = `${TESTS}/webhooks/webhooks.test.ts`;
+const HTTP_TEST = `${TESTS}/http/webhooks.test.ts`;
 const DURABLE_TEST = `${TESTS}/http/webhooks-durable.test.ts`;
 
 /** @type {readonly import("./mutants.js").Mutant[]} */
@@ -26,7 +27,7 @@ export const WEBHOOKS = [
     find: 'this.#oweDeliveries(hold, "force", out);',
     put: "",
     wrong: "A hold that is freed by force tells its webhook nothing.",
-    killedBy: { seed: 5, steps: 10_000 },
+    killedBy: { seed: 30, steps: 10_000 },
   },
   {
     id: "taken-back-is-told",
@@ -35,7 +36,7 @@ export const WEBHOOKS = [
     find: 'noteHold(out, hold.remainder ? "opened" : "released", hold);',
     put: 'noteHold(out, hold.remainder ? "opened" : "released", hold), this.#oweDeliveries(hold, "release", out);',
     wrong: "A grant that nobody received tells its webhook that it was unlocked.",
-    killedBy: { seed: 4, steps: 10_000 },
+    killedBy: { seed: 5, steps: 10_000 },
   },
   {
     id: "set-told-once",
@@ -63,6 +64,42 @@ export const WEBHOOKS = [
     put: "holdRecord(hold)",
     wrong: "A webhook is not written down with its hold: a crash loses it.",
     killedBy: { seed: 4, steps: 10_000 },
+  },
+  {
+    id: "webhook-lost-by-clean-stop",
+    rule: "C5",
+    file: `${SOURCES}/engine/restore.ts`,
+    find: "changes.push(table.changeOf(hold));",
+    put: "table.webhooks.delete(hold), changes.push(table.changeOf(hold));",
+    wrong: "A clean stop writes a renewed lease down without its webhook.",
+    killedBy: { test: ENGINE_TEST, name: "[C5db]" },
+  },
+  {
+    id: "call-without-webhook",
+    rule: "C5",
+    file: `${SOURCES}/http/api/acquire.ts`,
+    find: "      webhookUrl,\n      outboxIsFull",
+    put: "      webhookUrl: undefined,\n      outboxIsFull",
+    wrong: "A hold of the HTTP API forgets its webhook.",
+    killedBy: { test: HTTP_TEST, name: "[C5de]" },
+  },
+  {
+    id: "call-webhook-anywhere",
+    rule: "C5",
+    file: `${SOURCES}/http/api/acquire.ts`,
+    find: "return webhookUrlProblem(url) ?? outbox.urlProblem(url);",
+    put: 'return webhookUrlProblem(url) ?? outbox.urlProblem("https://example.com");',
+    wrong: "The HTTP API takes a webhook that leads into the server's own network.",
+    killedBy: { test: HTTP_TEST, name: "[C5dg]" },
+  },
+  {
+    id: "call-outbox-without-end",
+    rule: "N3",
+    file: `${SOURCES}/http/api/acquire.ts`,
+    find: "outboxIsFull: webhookUrl !== undefined && outbox.isFull(asked.account)",
+    put: "outboxIsFull: false",
+    wrong: "The HTTP API takes new webhooks though too many deliveries are pending.",
+    killedBy: { test: DURABLE_TEST, name: "[C5dk]" },
   },
   {
     id: "webhook-not-restored",

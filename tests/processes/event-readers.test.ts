@@ -6,6 +6,8 @@ import { type Child, clockMs, Processes, quantile, ROOT_KEY } from "./processes.
 /** `LOCKDB_READERS=5000` is what the promise is about. */
 const READERS = Number(process.env.LOCKDB_READERS ?? 300);
 const EVENTS_A_SECOND = 20;
+/** Of so many readers one looks at what it reads. */
+const ONE_OF = READERS > 1_000 ? 10 : 1;
 const SPAN_MS = READERS > 1_000 ? 30_000 : 6_000;
 const SERVICE = "readers";
 const P99_MS_MAX = 1_000;
@@ -25,7 +27,7 @@ test("[N3t] many readers of events hear them in time, one that never reads is cu
     processes.script("event-makers.mjs", given),
     processes.script("event-makers.mjs", given),
   ];
-  await readers.call("open", { count: READERS - 1, prefix: "tick/" });
+  await readers.call("open", { count: READERS - 1, prefix: "tick/", oneOf: ONE_OF });
   await readers.call("openSlow");
   const beforeMib = memoryMib(server.child);
   const cpuBefore = cpuSeconds(server.child);
@@ -47,7 +49,7 @@ test("[N3t] many readers of events hear them in time, one that never reads is cu
   }
   const [ticks] = (await Promise.all(making)) as [number, number];
   // What is gathered is written within a fifth of a second.
-  const expected = ticks * 2 * (READERS - 1);
+  const expected = ticks * 2 * Math.ceil((READERS - 1) / ONE_OF);
   const latencies: number[] = [];
   let closedCount = 0;
   for (let round = 0; round < 50 && latencies.length < expected; round++) {

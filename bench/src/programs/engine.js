@@ -75,7 +75,8 @@ class Play {
    */
   turn(wanted, released) {
     // Lease time is in whole milliseconds.
-    const nowMs = Math.floor((this.#turns += 1) / 100);
+    this.#turns += 1;
+    const nowMs = Math.floor(this.#turns / 100);
     const out = { answers: /** @type {any[]} */ ([]), changes: [] };
     const engine = this.#engine;
     if (this.#unacknowledged.length > 0) {

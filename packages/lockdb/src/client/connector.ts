@@ -1,5 +1,5 @@
-import { type ErrorCode, isErrorCode, type ServerMessage } from "../protocol/index.js";
-import type { Runtime, Socket, SocketClosed, Timer } from "../runtime/runtime.js";
+import type { ErrorCode, ServerMessage } from "../protocol/index.js";
+import type { Runtime, Socket, Timer } from "../runtime/runtime.js";
 import type { Moment } from "./trust.js";
 
 const BACKOFF_MS_MIN = 50;
@@ -142,7 +142,7 @@ export class Connector {
         if (isCurrent()) this.#read(text);
       },
       close: (reason) => {
-        if (isCurrent()) this.#gone(reason.message, codeOf(reason));
+        if (isCurrent()) this.#gone(reason.message, reason.code ?? null);
       },
     });
     this.#socket = current;
@@ -235,8 +235,4 @@ export class Connector {
 /** The WebSocket address of a server's `http://` or `https://` one. */
 export function connectUrl(url: string): string {
   return `${url.replace(/^http/, "ws").replace(/\/+$/, "")}/v1/connect`;
-}
-
-function codeOf({ code }: SocketClosed): ErrorCode | null {
-  return isErrorCode(code) ? code : null;
 }

@@ -1,7 +1,18 @@
-import { ERRORS, type ErrorCode } from "../protocol/index.js";
+import { CLIENT_TEXTS, type ErrorCode, type RetryableCode } from "../protocol/index.js";
 
 /** Facts that go with an error, such as who holds the lock. */
 export type ErrorDetails = Readonly<Record<string, unknown>>;
+
+/** Of the error table, which the compiler compares with it: a web page need not load all of that. */
+const RETRYABLE: Readonly<Record<RetryableCode, true>> = {
+  LOCK_TIMEOUT: true,
+  RECOVERING: true,
+  UNAVAILABLE: true,
+  QUEUE_FULL: true,
+  RATE_LIMITED: true,
+  LIMIT_EXCEEDED: true,
+  CONNECTION: true,
+};
 
 /** Every error of LockDB. `code` is stable; the message is for people and says the next step. */
 export class LockDBError extends Error {
@@ -10,17 +21,12 @@ export class LockDBError extends Error {
   readonly retryable: boolean;
   readonly details: ErrorDetails;
 
-  constructor(
-    code: ErrorCode,
-    message: string = ERRORS[code].message,
-    details: ErrorDetails = {},
-    cause?: unknown,
-  ) {
+  constructor(code: ErrorCode, message: string = textOf(code), details: ErrorDetails = {}, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
     // Set by hand: a minifier renames classes.
     this.name = "LockDBError";
     this.code = code;
-    this.retryable = ERRORS[code].retryable;
+    this.retryable = Object.hasOwn(RETRYABLE, code);
     this.details = details;
   }
 }
@@ -56,7 +62,7 @@ export class DeadlockError extends LockDBError {
 
 /** The API key is missing or wrong. */
 export class UnauthorizedError extends LockDBError {
-  constructor(message: string = ERRORS.UNAUTHORIZED.message, details?: ErrorDetails) {
+  constructor(message?: string, details?: ErrorDetails) {
     super("UNAUTHORIZED", message, details);
     this.name = "UnauthorizedError";
   }
@@ -90,4 +96,10 @@ export function errorOf(code: ErrorCode, message?: string, details?: ErrorDetail
     default:
       return new LockDBError(code, message, details);
   }
+}
+
+/** For an error without a text. A server sends one with each of its refusals. */
+function textOf(code: ErrorCode): string {
+  const texts: Partial<Record<ErrorCode, string>> = CLIENT_TEXTS;
+  return texts[code] ?? `This was refused with the code ${code}.`;
 }

@@ -57,7 +57,7 @@ async function hasLed(
 }
 
 /** Waits for half of `ms` to all of it. @throws the signal's reason */
-export function pause(runtime: Runtime, ms: number, signal: AbortSignal | undefined): Promise<void> {
+function pause(runtime: Runtime, ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     const done = () => {
       timer.cancel();

@@ -185,12 +185,17 @@ export class HeldLease implements OwnLease, OuterHold {
     this.#ownEndTimer?.cancel();
     this.#keeper.forget(this);
     if (this.#releasing !== null) return;
-    this.#lost = new LockLostError(
+    this.#lost = this.lossBecause(why);
+    this.#controller?.abort(this.#lost);
+    if (this.#inside !== null) this.#tellInside(this.#inside, this.#lost);
+  }
+
+  /** What to say of its loss. */
+  lossBecause(why: string): LockLostError {
+    return new LockLostError(
       `${labelOf(this.terms.names)} (token ${this.token}) was lost: ${why}. Stop the work it protected, then ask again.`,
       { names: namesIn(this.terms.names), token: this.token },
     );
-    this.#controller?.abort(this.#lost);
-    if (this.#inside !== null) this.#tellInside(this.#inside, this.#lost);
   }
 
   #released(): LockLostError {

@@ -1,4 +1,5 @@
 import { runtime } from "#runtime";
+import { WebLocks } from "#web-locks";
 import {
   LEASE_MS_DEFAULT,
   LIMITS,
@@ -20,7 +21,7 @@ import {
 } from "./errors.js";
 import { lead } from "./lead.js";
 import type { HeldLease, OwnLease } from "./lease.js";
-import { ANSWER_MS, inspectLock, listLocks } from "./look.js";
+import { ANSWER_MS } from "./look.js";
 import { ClientSession } from "./session.js";
 import {
   ACQUIRE_OPTIONS,
@@ -43,7 +44,7 @@ import type {
   Names,
   PrefixOptions,
 } from "./types.js";
-import { type LockManager, WebLocks } from "./web-locks.js";
+import type { LockManager } from "./web-locks.js";
 
 const CALL_MS_DEFAULT = 5_000;
 const UNLOCK_MS_MAX = 50_000;
@@ -179,7 +180,7 @@ export class LockDB {
 
   /** Who holds a lock and who waits for it. */
   async inspect(name: Name): Promise<LockInfo> {
-    return inspectLock(this.#session, checkedName(name));
+    return this.#session.look.inspect(checkedName(name));
   }
 
   /**
@@ -190,7 +191,7 @@ export class LockDB {
    * for await (const { name, holders } of locker.list({ prefix: "invoice/" })) console.log(name, holders);
    */
   list(options: PrefixOptions = {}): AsyncIterable<LockInfo> {
-    return listLocks(this.#session, { prefix: known(options, PREFIX_OPTIONS).prefix ?? "" });
+    return this.#session.look.list({ prefix: known(options, PREFIX_OPTIONS).prefix ?? "" });
   }
 
   /**

@@ -1,4 +1,5 @@
-import { type ClientMessage, type LockInfo, NumberMap } from "../protocol/index.js";
+import { NumberMap } from "#number-map";
+import type { ClientMessage, LockInfo } from "../protocol/index.js";
 import type { Runtime } from "../runtime/runtime.js";
 import type { EnclosingHold, Place } from "./context.js";
 import type { GrantHost } from "./granting.js";

@@ -1,4 +1,5 @@
-import { type ClientMessage, type ErrorCode, NumberMap, type ServerMessage } from "../protocol/index.js";
+import { NumberMap } from "#number-map";
+import type { ClientMessage, ErrorCode, ServerMessage } from "../protocol/index.js";
 import type { Runtime, Timer } from "../runtime/runtime.js";
 import { Cancels } from "./cancels.js";
 import { Connector } from "./connector.js";
@@ -7,7 +8,7 @@ import { ConnectionError, errorOf, type LockDBError } from "./errors.js";
 import { granted } from "./granting.js";
 import { Heartbeats } from "./heartbeats.js";
 import type { HeldLease, OwnLease } from "./lease.js";
-import { ANSWER_MS, inspectLock } from "./look.js";
+import { ANSWER_MS, Look } from "./look.js";
 import { namesIn } from "./names.js";
 import {
   type AcquireHost,
@@ -45,6 +46,7 @@ export interface SessionOptions {
  */
 export class ClientSession {
   readonly runtime: Runtime;
+  readonly look = new Look(this);
   readonly #options: SessionOptions;
   readonly #connector: Connector;
   readonly #client: string;
@@ -99,7 +101,7 @@ export class ClientSession {
       giveBack: ({ id }, token) => this.#cancel(id, token),
       askAgain: ({ terms, endsAtMs, resolve, reject, signal }) =>
         this.#startAcquire(terms, endsAtMs, resolve, reject, signal),
-      inspect: (name, token) => inspectLock(this, name, token),
+      inspect: (name, token) => this.look.inspect(name, token),
       sayLost: (token, heard) => {
         if (this.#isResumed) this.#sayLost(token, heard);
       },

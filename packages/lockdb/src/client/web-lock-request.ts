@@ -1,4 +1,4 @@
-import { LIMITS, lockNameProblem } from "../protocol/index.js";
+import type { LIMITS } from "../protocol/index.js";
 import type { Lock } from "./web-locks.js";
 
 /** What `request` was called with. */
@@ -16,7 +16,12 @@ export interface WebLockRequest {
 /** Begins a name that travels in another form. */
 const PREFIX = "utf16:";
 const ENCODED = /^utf16:(?:[0-9a-f]{4})*$/;
-const UNITS_MAX = Math.floor((LIMITS.nameBytesMax - PREFIX.length) / 4);
+// Typed, not imported: see `WebLocks`.
+const NAME_BYTES_MAX: typeof LIMITS.nameBytesMax = 512;
+const UNITS_MAX = Math.floor((NAME_BYTES_MAX - PREFIX.length) / 4);
+
+/** Whether a service takes a name as it is (N1). */
+type NameRule = (name: string) => boolean;
 
 /**
  * Converts and checks what `request` was called with, in the order in which Web IDL and the standard do: code may see it,
@@ -25,7 +30,7 @@ const UNITS_MAX = Math.floor((LIMITS.nameBytesMax - PREFIX.length) / 4);
  * @throws TypeError for what cannot be converted, or a name that is too long; `NotSupportedError`; the reason of a signal
  *   that has aborted
  */
-export function webLockRequest(name: unknown, args: readonly unknown[]): WebLockRequest {
+export function webLockRequest(name: unknown, args: readonly unknown[], isPlain: NameRule): WebLockRequest {
   const [options, callback] = args.length === 1 ? [undefined, args[0]] : args;
   const converted = { name: `${name}`, ...members(options) };
   if (typeof callback !== "function") throw new TypeError("The callback of request is not a function.");
@@ -39,7 +44,7 @@ export function webLockRequest(name: unknown, args: readonly unknown[]): WebLock
   signal?.throwIfAborted();
   return {
     ...converted,
-    wireName: wireNameOf(converted.name),
+    wireName: wireNameOf(converted.name, isPlain),
     callback: callback as WebLockRequest["callback"],
   };
 }
@@ -48,11 +53,11 @@ export function webLockRequest(name: unknown, args: readonly unknown[]): WebLock
  * A name as it travels: unchanged if the service takes it (N1), else its UTF-16 units in hexadecimal.
  * @throws TypeError when it is longer than a name may be, 512 bytes, as it travels
  */
-function wireNameOf(name: string): string {
-  if (!name.startsWith(PREFIX) && lockNameProblem(name) === null) return name;
+function wireNameOf(name: string, isPlain: NameRule): string {
+  if (!name.startsWith(PREFIX) && isPlain(name)) return name;
   if (name.length > UNITS_MAX) {
     throw new TypeError(
-      `A lock name is at most ${LIMITS.nameBytesMax} bytes of UTF-8; one that is empty, not well-formed, with control ` +
+      `A lock name is at most ${NAME_BYTES_MAX} bytes of UTF-8; one that is empty, not well-formed, with control ` +
         `characters, or that begins with "${PREFIX}" at most ${UNITS_MAX} UTF-16 units.`,
     );
   }
@@ -61,12 +66,12 @@ function wireNameOf(name: string): string {
 }
 
 /** The name that travels so. */
-export function webNameOf(wireName: string): string {
+export function webNameOf(wireName: string, isPlain: NameRule): string {
   if (!ENCODED.test(wireName)) return wireName;
   const units = wireName.slice(PREFIX.length).match(/.{4}/g) ?? [];
   const name = units.map((hex) => String.fromCharCode(Number.parseInt(hex, 16))).join("");
   // Others may call their locks anything: only what travels so is read so.
-  return wireNameOf(name) === wireName ? name : wireName;
+  return wireNameOf(name, isPlain) === wireName ? name : wireName;
 }
 
 /** The members of a dictionary, read and converted one by one in the order of their names. */

@@ -1,16 +1,8 @@
-import {
-  type ErrorCode,
-  type HolderInfo,
-  LIMITS,
-  type LockInfo,
-  type WaiterInfo,
-} from "../protocol/index.js";
-import { runInside } from "./context.js";
-import { LockDBError, LockLostError, LockTimeoutError } from "./errors.js";
-import { pause } from "./lead.js";
-import type { OwnLease } from "./lease.js";
-import { inspectLock, listLocks } from "./look.js";
-import { type AcquireTerms, PLAIN_TERMS } from "./request.js";
+import type { ErrorCode, HolderInfo, LIMITS, LockInfo, WaiterInfo } from "../protocol/index.js";
+import type { Runtime } from "../runtime/runtime.js";
+import type { LockDBError } from "./errors.js";
+import type { HeldLease } from "./lease.js";
+import type { AcquireTerms } from "./request.js";
 import type { ClientSession } from "./session.js";
 import { type WebLockRequest, webLockRequest, webNameOf } from "./web-lock-request.js";
 
@@ -70,14 +62,20 @@ export interface LockManager {
   query(): Promise<LockManagerSnapshot>;
 }
 
+const PAGE_MAX: typeof LIMITS.listMax = 500;
 /** Holders, or waiters, that a list shows of a lock. Of more `inspect` tells. */
 const LISTED_MAX = 10;
 const PAUSE_MS_MIN = 50;
 const PAUSE_MS_MAX = 1_000;
 
-/** The Web Locks surface of a session. */
+/**
+ * The Web Locks surface of a session. In a browser it is loaded when it is used first. So it imports nothing of what the page has
+ * already but types, and asks the session: what both parts import, bundlers put into a third.
+ */
 export class WebLocks implements LockManager {
   readonly #session: ClientSession;
+  /** Whether the service takes a name as it is. */
+  readonly #isPlain = (name: string): boolean => this.#session.look.isLockName(name);
 
   constructor(session: ClientSession) {
     this.#session = session;
@@ -90,7 +88,7 @@ export class WebLocks implements LockManager {
   request<T>(name: string, callback: (lock: Lock | null) => T): Promise<Awaited<T>>;
   request<T>(name: string, options: WebLockOptions, callback: (lock: Lock | null) => T): Promise<Awaited<T>>;
   async request(name: string, optionsOrCallback: unknown, ...rest: readonly unknown[]): Promise<unknown> {
-    const request = webLockRequest(name, [optionsOrCallback, ...rest]);
+    const request = webLockRequest(name, [optionsOrCallback, ...rest], this.#isPlain);
     const { mode, signal, callback } = request;
     const lease = await this.#acquire(request);
     if (lease === null) return callback(null);
@@ -99,10 +97,15 @@ export class WebLocks implements LockManager {
       void lease.release().catch(() => false);
       throw signal.reason;
     }
-    return holding(lease, () => callback(new GrantedLock(request.name, mode)));
+    return holding(this.#session.runtime, lease, () => callback(new GrantedLock(request.name, mode)));
   }
 
   async query(): Promise<LockManagerSnapshot> {
+    const infoOf = (wireName: string, { mode, owner }: HolderInfo | WaiterInfo): WebLockInfo => ({
+      name: webNameOf(wireName, this.#isPlain),
+      mode: mode === "exclusive" ? mode : "shared",
+      clientId: owner,
+    });
     const locks = await this.#look().catch(rethrow);
     const held = locks.flatMap(({ name, holders }) =>
       holders
@@ -116,35 +119,46 @@ export class WebLocks implements LockManager {
   }
 
   /** @returns null when it is not available */
-  async #acquire(request: WebLockRequest): Promise<OwnLease | null> {
+  async #acquire(request: WebLockRequest): Promise<HeldLease | null> {
     const { wireName, mode, ifAvailable, steal, signal } = request;
     const terms: AcquireTerms = {
-      ...PLAIN_TERMS,
       names: mode === "shared" ? [[wireName, mode]] : wireName,
       waitMs: ifAvailable ? 0 : Number.POSITIVE_INFINITY,
+      detachedMs: null,
+      minHoldMs: null,
+      maxHoldMs: null,
+      metadata: null,
+      leads: false,
+      enclosing: [],
+      reentrant: false,
+      webhookUrl: null,
       steal,
     };
     for (let pauseMs = PAUSE_MS_MIN; ; pauseMs = Math.min(PAUSE_MS_MAX, 2 * pauseMs)) {
       try {
-        return await this.#session.acquire(terms, signal);
+        // Not one inside of another: it is not reentrant.
+        return (await this.#session.acquire(terms, signal)) as HeldLease;
       } catch (error) {
         // Its own reason, whatever that is.
         if (signal?.aborted) throw error;
-        if (ifAvailable && error instanceof LockTimeoutError) return null;
+        if (ifAvailable && hasCode(error, "LOCK_TIMEOUT")) return null;
         // What cannot wait is refused then, and code for `navigator.locks` knows no server that recovers.
         if (!hasCode(error, "RECOVERING")) rethrow(error);
       }
-      await pause(this.#session.runtime, pauseMs, undefined);
+      const { runtime } = this.#session;
+      await new Promise<void>((resolve) => {
+        runtime.setTimer(resolve, pauseMs * (0.5 + runtime.random() / 2), true);
+      });
     }
   }
 
   async #look(): Promise<readonly LockInfo[]> {
     const byName = new Map<string, LockInfo>();
     try {
-      for await (const lock of listLocks(this.#session, { limit: LIMITS.listMax })) {
+      for await (const lock of this.#session.look.list({ limit: PAGE_MAX })) {
         const isCut = lock.holders.length >= LISTED_MAX || lock.queueLength > lock.queue.length;
         // One that was freed and taken again meanwhile comes on a later page, too, and is as it is there.
-        byName.set(lock.name, isCut ? await inspectLock(this.#session, lock.name) : lock);
+        byName.set(lock.name, isCut ? await this.#session.look.inspect(lock.name) : lock);
       }
     } catch (error) {
       // The server has forgotten a list that was begun: it has restarted, or we were asleep.
@@ -178,7 +192,7 @@ class GrantedLock implements Lock {
 }
 
 /** Runs `work` and releases its lock afterwards. Rejects as soon as the lock is lost, though `work` may go on. */
-async function holding(lease: OwnLease, work: () => unknown): Promise<unknown> {
+async function holding({ context }: Runtime, lease: HeldLease, work: () => unknown): Promise<unknown> {
   const { signal } = lease;
   const lost = new Promise<never>((_, reject) => {
     const lose = () => reject(domException("AbortError", signal.reason));
@@ -187,7 +201,7 @@ async function holding(lease: OwnLease, work: () => unknown): Promise<unknown> {
   });
   let result: unknown;
   try {
-    const running = signal.aborted ? lost : runInside(lease.enclosing, async () => work());
+    const running = signal.aborted ? lost : context.run(lease.enclosing, async () => work());
     result = await Promise.race([lost, running]);
     assertNotLost(lease);
   } catch (error) {
@@ -197,29 +211,25 @@ async function holding(lease: OwnLease, work: () => unknown): Promise<unknown> {
   // An unanswered release is no loss: the lock ends with its lease at the latest.
   const wasHeld = await lease.release().catch(() => true);
   if (wasHeld) return result;
-  throw domException("AbortError", new LockLostError("The lock was over before it was released."));
+  throw domException("AbortError", lease.lossBecause("it was over before it was released"));
 }
 
 /** The timer that aborts the signal may be late: a blocked event loop fires none. */
-function assertNotLost(lease: OwnLease): void {
+function assertNotLost(lease: HeldLease): void {
   try {
     lease.assertNotLost();
   } catch (error) {
-    throw domException("AbortError", error as LockLostError);
+    throw domException("AbortError", error as LockDBError);
   }
 }
 
 function hasCode(error: unknown, code: ErrorCode): error is LockDBError {
-  return error instanceof LockDBError && error.code === code;
+  return (error as Partial<LockDBError> | null)?.code === code;
 }
 
 /** A client that is closed is what the standard calls a document that is not active any more. */
 function rethrow(error: unknown): never {
   throw hasCode(error, "CLOSED") ? domException("InvalidStateError", error) : error;
-}
-
-function infoOf(wireName: string, { mode, owner }: HolderInfo | WaiterInfo): WebLockInfo {
-  return { name: webNameOf(wireName), mode: mode === "exclusive" ? mode : "shared", clientId: owner };
 }
 
 function inOrder(all: { readonly order: number; readonly info: WebLockInfo }[]): WebLockInfo[] {

@@ -1,3 +1,5 @@
+import { CLIENT_TEXTS } from "./client-texts.js";
+
 /** One row of the error table: HTTP status, whether asking again can help, and what to do next. */
 export interface ErrorRow {
   /** Status over HTTP; `null` for errors that only a client makes. */
@@ -35,7 +37,7 @@ export const ERRORS = {
   LIMIT_EXCEEDED: row(429, true, "A limit of this account is reached. Release something, then try again."),
   INVALID: row(400, false, "The request is not valid. Correct it before sending it again."),
   TOO_LARGE: row(413, false, "The request is too large. Send less at once."),
-  UNAUTHORIZED: row(401, false, "Unauthorized"),
+  UNAUTHORIZED: row(401, false, CLIENT_TEXTS.UNAUTHORIZED),
   FORBIDDEN: row(403, false, "This API key may not do that. Use a key with the scope and service it needs."),
   TRIAL_ENDED: row(403, false, "The trial has ended. Held locks can be released; ask the operator to go on."),
   NOT_FOUND: row(404, false, "There is no such thing here. Check the address or the id."),
@@ -45,16 +47,25 @@ export const ERRORS = {
     true,
     "The server could not be reached. Check its address and that it runs, then try again.",
   ),
-  CLOSED: row(null, false, "This client is closed. Make a new one."),
+  CLOSED: row(null, false, CLIENT_TEXTS.CLOSED),
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ERRORS;
+
+/** Codes of the rows that say so. */
+export type RetryableCode = {
+  [Code in ErrorCode]: (typeof ERRORS)[Code]["retryable"] extends true ? Code : never;
+}[ErrorCode];
 
 /** True for a string that names a row of the table. */
 export function isErrorCode(value: unknown): value is ErrorCode {
   return typeof value === "string" && Object.hasOwn(ERRORS, value);
 }
 
-function row(status: number | null, retryable: boolean, message: string): ErrorRow {
+function row<R extends boolean>(
+  status: number | null,
+  retryable: R,
+  message: string,
+): ErrorRow & { readonly retryable: R } {
   return { status, retryable, message };
 }

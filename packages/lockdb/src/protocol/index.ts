@@ -1,6 +1,7 @@
 export { ChurnMap } from "./churn-map.js";
+export { CLIENT_TEXTS } from "./client-texts.js";
 export { type Duration, durationMs, durationText } from "./duration.js";
-export { ERRORS, type ErrorCode, type ErrorRow, isErrorCode } from "./errors.js";
+export { ERRORS, type ErrorCode, type ErrorRow, isErrorCode, type RetryableCode } from "./errors.js";
 export {
   ANSWER_KEPT_MS,
   CONNECT_PATH,

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { hostname } from "node:os";
 import WebSocket from "ws";
-import { LIMITS, SUBPROTOCOL } from "../protocol/index.js";
+import { type ErrorCode, isErrorCode, LIMITS, SUBPROTOCOL } from "../protocol/index.js";
 import type { Runtime, Socket, SocketClosed, SocketHandlers } from "./runtime.js";
 import { longTimer } from "./timer.js";
 
@@ -105,10 +105,10 @@ function connect(url: string, apiKey: string, handlers: SocketHandlers): Socket 
 }
 
 /** Code and message of a typed refusal, when the body is one. */
-function refusalIn(body: string): { message?: string; code?: string } {
+function refusalIn(body: string): { message?: string; code?: ErrorCode } {
   try {
     const { code, message } = JSON.parse(body).error;
-    return { code: String(code), message: String(message) };
+    return { ...(isErrorCode(code) ? { code } : {}), message: String(message) };
   } catch {
     return {};
   }

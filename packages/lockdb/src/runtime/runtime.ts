@@ -1,3 +1,5 @@
+import type { ErrorCode } from "../protocol/index.js";
+
 /** What the client needs from the machine it runs on. Tests and the simulator bring their own. */
 export interface Runtime {
   /** Monotonic milliseconds, from any start. May stop while the machine is suspended. */
@@ -48,5 +50,5 @@ export interface SocketHandlers {
 export interface SocketClosed {
   readonly message: string;
   /** The code of the server's typed refusal, when there was one. */
-  readonly code?: string;
+  readonly code?: ErrorCode;
 }

@@ -229,7 +229,7 @@ describe("names", () => {
       expect(await held(locker)).toEqual([...others, ""]);
     });
     for (const lease of leases) await lease.release();
-    expect(webNameOf(`utf16:${"0061".repeat(126)}`)).toBe(`utf16:${"0061".repeat(126)}`);
+    expect(webNameOf(`utf16:${"0061".repeat(126)}`, () => true)).toBe(`utf16:${"0061".repeat(126)}`);
   });
 });
 

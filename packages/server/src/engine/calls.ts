@@ -3,7 +3,7 @@ import type { Acquire } from "./acquire.js";
 import type { CallCommand, Command, Effects, EngineOptions } from "./commands.js";
 import type { Grants } from "./grants.js";
 import { aboutHold, aboutNames, requestKey } from "./lock-table.js";
-import { withEnd } from "./open-calls.js";
+import { CALL_ID, withEnd } from "./open-calls.js";
 import { grantedMessage, refusal, refuse } from "./replies.js";
 import { comeBack, type Sessions } from "./sessions.js";
 import { Call, Hold, type KeptAnswer } from "./state.js";
@@ -13,9 +13,6 @@ const PLACE_KEPT_MS = 30_000;
 
 /** Places before a caller are counted up to here: a long queue is not walked for everybody in it. */
 const POSITION_MAX = 1_000;
-
-/** A call has one request for locks, and so has its id. */
-const ID = 1;
 
 const OVER = "This request was granted, and its hold is over. Use a new requestId for a new request.";
 const TAKEN_OVER = "Another HTTP request with this requestId has taken this one's place.";
@@ -44,7 +41,7 @@ export class Calls {
     if (of !== null && session === null) return refuse(command, "SESSION_ENDED", out);
     const client = clientOf(of, command.request);
     const about = aboutNames(command.names);
-    const made = this.#grants.table.requests.get(requestKey(client, ID));
+    const made = this.#grants.table.requests.get(requestKey(client, CALL_ID));
     if (made !== undefined) {
       const message = this.#answerAgain(made, about, address, nowMs);
       out.answers.push({ to: address, message });
@@ -105,11 +102,10 @@ export class Calls {
     const session = of === null ? null : this.#sessions.overHttp(of, nowMs, out);
     if (of !== null && session === null) return refuse(command, "SESSION_ENDED", out);
     const { table } = this.#grants;
-    const about = `release ${token}`;
-    const key = request === null ? null : requestKey(clientOf(of, request), ID);
+    const key = request === null ? null : requestKey(clientOf(of, request), CALL_ID);
     const made = key === null ? undefined : table.requests.get(key);
     const isWaiting = request !== null && this.#grants.calls.get(clientOf(of, request)) !== undefined;
-    if (isWaiting || made instanceof Hold || (made !== undefined && made.about !== about))
+    if (isWaiting || made instanceof Hold || (made !== undefined && made.about !== token))
       return refuse(command, "REQUEST_ID_REUSED", out);
     if (made !== undefined) {
       out.answers.push({ to: address, message: made.message });
@@ -120,7 +116,7 @@ export class Calls {
       return refuse(command, "NOT_HELD", out);
     const answer: ServerMessage = ["done", id, true];
     // After a crash, too, it must be known that it was this release that ended the hold.
-    if (key !== null) table.keepAnswer(key, answer, about, nowMs, out);
+    if (key !== null) table.keepAnswer(key, answer, token, nowMs, out);
     this.#grants.letGo(hold, nowMs, out);
     out.answers.push({ to: address, message: answer });
   }
@@ -159,7 +155,7 @@ export class Calls {
     const waiter = call.waiter!;
     if (call.address !== null) {
       callers.delete(call.address);
-      const message = refusal(ID, "REQUEST_ID_REUSED", TAKEN_OVER);
+      const message = refusal(CALL_ID, "REQUEST_ID_REUSED", TAKEN_OVER);
       out.answers.push({ to: call.address, message });
     }
     call.address = address;
@@ -175,9 +171,9 @@ export class Calls {
   /** The answer to a call that was granted: again while it holds, and never as a grant when that is over. */
   #answerAgain(made: Hold | KeptAnswer, about: string, address: string, nowMs: number): ServerMessage {
     const isHold = made instanceof Hold;
-    if ((isHold ? aboutHold(made) : made.about) !== about) return refusal(ID, "REQUEST_ID_REUSED");
+    if ((isHold ? aboutHold(made) : made.about) !== about) return refusal(CALL_ID, "REQUEST_ID_REUSED");
     if (!isHold && made.message[0] !== "granted") return made.message;
-    if (!isHold || made.remainder) return refusal(ID, "REQUEST_ID_REUSED", OVER);
+    if (!isHold || made.remainder) return refusal(CALL_ID, "REQUEST_ID_REUSED", OVER);
     const { caller } = made;
     if (caller?.call != null) {
       // Not known to be heard. Now it is told to one HTTP request more.
@@ -185,14 +181,14 @@ export class Calls {
       this.#grants.callers.set(address, caller);
     }
     const previous = this.#grants.previousOf(made.grips);
-    return withEnd(grantedMessage(ID, made.token, { previous }), made, nowMs);
+    return withEnd(grantedMessage(CALL_ID, made.token, { previous }), made, nowMs);
   }
 
   #placeOf({ waiter }: Call): ServerMessage {
     let position = 0;
     for (let place = waiter!.previous; place !== null && position < POSITION_MAX; place = place.previous)
       position++;
-    return ["queued", ID, waiter!.ticket, position];
+    return ["queued", CALL_ID, waiter!.ticket, position];
   }
 }
 

@@ -6,7 +6,7 @@ import { noteHold, noteWaiter } from "./events.js";
 import type { Grip, Lock } from "./lock.js";
 import { aboutWaiter, LockTable, type Requester, wantsIn } from "./lock-table.js";
 import { EXCLUSIVE } from "./modes.js";
-import { OpenCalls } from "./open-calls.js";
+import { CALL_ID, OpenCalls } from "./open-calls.js";
 import { PreviousHolds } from "./previous.js";
 import type { Place } from "./queue.js";
 import { coveringHold, grantedAgain } from "./reentry.js";
@@ -232,14 +232,18 @@ export class Grants {
     out.answers.push({ to: address!, message });
   }
 
-  /** Ends a call with its session. */
-  dropCall(call: Call, nowMs: number, out: Effects): void {
-    const { waiter } = call;
-    // It has its answer, which nobody has heard: the next one is that there is no such session.
-    if (waiter === null) return this.forgetCall(call);
-    this.drop([waiter], "session ended", nowMs, out);
-    this.calls.settle(call, refusal(waiter.id, "SESSION_ENDED"), nowMs, out);
-    this.forgetCall(call);
+  /** Ends calls with their session. All leave their queues before anybody is served: none of them may be the next (Q3). */
+  dropCalls(calls: readonly Call[], nowMs: number, out: Effects): void {
+    const waiting = calls.filter(({ waiter }) => waiter !== null);
+    this.drop(
+      waiting.map(({ waiter }) => waiter!),
+      "session ended",
+      nowMs,
+      out,
+    );
+    for (const call of waiting) this.calls.settle(call, refusal(CALL_ID, "SESSION_ENDED"), nowMs, out);
+    // The others have answers that nobody has heard: the next one is that there is no such session.
+    for (const call of calls) this.forgetCall(call);
   }
 
   forgetCall(call: Call): void {

@@ -1,5 +1,5 @@
 import { ANSWER_KEPT_MS, ChurnMap, type LockNames, NumberMap, type ServerMessage } from "lockdb/protocol";
-import type { About, Effects, HoldRecord } from "./commands.js";
+import type { About, DurableChange, Effects, HoldRecord } from "./commands.js";
 import { Deadlines } from "./deadlines.js";
 import type { Grip } from "./lock.js";
 import { Locks } from "./locks.js";
@@ -208,9 +208,11 @@ export class LockTable {
   renew(hold: Hold, leaseMs: number, nowMs: number, out: Effects): void {
     const latestMs = hold.maxUntilMs ?? Number.POSITIVE_INFINITY;
     const expiresAtMs = Math.min(nowMs + leaseMs, latestMs);
+    // What is written is at most one lease later than this: of a shorter one it would be more (R6).
+    const isWritten = leaseMs === hold.leaseMs && expiresAtMs <= hold.writtenUntilMs;
     hold.leaseMs = leaseMs;
     this.deadlines.set(hold, expiresAtMs);
-    if (expiresAtMs <= hold.writtenUntilMs) return;
+    if (isWritten) return;
     hold.writtenUntilMs = Math.min(expiresAtMs + leaseMs, latestMs);
     this.write(hold, out);
   }
@@ -230,9 +232,14 @@ export class LockTable {
 
   write(hold: Hold, out: Effects): void {
     hold.durable = true;
+    out.changes.push(this.changeOf(hold));
+  }
+
+  /** A hold with all that is to be known of it after a start. */
+  changeOf(hold: Hold): DurableChange {
     const webhookUrl = this.webhooks.get(hold);
     const value = webhookUrl === undefined ? holdRecord(hold) : { ...holdRecord(hold), webhookUrl };
-    out.changes.push({ type: "hold", id: String(hold.token), value });
+    return { type: "hold", id: String(hold.token), value };
   }
 
   /** Ends a hold. Its locks have room afterwards; `serve` gives them on. */
@@ -352,8 +359,8 @@ function aboutWants(wants: readonly Want[]): string {
   return typeof same === "string" ? same : `\n${JSON.stringify(same)}`;
 }
 
-/** A hold as it is written down. */
-export function holdRecord(hold: Hold): HoldRecord {
+/** A hold as it is written down, but for its webhook. */
+function holdRecord(hold: Hold): HoldRecord {
   const { session, endedBy, minUntilMs, maxUntilMs } = hold;
   return {
     names: namesOf(wantsIn(hold.grips)),

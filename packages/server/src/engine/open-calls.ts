@@ -3,6 +3,9 @@ import type { Effects } from "./commands.js";
 import { endsAtMs } from "./inspect.js";
 import type { Call, Caller, Hold } from "./state.js";
 
+/** A call has one request for locks, and so has its id. */
+export const CALL_ID = 1;
+
 /** The calls over HTTP that wait, and those whose refusal nobody has heard yet, by whose they are and their `requestId`. */
 export class OpenCalls {
   readonly #callers: Map<string, Caller>;

@@ -1,4 +1,4 @@
-import { ChurnMap, type Previous } from "lockdb/protocol";
+import type { Previous } from "lockdb/protocol";
 import type { Effects, PreviousRecord } from "./commands.js";
 
 /** How many locks a service remembers the lost hold of. Over it the oldest is forgotten (N3). */
@@ -11,7 +11,9 @@ const LOCKS_MAX = 100_000;
  */
 export class PreviousHolds {
   /** Oldest first. */
-  readonly #byName = new ChurnMap<string, Previous>();
+  readonly #byName = new Map<string, Previous>();
+  /** Where the oldest is: from the beginning, each look would pass all that were forgotten since. */
+  #oldest = this.#byName.keys();
 
   of(name: string): Previous | undefined {
     // Almost always there is none, and this is on every grant's way.
@@ -24,8 +26,17 @@ export class PreviousHolds {
     this.#byName.delete(name);
     this.#byName.set(name, previous);
     out.changes.push({ type: "previous", id: name, value: previous });
-    if (this.#byName.size <= LOCKS_MAX) return;
-    for (const [oldest] of this.#byName) return this.settle(oldest, out);
+    if (this.#byName.size > LOCKS_MAX) this.settle(this.#takeOldest(), out);
+  }
+
+  #takeOldest(): string {
+    let next = this.#oldest.next();
+    if (next.done) {
+      // It has come to the end once, when there were few.
+      this.#oldest = this.#byName.keys();
+      next = this.#oldest.next();
+    }
+    return next.value!;
   }
 
   /** A later holder has given the lock back. */

@@ -83,9 +83,12 @@ export class Repeats {
     const stored = (session.answers.get(id) ?? session.answersBefore?.get(id))?.message;
     const granted = stored?.[0] === "granted" ? stored[2] : token;
     const hold = granted === null ? undefined : holds.get(granted);
+    if (hold === undefined) return null;
+    // A detached one, too, whose grant is acknowledged is no longer found by its request.
+    if (hold.session === null) return hold.client === session.client && hold.requestId === id ? hold : null;
     // What was granted again inside another hold is not this request's own to take back (D3). After a crash it is not
     // known which request made a hold.
-    return hold?.session === session && (hold.requestId === id || hold.requestId === 0) ? hold : null;
+    return hold.session === session && (hold.requestId === id || hold.requestId === 0) ? hold : null;
   }
 
   /** The answer of a change that outlives a crash: asked again after one, it must not happen again. */

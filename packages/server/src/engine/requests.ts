@@ -51,7 +51,7 @@ export class Requests {
   /** Frees what somebody else holds. Its holder is told, now or when it returns (R3); the act is recorded (A7). */
   force(command: Of<"force">, nowMs: number, out: Effects): void {
     const { id, name, token, reason, who } = command;
-    const about = `force ${token}`;
+    const about = `\nforce ${token}`;
     const session = this.#sessions.live(command, nowMs);
     if (command.session !== null) {
       if (session === null) return refuse(command, "SESSION_ENDED", out);
@@ -146,7 +146,11 @@ export class Requests {
     // What remains of a hold is no grant any more: its lock stays closed for its time (L7, L8).
     const hold = made?.remainder ? null : made;
     if (waiter != null) this.#grants.drop([waiter], "cancelled", nowMs, out);
-    else if (hold != null) this.#grants.takeBack(hold, nowMs, out);
+    else if (hold != null) {
+      // As if it had never been: its grant is not told again.
+      if (hold.isByRequest) this.#grants.table.forgetRequest(hold);
+      this.#grants.takeBack(hold, nowMs, out);
+    }
     this.#grants.callers.delete(address);
     session?.answers.delete(id);
     session?.answersBefore?.delete(id);
@@ -204,7 +208,7 @@ export class Requests {
     if (!isKnown && this.#sessions.recovering) {
       // It has had no effect: if its connection is lost and it comes again, it is no repetition.
       if (session !== null && kind === "unlock") {
-        keepAnswer(session, id, { message: null, about: `unlock ${name}`, atMs: nowMs });
+        keepAnswer(session, id, { message: null, about: `\nunlock ${name}`, atMs: nowMs });
       }
       return this.#postponed.add(command, nowMs, out);
     }
@@ -213,28 +217,35 @@ export class Requests {
       return;
     }
     if (hold === null) {
-      return this.#grants.settle(session, command, `unlock ${name}`, ["done", id, false], nowMs, out);
+      return this.#grants.settle(session, command, `\nunlock ${name}`, ["done", id, false], nowMs, out);
     }
     const message = unlockRefusal(lock!, hold);
     if (message !== null) {
       return this.#grants.settle(
         session,
         command,
-        `unlock ${name}`,
+        `\nunlock ${name}`,
         refusal(id, "NOT_HELD", message),
         nowMs,
         out,
       );
     }
-    this.#keepDurable(command, `unlock ${name}`, nowMs, out);
+    this.#keepDurable(command, `\nunlock ${name}`, nowMs, out);
     this.#grants.letGo(hold, nowMs, out);
-    this.#done(command, `unlock ${name}`, nowMs, out);
+    this.#done(command, `\nunlock ${name}`, nowMs, out);
   }
 
   #repeatedUnlock(session: Session, command: NamedCommand, out: Effects): boolean {
     const isNew = this.#repeats.isNew(session, command.id);
     if (!isNew && this.#postponed.has(command)) return true;
-    return this.#repeats.answered(session, command.id, `unlock ${command.name}`, isNew, command.address, out);
+    return this.#repeats.answered(
+      session,
+      command.id,
+      `\nunlock ${command.name}`,
+      isNew,
+      command.address,
+      out,
+    );
   }
 
   /** After a crash, too, this change must not happen again (Q6). */

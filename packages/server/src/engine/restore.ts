@@ -10,7 +10,7 @@ import type {
   SessionRecord,
 } from "./commands.js";
 import type { Grants } from "./grants.js";
-import { holdRecord, type LockTable } from "./lock-table.js";
+import type { LockTable } from "./lock-table.js";
 import type { Sessions } from "./sessions.js";
 import { Hold, type Session } from "./state.js";
 
@@ -71,7 +71,7 @@ export function stopRecords(table: LockTable): readonly DurableChange[] {
   for (const hold of table.holds.values()) {
     if (hold.session === null && hold.writtenUntilMs > hold.dueMs) hold.writtenUntilMs = hold.dueMs;
     else if (hold.session === null || hold.durable) continue;
-    changes.push({ type: "hold", id: String(hold.token), value: holdRecord(hold) });
+    changes.push(table.changeOf(hold));
   }
   return changes;
 }

@@ -258,7 +258,7 @@ export class Sessions {
   endHttp(command: Of<"endSession">, nowMs: number, out: Effects): void {
     const session = this.overHttp(command.session, nowMs, out);
     if (session === null) return refuse(command, "SESSION_ENDED", out);
-    for (const call of [...(session.calls ?? [])]) this.#grants.dropCall(call, nowMs, out);
+    this.#grants.dropCalls([...(session.calls ?? [])], nowMs, out);
     for (const hold of session.holds()) this.#grants.letGo(hold, nowMs, out);
     this.#end(session, nowMs, out);
     out.answers.push({ to: command.address, message: ["done", command.id, true] });
@@ -392,7 +392,7 @@ export class Sessions {
     this.#away(session, nowMs, out);
     // All its waiters go before any of its holds: none of them may be the next holder (Q3).
     this.#dropAll(session, nowMs, out);
-    for (const call of [...(session.calls ?? [])]) this.#grants.dropCall(call, nowMs, out);
+    this.#grants.dropCalls([...(session.calls ?? [])], nowMs, out);
     for (const token of [...(session.revoked?.keys() ?? [])]) this.#forgetRevoked(session, token, out);
     for (const hold of session.holds()) this.#grants.expire(hold, nowMs, out);
     if (session.awaited) this.#returned(session, nowMs, out);

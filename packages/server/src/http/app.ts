@@ -18,7 +18,6 @@ import { httpApi } from "./api/index.js";
 import { errorBody, refuseTyped, retryAfterS } from "./errors.js";
 import { noteRequest } from "./hand-over.js";
 import { mayBeOriginal, originalRoutes } from "./original-routes.js";
-import { webhookRoutes } from "./webhook-routes.js";
 
 /** A request whose headers and body have not arrived by then is cut off. Waiting for an answer has no such limit. */
 const REQUEST_MS = 30_000;
@@ -73,8 +72,7 @@ export async function httpServer({ access, loop, webhooks, logger }: HttpParts):
     done();
   });
   await app.register(originalRoutes, { access, loop });
-  await app.register(httpApi, { access, loop });
-  if (webhooks !== undefined) await app.register(webhookRoutes, { access, webhooks });
+  await app.register(httpApi, { access, loop, webhooks });
 
   const sockets = upgrades(app, access, loop);
   await app.ready();

@@ -202,6 +202,7 @@ pre{background:var(--soft);border:1px solid var(--line);border-radius:6px;paddin
 figure{margin:.8rem 0}figcaption{font-size:.85rem;color:var(--dim)}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}th{text-align:left;color:var(--dim);font-weight:600}
 th,td{padding:.35rem .7rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}
+td:first-child code{white-space:nowrap}
 details{margin:.8rem 0}summary{cursor:pointer;font-size:.9rem}
 b.GET{color:var(--get)}b.POST{color:var(--post)}b.PUT{color:var(--put)}b.DELETE{color:var(--del)}nav b{font-size:.72rem}
 @media (max-width:800px){body{display:block}nav{position:static;height:auto;border-right:0;border-bottom:1px solid var(--line)}main{padding:1rem}}

@@ -83,14 +83,15 @@ function parameter(name: string, where: string, schema: TSchema, required: boole
   return { name, in: where, required, schema: plain(schema) };
 }
 
-function requestBody({ body, examples = {}, tag }: Operation): Json {
+function requestBody({ body, isBodyOptional, examples = {}, tag }: Operation): Json {
   if (body === undefined) return {};
   const shown = Object.fromEntries(
     Object.entries(examples).map(([summary, value], at) => [`example${at + 1}`, { summary, value }]),
   );
   // That client says that its JSON is text.
   const type = tag === "The original client" ? "text/plain" : "application/json";
-  return { requestBody: { required: true, content: { [type]: { schema: plain(body), examples: shown } } } };
+  const content = { [type]: { schema: plain(body), examples: shown } };
+  return { requestBody: { required: isBodyOptional !== true, content } };
 }
 
 function goodAnswer({ description, schema, type, headers = {}, example }: GoodAnswer): Json {

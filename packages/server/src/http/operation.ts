@@ -8,7 +8,7 @@ import { errorBody, Refusal, refuseTyped } from "./errors.js";
 import { parseJson } from "./json.js";
 import { mayBeOriginal } from "./original-routes.js";
 import { parseQuery, type Query } from "./query.js";
-import { LockName, ServiceId, SessionId } from "./schemas.js";
+import { DeliveryId, LockName, ServiceId, SessionId } from "./schemas.js";
 
 export type Method = "GET" | "POST" | "PUT" | "DELETE";
 
@@ -27,9 +27,16 @@ export interface GoodAnswer {
 export interface Operation {
   readonly id: string;
   readonly method: Method;
-  /** Parameters in braces: `service`, `name`, `session`. */
+  /** Parameters in braces: those of `PARAMS`. */
   readonly path: string;
-  readonly tag: "Locks" | "Sessions" | "Looking" | "Operating" | "The original client" | "The server";
+  readonly tag:
+    | "Locks"
+    | "Sessions"
+    | "Looking"
+    | "Operating"
+    | "Webhooks"
+    | "The original client"
+    | "The server";
   readonly summary: string;
   readonly description: string;
   /** Needs no key. */
@@ -38,6 +45,8 @@ export interface Operation {
   /** Header that it reads, beside the key. */
   readonly headers?: Readonly<Record<string, { readonly schema: TSchema; readonly description: string }>>;
   readonly body?: TObject;
+  /** Nothing at all is as good as an object without fields. */
+  readonly isBodyOptional?: true;
   /** Several things to send, by what they show. */
   readonly examples?: Readonly<Record<string, object>>;
   readonly answers: Readonly<Record<number, GoodAnswer>>;
@@ -71,6 +80,7 @@ export const PARAMS: Readonly<Record<string, TSchema>> = {
   service: ServiceId,
   name: LockName,
   session: SessionId,
+  delivery: DeliveryId,
 };
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
@@ -187,16 +197,17 @@ function checkOf(operation: Operation) {
       service: given.service === undefined ? NO_SERVICE : new ServiceKey(account, given.service),
       params: given,
       query: asked as Query,
-      body: bodyOf(body, request.body as Buffer | undefined),
+      body: bodyOf(body, request.body as Buffer | undefined, operation.isBodyOptional),
     };
   };
 }
 
-function bodyOf(validator: Validator | null, bytes: Buffer = Buffer.alloc(0)): unknown {
+function bodyOf(validator: Validator | null, bytes: Buffer = Buffer.alloc(0), isOptional = false): unknown {
   if (validator === null) {
     if (bytes.length > 0) throw new Refusal("INVALID", "This takes no body. Leave it out.");
     return undefined;
   }
+  if (isOptional && bytes.length === 0) return {};
   const parsed = parseJson(bytes);
   if ("problem" in parsed) throw new Refusal("INVALID", parsed.problem);
   const problem = problemOf(validator, parsed.value, "body");

@@ -88,6 +88,13 @@ export const Metadata = Type.Record(
   },
 );
 
+export const WebhookUrl = Type.String({
+  maxLength: LIMITS.webhookUrlBytesMax,
+  description:
+    "Where to send `POST {serviceId, lockName}` when the hold is over, once a name. http or https, to an address that the server may call. Not with a `sessionId`.",
+  examples: ["https://app.example.com/unlocked"],
+});
+
 const LockSpec = object(
   {
     name: LockName,
@@ -166,6 +173,7 @@ export const AcquireBody = object({
   leads: Type.Optional(
     Type.Boolean({ default: false, description: "It is for a leader, and shown as such." }),
   ),
+  webhookUrl: Type.Optional(WebhookUrl),
 });
 export type AcquireBody = Static<typeof AcquireBody>;
 
@@ -367,6 +375,66 @@ export const PastEvents = object({
   more: Type.Boolean({ description: "True when there is more already." }),
 });
 
+export const DeliveryId = Type.String({
+  pattern: "^msg_[A-Za-z0-9_-]{1,64}$",
+  description: "The `webhook-id` of all its attempts.",
+  examples: ["msg_Lk2b1nJkQy4n0m8rJt6v5g"],
+});
+
+export const DeliveryStatus = Type.Unsafe<"pending" | "delivered" | "failed">({
+  type: "string",
+  enum: ["pending", "delivered", "failed"],
+  description: "`failed`: given up.",
+});
+
+const time = { type: "string", format: "date-time" };
+
+export const Delivery = object(
+  {
+    id: DeliveryId,
+    service: ServiceId,
+    lockName: LockName,
+    token: Token,
+    endedBy: Type.Unsafe<string>({ type: "string", enum: ["release", "expiry", "force"] }),
+    url: Type.String(),
+    createdAt: Type.Unsafe<string>({
+      ...time,
+      description: "When the hold ended. Times of day are for people.",
+    }),
+    status: DeliveryStatus,
+    attempts: count("That have come to their end."),
+    lastAttemptAt: nullable<string>(time),
+    lastStatus: nullable<number>({ type: "integer", description: "What was answered, if anything was." } as {
+      type: string;
+    }),
+    lastError: nullable<string>({ type: "string" }),
+    nextAttemptAt: nullable<string>({ ...time, description: "Null when there will be none." } as {
+      type: string;
+    }),
+    paused: Type.Boolean({ description: "True while its target is left alone after failures in a row." }),
+  },
+  "A call that the end of a hold owes to its webhook, and what became of it.",
+);
+
+export const Deliveries = object({
+  deliveries: Type.Array(Delivery),
+  next: nullable<string>({
+    type: "string",
+    description: "Give it as `before`; null at the end. A page may be empty and not be the last.",
+  } as { type: string }),
+});
+
+export const WebhookSecret = object({
+  secret: Type.String({ description: "What webhooks are signed with, as Standard Webhooks has it." }),
+  old: Type.Unsafe<{ secret: string; until: string } | null>({
+    type: ["object", "null"],
+    properties: { secret: { type: "string" }, until: time },
+    required: ["secret", "until"],
+    additionalProperties: false,
+    description: "Signs too, until then.",
+  }),
+});
+
 export const ErrorAnswer = object(
   {
     error: object({
@@ -389,6 +457,8 @@ export const ErrorAnswer = object(
 /** Those that have a name of their own in the document. */
 export const COMPONENTS = {
   AcquireBody,
+  Deliveries,
+  Delivery,
   Ended,
   Error: ErrorAnswer,
   Grant,
@@ -417,4 +487,5 @@ export const COMPONENTS = {
   Token,
   Waiter,
   Waiting,
+  WebhookSecret,
 } as const;

@@ -339,3 +339,60 @@ describe("an HTTP session", () => {
     expect([...story.durable.keys()].filter((key) => !/^(ceiling|audit|previous)/.test(key))).toEqual([]);
   });
 });
+
+describe("the end of what calls live in", () => {
+  test("[Q3ra] the calls of a session that is closed leave their queues before anybody is served: none of them is granted", () =>
+    check(`
+      0 http1 open s1                       -> http1 done {"session":"s1","leaseMs":10000,"resumed":false}
+      1 ann   acquire disk                  -> ann granted #1
+      2 http2 call:a disk+tape forever of=s1 -> http2 queued t1
+      3 http3 call:b tape forever of=s1     -> http3 queued t2
+      4 http4 end s1                        -> http2 refused SESSION_ENDED, http3 refused SESSION_ENDED, http4 done true`));
+
+  test("[Q3rb] so do those of a session that runs out: the next holder is told of nobody", () =>
+    check(`
+      0     http9 delay 60s                  -> http9 done {"lockDelayMs":60000}
+      0     http1 open s1                    -> http1 done {"session":"s1","leaseMs":10000,"resumed":false}
+      1     ann   acquire disk               -> ann granted #1
+      2     http2 call:a disk+tape forever of=s1 -> http2 queued t1
+      3     http3 call:b tape forever of=s1  -> http3 queued t2
+      9000  ann   heartbeat                  -> ann done null
+      10004 -     tick                       -> http2 refused SESSION_ENDED, http3 refused SESSION_ENDED
+      10005 bob   acquire tape now           -> bob granted #2`));
+
+  test("[R6r] a lease that was made shorter lasts no longer after a crash than that and once more", () =>
+    check(`
+      0     http1 call:r disk lease=3600s    -> http1 granted #1 for 3600000
+      1     http1 delivered
+      2     http2 renew #1 10s               -> http2 done {"token":1,"expiresInMs":10000}
+      3     -     crash
+      4     http3 renew #1                   -> http3 done {"token":1,"expiresInMs":10000}
+      5     -     crash
+      20100 -     tick
+      20101 http4 call:s disk now            -> http4 granted #100002 for 30000 after #1 by expiry`));
+
+  test("[Q6ra] a lock may be named as another request: an id that is used for both is refused", () => {
+    const story = check(`
+      0 http1 call:r disk                    -> http1 granted #1 for 30000
+      1 http1 delivered
+      2 http2 giveback:z #1                  -> http2 done true`);
+    const terms = { minHoldMs: 0, maxHoldMs: null, metadata: {}, ticket: null, within: [] };
+    const rest = {
+      reentrant: false,
+      leads: false,
+      stolenBy: null,
+      owner: null,
+      waitMs: 0,
+      detachedMs: 30_000,
+    };
+    const from = { session: null, address: "http3", id: 1, request: "z", of: null };
+    const { answers } = story.apply({ kind: "call", ...from, names: "release 1", ...terms, ...rest });
+    expect(answers.map(({ message }) => message[2])).toEqual(["REQUEST_ID_REUSED"]);
+  });
+
+  test("[Q7ra] a grant that was taken back is not told again", () =>
+    check(`
+      0 ann acquire:3 disk now for=300s      -> ann granted #1
+      1 ann cancel:3                         -> ann done true
+      2 ann acquire:3 disk now for=300s      -> ann refused REQUEST_ID_REUSED`));
+});

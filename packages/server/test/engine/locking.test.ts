@@ -132,6 +132,17 @@ describe("locking", () => {
       6 bob acquire:1 disk      -> bob queued t1
       6 bob sync                -> bob granted #3, bob welcome back`));
 
+  test("[Q7u] a detached grant that its own client has heard of and does not want is taken back by its token, and no other's", () =>
+    check(`
+      0 ann acquire:1 disk 30s for=60s   -> ann granted #1
+      1 ann acquire:2 tape 30s for=60s   -> ann granted #2
+      2 ann ack 1 2
+      3 bob cancel:1 #1                  -> bob done false |
+      4 ann cancel:2 #1                  -> ann done false |
+      5 ann cancel:1 #1                  -> ann done true | -hold #1
+      6 -   crash
+      7 ann cancel:2 #2                  -> ann done true | -hold #2`));
+
   test("[Q7g] a grant already sent stays until the session resumes", () =>
     check(`
       0 ann acquire:1 disk      -> ann granted #1

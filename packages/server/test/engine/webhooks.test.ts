@@ -46,7 +46,7 @@ describe("the end of a hold with a webhook owes a delivery, in the same batch", 
       0     http1 acquire disk 30s hook=u          -> http1 granted #1
       1     http1 cancel                           -> http1 done true | -hold #1
       2     ann   acquire:7 disk 30s for=60s hook=u -> ann granted #2
-      3     ann   cancel:7 #2                      -> ann done true | -hold #2, +answer ann/7
+      3     ann   cancel:7 #2                      -> ann done true | -hold #2
       4     http2 acquire disk 30s hook=u          -> http2 granted #3
       5     http3 acquire disk 30s hook=u          -> http3 queued t1
       6     http3 cancel                           -> http3 done true |
@@ -88,6 +88,47 @@ describe("the end of a hold with a webhook owes a delivery, in the same batch", 
       0     ann   acquire:3 disk 30s for=60s hook=u            -> ann granted #1
       1     ann   acquire:3 disk 30s for=60s hook=u full=true  -> ann granted #1 |
       2     ann   acquire:4 tape 30s for=60s hook=u full=true  -> ann refused LIMIT_EXCEEDED`));
+
+  test("[C5da] a lease over HTTP has one, too: given back, run out, forced", () =>
+    check(`
+      0     http1 call:a disk hook=u             -> http1 granted #1 for 30000 | +ceiling, +hold #1
+      0     http1 delivered
+      1     http2 giveback:b #1                  -> http2 done true | +answer http::b/1, +delivery 1.0, -hold #1, +answer http::a/1
+      2     http3 call:c disk lease=5s hook=u    -> http3 granted #2 for 5000 | +hold #2
+      5002  -     tick                           -> | +delivery 2.0, -hold #2, +answer http::c/1, +previous disk
+      5003  http4 call:d disk hook=u             -> http4 granted #3 for 30000 after #2 by expiry | +hold #3
+      5004  http5 force #3 disk                  -> http5 done true | +audit, +delivery 3.0, -hold #3, +answer http::d/1, +previous disk`));
+
+  test("[C5db] that lease keeps it when it is renewed, over a crash and a clean stop, and owes it once", () => {
+    for (const end of ["crash", "stop"])
+      check(`
+        0     http1 call:a disk lease=10s hook=u -> http1 granted #1 for 10000 | +ceiling, +hold #1
+        1     http1 delivered
+        5000  http2 renew #1                     -> http2 done {"token":1,"expiresInMs":10000} | +hold #1
+        5001  -     ${end}
+        5002  -     ${end}
+        60000 -     tick                         -> | +delivery 1.0, -hold #1, +answer http::a/1, +previous disk
+        60001 -     ${end}
+        60002 http3 call:b disk now              -> http3 granted #${end === "crash" ? 100002 : 2} for 30000 after #1 by expiry`);
+  });
+
+  test("[C5dc] a call that has waited has it; a grant that it never read owes nothing, and asked anew it does", () =>
+    check(`
+      0     ann   acquire disk                   -> ann granted #1
+      1     http1 call:a disk hook=u             -> http1 queued t1
+      2     ann   release #1                     -> http1 granted #2 for 30000, ann done true | +hold #2
+      3     http1 hangup                         -> | -hold #2
+      4     http2 call:a disk hook=u             -> http2 granted #3 for 30000 | +hold #3
+      5     http3 giveback #3                    -> http3 done true | +delivery 3.0, -hold #3, +answer http::a/1`));
+
+  test("[C5dd] a call that comes again has its grant, or its place, though the outbox is full by now", () =>
+    check(`
+      0     http1 call:a disk hook=u             -> http1 granted #1 for 30000
+      1     http2 call:b disk hook=u             -> http2 queued t1
+      2     http3 call:a disk hook=u full=true   -> http3 granted #1 for 29998
+      3     http4 call:b disk hook=u full=true   -> http2 refused REQUEST_ID_REUSED, http4 queued t1
+      4     http5 call:c tape hook=u full=true   -> http5 refused LIMIT_EXCEEDED |
+      5     http6 call:c tape                    -> http6 granted #2 for 30000`));
 
   test("[C5j] nothing of it stays with an engine whose holds are over", () => {
     const story = new Story();

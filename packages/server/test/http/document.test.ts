@@ -130,7 +130,8 @@ describe("the OpenAPI document", () => {
       const at = path
         .replace("{service}", "reports")
         .replace("{name}", "disk")
-        .replace("{session}", "s1234567");
+        .replace("{session}", "s1234567")
+        .replace("{delivery}", "msg_1");
       for (const method of ["PATCH", "OPTIONS", "PUT", "DELETE", "POST", "GET"]) {
         if (methods[method.toLowerCase()] !== undefined) continue;
         const answer = await ask(server, { method, path: at, key: null, body: method === "GET" ? "" : "{}" });

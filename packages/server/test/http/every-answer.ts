@@ -68,7 +68,8 @@ function record(): void {
       return write.apply(this, args);
     },
     end(this: ServerResponse, ...args: unknown[]) {
-      if (isHere() && this.req !== undefined) {
+      // What receives webhooks in these tests answers as it likes.
+      if (isHere() && this.req !== undefined && this.req.headers["webhook-id"] === undefined) {
         keep(this, args[0]);
         const { chunks, headers } = partsOf(this);
         const all = Object.entries({ ...this.getHeaders(), ...headers });

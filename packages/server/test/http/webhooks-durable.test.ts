@@ -3,6 +3,7 @@ import { nodeRuntime } from "../../src/loop/index.js";
 import { openMemoryStore, type Store } from "../../src/store/index.js";
 import { type DeliveryInfo, Webhooks, type WebhooksOptions } from "../../src/webhooks/index.js";
 import { Receiver } from "../webhooks/receiver.js";
+import { Api } from "./api.js";
 import { ask, callBody, ManualStore, NativeClient, SERVICE, startParts } from "./server.js";
 
 type Parts = Awaited<ReturnType<typeof start>>;
@@ -182,6 +183,63 @@ describe("over restarts", () => {
     const ids = (await target.count(2)).map(({ headers }) => headers["webhook-id"]);
     expect(ids[0]).toBe(ids[1]);
     await until(second, ([a]) => a?.status === "delivered" && a.attempts === 1);
+  });
+});
+
+describe("a lease of the HTTP API", () => {
+  for (const isCrash of [true, false]) {
+    test(`[C5dj] that was renewed tells its end also when it comes after ${isCrash ? "a crash" : "a clean stop"}`, async () => {
+      const store = openMemoryStore();
+      const target = await receiver();
+      // What a crash leaves: all that was flushed until then.
+      let isDead = false;
+      const disk = holdingOpen(store);
+      const first = await start({
+        ...disk,
+        commit: (batch) => (isDead ? Promise.resolve() : disk.commit(batch)),
+      });
+      const api = new Api(first);
+      const token = await api.token("disk", { leaseMs: 30_000, webhookUrl: target.url() });
+      expect((await api.post("/renew", { token, leaseMs: 60_000 })).status).toBe(200);
+      isDead = isCrash;
+      await first.close();
+      const second = await start(holdingOpen(store), { random: () => 0 });
+      expect(all(second)).toEqual([]);
+      expect((await new Api(second).post("/release", { token })).status).toBe(200);
+      expect((await target.count(1))[0]!.body).toBe(`{"serviceId":"${SERVICE}","lockName":"disk"}`);
+      await until(second, ([a, ...more]) => a?.status === "delivered" && more.length === 0);
+    });
+  }
+
+  test("[C5dk] is refused a webhook while the outbox is full, and had one not", async () => {
+    const target = await receiver();
+    const parts = await start(openMemoryStore(), { pendingMax: 1 });
+    const api = new Api(parts);
+    await target.close();
+    const webhookUrl = target.url();
+    await api.post("/release", { token: await api.token("a", { webhookUrl }) });
+    const full = await api.acquire("b", { webhookUrl });
+    expect([full.status, full.headers.get("retry-after"), full.body.error]).toMatchObject([
+      429,
+      "5",
+      { code: "LIMIT_EXCEEDED", message: expect.stringMatching(/webhook deliveries .* pending/) },
+    ]);
+    expect((await api.inspect("b")).held).toBe(false);
+    await api.token("b");
+  });
+
+  test("[C5dl] an operator's act whose record cannot be kept is refused, typed", async () => {
+    const store = new ManualStore();
+    const parts = await start(store);
+    const api = new Api(parts);
+    await api.get("/v1/webhooks/secret");
+    store.isManual = true;
+    const rotated = api.post("/v1/webhooks/secret/rotate");
+    const commit = await store.nextCommit();
+    store.isManual = false;
+    commit.fail();
+    const { status, headers, body } = await rotated;
+    expect([status, headers.get("retry-after"), body.error.code]).toEqual([503, "1", "UNAVAILABLE"]);
   });
 });
 

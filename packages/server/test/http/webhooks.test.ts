@@ -4,8 +4,18 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Server } from "../../src/index.js";
 import type { DeliveryInfo } from "../../src/webhooks/index.js";
 import { Receiver } from "../webhooks/receiver.js";
+import { Api } from "./api.js";
 import { OriginalClient } from "./original-client.js";
-import { ask, callBody, errorShape, NativeClient, SERVICE, startServer } from "./server.js";
+import {
+  ask,
+  callBody,
+  errorShape,
+  HttpConnection,
+  NativeClient,
+  requestBytes,
+  SERVICE,
+  startServer,
+} from "./server.js";
 
 let server: Server;
 const receivers: Receiver[] = [];
@@ -157,6 +167,86 @@ describe("a lock with an unlockWebhookUrl", () => {
     }
     expect(await native.inspect("inner")).toMatchObject({ held: false });
     native.close();
+    await closed.close();
+  });
+});
+
+describe("a hold of the HTTP API with a webhookUrl", () => {
+  const api = () => new Api(server);
+
+  test("[C5de] tells its end there: given back, over, or freed by force; of a set, once a name", async () => {
+    const target = await receiver();
+    const webhookUrl = target.url();
+    const released = await api().token("leased", { webhookUrl });
+    expect((await api().post("/renew", { token: released })).status).toBe(200);
+    expect(target.connectionCount).toBe(0);
+    await api().post("/release", { token: released });
+    const [{ headers, body }] = (await target.count(1)) as [(typeof target.received)[0]];
+    expect(new Webhook((await secret()).secret).verify(body, headers as Record<string, string>)).toEqual({
+      serviceId: "reports",
+      lockName: "leased",
+    });
+    const forced = await api().token(["left", { name: "right", mode: "shared" }], { webhookUrl });
+    await api().delete(`/locks/left?token=${forced}&reason=it+hangs`);
+    await target.count(3);
+    const short = await api().token("brief", { webhookUrl, leaseMs: 1_000, maxHoldMs: 200 });
+    await target.count(4);
+    const ends = new Map<string, object>();
+    for (const lockName of ["leased", "left", "right", "brief"]) {
+      const { token, endedBy } = await shown(lockName, ({ status }) => status === "delivered");
+      ends.set(lockName, { token, endedBy });
+    }
+    expect(Object.fromEntries(ends)).toEqual({
+      leased: { token: released, endedBy: "release" },
+      left: { token: forced, endedBy: "force" },
+      right: { token: forced, endedBy: "force" },
+      brief: { token: short, endedBy: "expiry" },
+    });
+  });
+
+  test("[C5df] tells nothing of a grant that its caller has hung up on (Q7)", async () => {
+    const target = await receiver();
+    const webhookUrl = target.url();
+    const native = await NativeClient.welcome(server);
+    const token = await native.acquire("unread");
+    const caller = await HttpConnection.open(server, { isPaused: true });
+    const body = JSON.stringify({ names: "unread", waitMs: 60_000, webhookUrl });
+    caller.write(requestBytes({ path: `/v1/services/${SERVICE}/acquire`, key: server.rootKey, body }));
+    await native.until("unread", ({ queueLength }) => queueLength === 1);
+    await native.release(token);
+    await native.until("unread", ({ holders }) => holders[0]?.detached === true);
+    caller.socket.resetAndDestroy();
+    await native.until("unread", ({ held }) => !held);
+    native.close();
+    await api().post("/release", { token: await api().token("read", { webhookUrl }) });
+    expect((await target.count(1)).map(({ body }) => JSON.parse(body).lockName)).toEqual(["read"]);
+    expect((await deliveries()).deliveries.map(({ lockName }) => lockName)).not.toContain("unread");
+  });
+
+  test("[C5dg] that is no URL, leads inwards, or comes with a session is refused, and locks nothing", async () => {
+    const closed = await startServer();
+    const there = new Api(closed);
+    const { sessionId } = (await there.post("/sessions", {})).body;
+    for (const [more, text] of [
+      [{ webhookUrl: "ftp://example.com/" }, /begins with https/],
+      [{ webhookUrl: "unlocked" }, /whole URL/],
+      [{ webhookUrl: "https://ann:secret@example.com/" }, /no user name/],
+      [{ webhookUrl: `https://example.com/${"€".repeat(400)}` }, /at most 1,024 bytes/],
+      [{ webhookUrl: 5 }, /webhookUrl/],
+      [{ webhookUrl: null }, /webhookUrl/],
+      [{ webhookURL: "https://example.com/" }, /Unknown field "webhookURL"/],
+      [{ webhookUrl: "http://127.0.0.1:9/" }, /no public address/],
+      [{ webhookUrl: "http://[::ffff:10.0.0.1]/" }, /no public address/],
+      [{ webhookUrl: "https://localhost/" }, /no public address/],
+      [{ webhookUrl: "https://example.com/", sessionId }, /hold of a session has no webhook/],
+    ] as const) {
+      const answer = await there.acquire("inner", more);
+      expect([answer.status, answer.body], JSON.stringify(more)).toMatchObject([
+        400,
+        { error: { code: "INVALID", message: expect.stringMatching(text) } },
+      ]);
+    }
+    expect(await there.inspect("inner")).toMatchObject({ held: false });
     await closed.close();
   });
 });
@@ -315,6 +405,36 @@ describe("the secret", () => {
     expect(JSON.stringify(third)).not.toContain(first.secret);
     expect(JSON.stringify(third)).not.toContain(second.secret);
     expect(await secret()).toEqual(third);
+  });
+
+  test("[C5di] is the only thing that its addresses know: other methods and fields are refused, a body may be left out", async () => {
+    const api = new Api(server);
+    const before = await secret();
+    for (const [method, path, allow] of [
+      ["POST", "deliveries", "GET, HEAD, OPTIONS"],
+      ["GET", "deliveries/msg_1", "DELETE, OPTIONS"],
+      ["GET", "deliveries/msg_1/retry", "POST, OPTIONS"],
+      ["DELETE", "secret", "GET, HEAD, OPTIONS"],
+      ["GET", "secret/rotate", "POST, OPTIONS"],
+    ] as const) {
+      const { status, headers, body } = await api.call(method, `/v1/webhooks/${path}`);
+      expect([path, status, headers.get("allow"), body]).toEqual([path, 405, allow, errorShape("INVALID")]);
+    }
+    for (const [method, path, body] of [
+      ["POST", "deliveries/msg_1/retry", "{}"],
+      ["POST", "deliveries/msg_1/retry?now=1", undefined],
+      ["POST", "deliveries/other_1/retry", undefined],
+      ["DELETE", `deliveries/msg_${"x".repeat(65)}`, undefined],
+      ["GET", "secret?old=1", undefined],
+      ["POST", "secret/rotate", '{"oldKeptMs":1,"oldKeptMs":2}'],
+      ["POST", "secret/rotate", "null"],
+      ["POST", "secret/rotate", "{"],
+    ] as const) {
+      const answer = await api.call(method, `/v1/webhooks/${path}`, body);
+      expect([path, answer.status, answer.body]).toEqual([path, 400, errorShape("INVALID")]);
+    }
+    expect(await secret()).toEqual(before);
+    expect((await call("secret/rotate", { method: "POST", body: {} })).status).toBe(200);
   });
 
   test.each([

@@ -11,6 +11,7 @@ import {
   ownerProblem,
   type RefusalDetails,
   type ServerMessage,
+  webhookUrlProblem,
 } from "lockdb/protocol";
 import type { CallCommand } from "../../engine/index.js";
 import type { Loop, Recipient, ServiceKey } from "../../loop/index.js";
@@ -35,7 +36,10 @@ the queue is kept for 30 s meanwhile, and it is passed over, so that nothing is 
 a grant back that he has not read.
 
 Sent again while it holds, a request gets the same token, with what is left of its lease. Once the hold is over its \`requestId\` is refused
-for a minute. A refusal has had no effect: the same request may be sent again.`,
+for a minute. A refusal has had no effect: the same request may be sent again.
+
+With a \`webhookUrl\` the server tells the end of the hold there: by release, expiry or force, at least once, signed. Of a grant that nobody
+read it tells nothing.`,
   body: AcquireBody,
   examples: {
     "One lock, for as long as it is renewed": {
@@ -53,6 +57,11 @@ for a minute. A refusal has had no effect: the same request may be sent again.`,
       names: [{ name: "encoder", permits: 4 }],
       waitMs: null,
       metadata: { film: 12 },
+    },
+    "With somebody to tell when it is over": {
+      names: "report",
+      leaseMs: 300_000,
+      webhookUrl: "https://app.example.com/unlocked",
     },
   },
   answers: {
@@ -86,14 +95,16 @@ for a minute. A refusal has had no effect: the same request may be sent again.`,
   handle: (asked) => {
     const body = asked.body as AcquireBody;
     const names = namesOf(body);
-    const { sessionId, leaseMs = LEASED_MS_DEFAULT, maxHoldMs, metadata = {}, owner } = body;
+    const { sessionId, leaseMs = LEASED_MS_DEFAULT, maxHoldMs, metadata = {}, owner, webhookUrl } = body;
+    const { outbox } = asked.loop;
     const problem =
       lockNamesProblem(names) ??
       metadataProblem(metadata) ??
       (owner === undefined ? null : ownerProblem(owner)) ??
       (sessionId !== undefined && body.leaseMs !== undefined
         ? "A hold of a session has no lease of its own. Leave leaseMs out."
-        : null);
+        : null) ??
+      (webhookUrl === undefined ? null : webhookProblem(webhookUrl, sessionId, outbox));
     if (problem !== null) throw new Refusal("INVALID", problem);
     const { request } = asked;
     const command: Omit<CallCommand, "address"> = {
@@ -114,6 +125,8 @@ for a minute. A refusal has had no effect: the same request may be sent again.`,
       leads: body.leads === true,
       stolenBy: null,
       owner: owner ?? (sessionId === undefined ? callerLabel(request.raw.socket) : null),
+      webhookUrl,
+      outboxIsFull: webhookUrl !== undefined && outbox.isFull(asked.account),
     };
     new Exchange(asked, command).start(body.sliceMs ?? SLICE_MS_MAX);
     return undefined;
@@ -123,6 +136,13 @@ for a minute. A refusal has had no effect: the same request may be sent again.`,
 /** Who it is, for whoever looks, when the caller does not say. */
 export function callerLabel({ remoteAddress, remotePort }: Socket): string {
   return `http:${remoteAddress ?? "?"}:${remotePort ?? 0}`;
+}
+
+/** Why the end of the hold cannot be told there, or null. A session is told itself when its holds end. */
+function webhookProblem(url: string, sessionId: string | undefined, outbox: Loop["outbox"]): string | null {
+  if (sessionId !== undefined)
+    return "A hold of a session has no webhook. Leave webhookUrl or sessionId out.";
+  return webhookUrlProblem(url) ?? outbox.urlProblem(url);
 }
 
 /** The names as the protocol has them. */
@@ -183,6 +203,9 @@ class Exchange implements Recipient {
         return this.#refuse(message[2], message[3], message[4]);
       case "ended":
         return this.#refuse("UNAVAILABLE", message[2]);
+      default:
+        // No answer to a call: better a mistake that is told than a caller who waits for ever.
+        return this.#refuse("INTERNAL", ERRORS.INTERNAL.message);
     }
   }
 

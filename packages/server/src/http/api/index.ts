@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
 import type { Access } from "../../access/index.js";
 import type { Loop } from "../../loop/index.js";
+import type { Webhooks } from "../../webhooks/index.js";
 import { docsPage } from "../docs-page.js";
 import { EventHub } from "../event-hub.js";
 import { openApiDocument } from "../openapi.js";
@@ -14,9 +15,13 @@ import { ORIGINAL } from "./original.js";
 import { serverOperations } from "./server.js";
 import { SERVICE } from "./service.js";
 import { SESSIONS } from "./sessions.js";
+import { webhookOperations } from "./webhooks.js";
 
 /** The HTTP API (I3): every operation, the document that is made of them, and the page of it. */
-export async function httpApi(app: FastifyInstance, parts: { access: Access; loop: Loop }) {
+export async function httpApi(
+  app: FastifyInstance,
+  { webhooks, ...parts }: { access: Access; loop: Loop; webhooks: Webhooks | undefined },
+) {
   const hub = new EventHub(parts.loop);
   const operations: readonly Operation[] = [
     acquire,
@@ -25,6 +30,7 @@ export async function httpApi(app: FastifyInstance, parts: { access: Access; loo
     ...LOCKS,
     ...eventOperations(hub),
     ...SERVICE,
+    ...(webhooks === undefined ? [] : webhookOperations(webhooks)),
     ...ORIGINAL,
     ...serverOperations({ document: () => text, page: () => page }),
   ];
