@@ -17,6 +17,9 @@ const shared = { testTimeout: 20_000, hookTimeout: 20_000, maxWorkers: 2 };
 // What measures real processes in real time has the machine to itself: one file at a time, after all others.
 const ALONE = "tests/processes/**/*.test.ts";
 
+// Every answer in these is compared with the OpenAPI document.
+const OVER_HTTP = "packages/server/test/http/**/*.test.ts";
+
 export default defineConfig({
   test: {
     reporters: ["default", source("tests/closing-line.ts")],
@@ -26,10 +29,18 @@ export default defineConfig({
         test: {
           ...shared,
           name: "rules",
-          // Compares every answer over HTTP in packages/server/test/http with the OpenAPI document.
-          setupFiles: [source("packages/server/test/http/every-answer.ts")],
           include: ["packages/*/test/**/*.test.ts", "tests/**/*.test.ts", "examples/**/*.test.ts"],
-          exclude: [ALONE, "**/node_modules/**"],
+          exclude: [ALONE, OVER_HTTP, "**/node_modules/**"],
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        resolve: { alias },
+        test: {
+          ...shared,
+          name: "http",
+          setupFiles: [source("packages/server/test/http/every-answer.ts")],
+          include: [OVER_HTTP],
           sequence: { groupOrder: 0 },
         },
       },
