@@ -133,7 +133,15 @@ export class Sandbox {
     const files = [...new Set(wanted.map(({ test }) => test))];
     const names = [...new Set(wanted.map(({ name }) => name))];
     const pattern = names.map((name) => name.replace(/[[\]]/g, "\\$&")).join("|");
-    const args = ["node_modules/vitest/vitest.mjs", "run", "--project", "rules", "--project", "http", "--reporter=json"];
+    const args = [
+      "node_modules/vitest/vitest.mjs",
+      "run",
+      "--project",
+      "rules",
+      "--project",
+      "http",
+      "--reporter=json",
+    ];
     const { output } = await this.#node(
       [...args, `--outputFile=${report}`, "-t", pattern, ...files],
       KILLER_MS + wanted.length * TEST_MS,
