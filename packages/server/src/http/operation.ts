@@ -119,7 +119,8 @@ export function addOperations(
   });
   const served = operations.filter(({ handle }) => handle !== undefined);
   for (const operation of served) {
-    const check = checkOf(operation);
+    // Compiled when it is first asked for: all of them together are most of a start.
+    let check: ReturnType<typeof checkOf> | null = null;
     app.route({
       method: operation.method,
       url: operation.path.replace(/\{(\w+)\}/g, ":$1"),
@@ -132,6 +133,7 @@ export function addOperations(
       },
       handler: async (request, reply) => {
         const account = access.accountOf(request.headers.authorization) ?? "";
+        check ??= checkOf(operation);
         const good = await operation.handle!({ loop, account, request, reply, ...check(account, request) });
         if (good === undefined) return reply;
         if (!loop.ready) reply.header("connection", "close");

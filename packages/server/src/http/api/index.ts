@@ -32,12 +32,22 @@ export async function httpApi(
     ...SERVICE,
     ...(webhooks === undefined ? [] : webhookOperations(webhooks)),
     ...ORIGINAL,
-    ...serverOperations({ document: () => text, page: () => page }),
+    ...serverOperations({ document: () => made().text, page: () => made().page }),
   ];
-  const document = openApiDocument(operations, version());
-  const text = JSON.stringify(document);
-  const page = docsPage(document, operations);
+  // Made when somebody reads it.
+  let docs: Docs | null = null;
+  const made = (): Docs => {
+    if (docs !== null) return docs;
+    const document = openApiDocument(operations, version());
+    docs = { text: JSON.stringify(document), page: docsPage(document, operations) };
+    return docs;
+  };
   addOperations(app, operations, parts);
+}
+
+interface Docs {
+  readonly text: string;
+  readonly page: ReturnType<typeof docsPage>;
 }
 
 function version(): string {
