@@ -4,6 +4,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { Engine } from "../../../packages/server/dist/engine/index.js";
 import { runJob } from "./job.js";
+import { PLAIN_TERMS } from "./plain-terms.js";
 
 setFlagsFromString("--expose-gc");
 const gc = runInNewContext("gc");
@@ -40,27 +41,16 @@ function hold(engine, from, count) {
     // As a frame brings them: names are strings out of JSON.
     const frame = JSON.stringify(Array.from({ length: A_TURN }, (_, index) => nameAt(at + index)));
     for (const [index, name] of JSON.parse(frame).entries()) {
-      engine.apply({ kind: "acquire", id: at + index + 1, names: name, ...FROM, ...TERMS }, 0, effects);
+      engine.apply(
+        { kind: "acquire", id: at + index + 1, names: name, ...FROM, ...PLAIN_TERMS, waitMs: 30_000 },
+        0,
+        effects,
+      );
     }
     const ids = effects.answers.map(({ message }) => message[1]);
     engine.apply({ kind: "acknowledge", ...FROM, ids, lostTokens: [] }, 0, effects);
   }
 }
-
-const TERMS = {
-  // As a connection gives those of which a request says nothing.
-  metadata: Object.freeze({}),
-  within: Object.freeze([]),
-  waitMs: 30_000,
-  detachedMs: null,
-  minHoldMs: 0,
-  maxHoldMs: null,
-  ticket: null,
-  reentrant: false,
-  leads: false,
-  stolenBy: null,
-  owner: null,
-};
 
 /** Sixteen bytes. */
 function nameAt(/** @type {number} */ at) {

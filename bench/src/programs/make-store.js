@@ -3,6 +3,7 @@
 import { Engine } from "../../../packages/server/dist/engine/index.js";
 import { encodeRecord, openLmdbStore } from "../../../packages/server/dist/store/index.js";
 import { runJob } from "./job.js";
+import { PLAIN_TERMS } from "./plain-terms.js";
 
 const PREFIX = "default/service/bench/";
 const A_BATCH = 50_000;
@@ -46,15 +47,8 @@ function acquire(name, address) {
     id: 1,
     names: name,
     waitMs: 0,
+    ...PLAIN_TERMS,
     detachedMs: YEAR_MS,
-    minHoldMs: 0,
-    maxHoldMs: null,
-    metadata: {},
-    ticket: null,
-    within: [],
-    reentrant: false,
-    leads: false,
-    stolenBy: null,
     owner: "http",
   };
 }
