@@ -17,6 +17,7 @@ import {
 import type { Access } from "../access/index.js";
 import type { Command } from "../engine/index.js";
 import { type Loop, type Recipient, ServiceKey } from "../loop/index.js";
+import { callerLabel } from "./caller.js";
 import { retryAfterS } from "./errors.js";
 import { watchHandOver } from "./hand-over.js";
 import { parseJson } from "./json.js";
@@ -118,7 +119,7 @@ class OriginalCall implements Recipient {
     this.#body = body;
     this.#response = response;
     this.#socket = request.raw.socket;
-    this.#owner = `http:${this.#socket.remoteAddress ?? "?"}:${this.#socket.remotePort ?? 0}`;
+    this.#owner = callerLabel(this.#socket);
     this.#waitMs = body.waitForLockInMs ?? WAIT_MS_DEFAULT;
     this.#address = loop.attach(this);
   }

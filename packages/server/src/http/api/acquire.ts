@@ -15,6 +15,7 @@ import {
 } from "lockdb/protocol";
 import type { CallCommand } from "../../engine/index.js";
 import type { Loop, Recipient, ServiceKey } from "../../loop/index.js";
+import { callerLabel } from "../caller.js";
 import { errorBody, errorHeaders, Refusal } from "../errors.js";
 import { watchHandOver } from "../hand-over.js";
 import { type Asked, type Operation, SAFE } from "../operation.js";
@@ -132,11 +133,6 @@ read it tells nothing.`,
     return undefined;
   },
 };
-
-/** Who it is, for whoever looks, when the caller does not say. */
-export function callerLabel({ remoteAddress, remotePort }: Socket): string {
-  return `http:${remoteAddress ?? "?"}:${remotePort ?? 0}`;
-}
 
 /** Why the end of the hold cannot be told there, or null. A session is told itself when its holds end. */
 function webhookProblem(url: string, sessionId: string | undefined, outbox: Loop["outbox"]): string | null {

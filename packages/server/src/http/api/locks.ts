@@ -7,6 +7,7 @@ import {
 } from "lockdb/protocol";
 import { Type } from "typebox";
 import { ask } from "../ask.js";
+import { whoOf } from "../caller.js";
 import { Refusal } from "../errors.js";
 import type { Asked, Good, Operation } from "../operation.js";
 import { LockInfo, LockName, LockPage, Prefix, Reason, Released, Token } from "../schemas.js";
@@ -144,7 +145,7 @@ async function forced({ loop, service, query, request }: Asked, name: string): P
     name,
     token: query.token as number,
     reason,
-    who: `root key from ${request.ip}`,
+    who: whoOf(request),
   }));
   return { status: 200, body: { released: true } };
 }

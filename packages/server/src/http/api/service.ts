@@ -1,6 +1,7 @@
 import type { ServiceSettings } from "lockdb/protocol";
 import { Type } from "typebox";
 import { ask } from "../ask.js";
+import { whoOf } from "../caller.js";
 import type { Asked, Good, Operation } from "../operation.js";
 import { ServiceId, Services, Settings, Stats } from "../schemas.js";
 
@@ -87,14 +88,13 @@ return. The change is in the audit log.`,
 };
 
 async function settings({ loop, service, request }: Asked, change: ServiceSettings | null): Promise<Good> {
-  const who = `root key from ${request.ip}`;
   const value = await ask(loop, service, (address) => ({
     kind: "settings",
     session: null,
     address,
     id: 1,
     change,
-    who,
+    who: whoOf(request),
   }));
   return { status: 200, body: value as ServiceSettings };
 }

@@ -1,9 +1,9 @@
 import { ownerProblem, type SessionInfo } from "lockdb/protocol";
 import { ask } from "../ask.js";
+import { callerLabel } from "../caller.js";
 import { Refusal } from "../errors.js";
 import type { Operation } from "../operation.js";
 import { Ended, LEASED_MS_DEFAULT, Session, SessionBody } from "../schemas.js";
-import { callerLabel } from "./acquire.js";
 
 const EXAMPLE = { sessionId: "pJ2n0XnGQkq8w6tq0Yw3Xg", leaseMs: 30_000 };
 

@@ -1,6 +1,6 @@
-import type { FastifyRequest } from "fastify";
 import { type Static, Type } from "typebox";
 import { OLD_KEPT_MS_DEFAULT, type PageQuery, type Webhooks } from "../../webhooks/index.js";
+import { whoOf } from "../caller.js";
 import { Refusal } from "../errors.js";
 import type { Asked, Good, Operation } from "../operation.js";
 import { Deliveries, Delivery, DeliveryStatus, WebhookSecret } from "../schemas.js";
@@ -184,9 +184,4 @@ async function kept<T>({ request }: Asked, work: () => Promise<T>): Promise<T> {
 function shown(status: number, delivery: object | null): Good {
   if (delivery === null) throw new Refusal("NOT_FOUND");
   return { status, body: delivery };
-}
-
-/** For the audit log. There is one key so far. */
-function whoOf({ ip }: FastifyRequest): string {
-  return `root key from ${ip}`;
 }
