@@ -1,4 +1,5 @@
-import type { Loop, Recipient } from "../../packages/server/dist/loop/loop.js";
+import type { Loop } from "../../packages/server/dist/loop/loop.js";
+import type { Recipient } from "../../packages/server/dist/loop/recipient.js";
 import { ServiceKey } from "../../packages/server/dist/loop/service.js";
 import type { EngineWatch } from "./engine-watch.js";
 import type { Process } from "./process.js";

@@ -1,3 +1,4 @@
+import type { Caller } from "../../packages/server/dist/loop/caller.js";
 import { Connection } from "../../packages/server/dist/loop/connection.js";
 import { Loop } from "../../packages/server/dist/loop/loop.js";
 import { Clock } from "./clock.js";
@@ -14,6 +15,14 @@ const LIMITS = { waitersMax: 1_000, holdsMax: 10_000, sessionsMax: 1_000 };
 const SERVICES_MAX = 10;
 
 const ACCOUNT = "default";
+/** Somebody with the root key. */
+const CALLER: Caller = {
+  account: ACCOUNT,
+  label: "root key",
+  refusal: () => null,
+  take: () => true,
+  watch: () => () => {},
+};
 const CLOSE_MS = 30_000;
 const HELLO = /\["hello",\{"service":"(\w+)".*?"session":"([\w-]+)"/;
 
@@ -134,7 +143,7 @@ export class ServerHost implements Listener {
     if (purpose === "http") new HttpCall(wire, process, loop, ACCOUNT, this.#watch);
     else {
       const socket = new ServerSocket(wire, process, this.#watch);
-      new Connection(socket as unknown as ConstructorParameters<typeof Connection>[0], loop, ACCOUNT);
+      new Connection(socket as unknown as ConstructorParameters<typeof Connection>[0], loop, CALLER);
     }
   }
 

@@ -13,6 +13,8 @@ export interface ServeOptions {
   readonly durability: (typeof DURABILITIES)[number];
   readonly rootKey: string | null;
   readonly allowPlainText: boolean;
+  readonly signup: boolean;
+  readonly accountsMax: number;
   readonly waitersMax: number;
   readonly holdsMax: number;
   readonly sessionsMax: number;
@@ -89,6 +91,20 @@ export const OPTIONS: { readonly [K in keyof ServeOptions]: OptionRow<ServeOptio
     default: false,
     doc: "Lets the server listen beyond loopback without TLS. API keys are then readable on the network.",
     parse: (text) => oneOf(text, ["true", "false"] as const) === "true",
+  },
+  signup: {
+    flag: "--signup",
+    env: "LOCKDB_SIGNUP",
+    default: false,
+    doc: "Lets anyone start a free trial of 30 days, at /signup or POST /v1/signup: an account with small limits and a key.",
+    parse: (text) => oneOf(text, ["true", "false"] as const) === "true",
+  },
+  accountsMax: {
+    flag: "--accounts-max <count>",
+    env: "LOCKDB_ACCOUNTS_MAX",
+    default: 10_000,
+    doc: "Accounts in all. Higher: more memory. Lower: those who sign up are refused sooner.",
+    parse: (text) => wholeNumber(text, 1, 10_000_000),
   },
   waitersMax: {
     flag: "--waiters-max <count>",

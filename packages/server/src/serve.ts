@@ -27,30 +27,36 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
   const options = withDefaults(given);
   const logger = pino({ level: options.logLevel, base: null }, pino.destination({ fd: 2, sync: true }));
   const openStore = storeOpener(options);
+  const access = new Access({ runtime: nodeRuntime, accountsMax: options.accountsMax });
   const webhooks = new Webhooks({
     addresses: { allowPrivate: options.webhookAllowPrivate, allowed: options.webhookAllow },
     pendingMax: options.webhooksPendingMax,
+    pendingMaxOf: (account) => access.limitsOf(account)?.deliveries ?? null,
     runtime: nodeRuntime,
     log: logger,
   });
-  // Opened once for both: for a large store that is a good part of a start.
-  let first: Store | null = await openStore();
-  const access = await openAccess(first, options.rootKey);
   const loop = await Loop.start({
-    openStore: async () => {
-      const store = first ?? (await openStore());
-      first = null;
-      return store;
-    },
+    openStore,
+    keepers: [access],
+    limitsOf: (account) => access.limitsOf(account),
     outbox: webhooks,
     service: { ...options, writesSessionHolds: options.durability === "strict" },
     servicesMax: options.servicesMax,
     runtime: nodeRuntime,
     log: logger,
   });
+  const stop = async () => {
+    await webhooks.stop();
+    await access.stop();
+    await loop.stop();
+  };
+  const { rootKey, isNew } = await access.start(loop, options.rootKey).catch(async (error) => {
+    await stop();
+    throw error;
+  });
   webhooks.start(loop);
-  const http = await httpServer({ access, loop, webhooks, logger: logger as Logger & typeof logger });
-  const stop = () => webhooks.stop().then(() => loop.stop());
+  const { signup } = options;
+  const http = await httpServer({ access, loop, webhooks, signup, logger: logger as Logger & typeof logger });
   try {
     await http.app.listen({ host: options.host, port: options.port });
   } catch (error) {
@@ -60,8 +66,8 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
   let closing: Promise<void> | null = null;
   return {
     url: urlOf(http.app.server.address(), options.host),
-    rootKey: access.rootKey ?? "",
-    rootKeyIsNew: access.isNew,
+    rootKey: rootKey ?? "",
+    rootKeyIsNew: isNew,
     close: () => {
       closing ??= stop().finally(() => http.close());
       return closing;
@@ -74,19 +80,10 @@ function storeOpener({ store, dataDir }: ServeOptions): () => Promise<Store> {
   if (store === "lmdb") return () => openLmdbStore(dataDir);
   const memory = openMemoryStore();
   return async () => ({
-    load: (prefix) => memory.load(prefix),
+    load: (prefix, after) => memory.load(prefix, after),
     commit: (batch) => memory.commit(batch),
     close: async () => {},
   });
-}
-
-async function openAccess(store: Store, rootKey: string | null): Promise<Access> {
-  try {
-    return await Access.open(store, rootKey);
-  } catch (error) {
-    await store.close();
-    throw error;
-  }
 }
 
 function urlOf(address: ReturnType<import("node:net").Server["address"]>, host: string): string {

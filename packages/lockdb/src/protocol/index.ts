@@ -22,4 +22,5 @@ export {
   webhookUrlProblem,
 } from "./names.js";
 export { NumberMap } from "./number-map.js";
+export { SCOPES, type Scope } from "./scopes.js";
 export { clientMessageProblem, lockNamesProblem, metadataProblem } from "./validate.js";

@@ -2,6 +2,7 @@ import { EventEmitter } from "node:events";
 import type { WebSocket } from "ws";
 import { Connection, Loop, type LoopRuntime, ServiceKey } from "../../../server/src/loop/index.js";
 import { type Change, openMemoryStore, type Store } from "../../../server/src/store/index.js";
+import { ROOT_CALLER } from "../../../server/test/root-caller.js";
 import type { SocketClosed } from "../../src/runtime/runtime.js";
 import { type Endpoint, type Line, Machine, type ServerEnd, type World } from "./virtual.js";
 
@@ -91,7 +92,7 @@ export class LockServer implements Endpoint {
     };
     const send = (text: string) => line.say(text);
     Object.assign(socket, { send, close, terminate: close, bufferedAmount: 0 });
-    new Connection(socket as unknown as WebSocket, loop, "default");
+    new Connection(socket as unknown as WebSocket, loop, ROOT_CALLER);
     return {
       message: (text) => this.machine.run(() => socket.emit("message", Buffer.from(text), false)),
       close: () => {

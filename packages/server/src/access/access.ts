@@ -1,58 +1,441 @@
-import { randomBytes } from "node:crypto";
-import { type Change, decodeRecord, encodeRecord, type Store } from "../store/index.js";
-import { bearerKey, keyHash, keyMatches, newApiKey } from "./keys.js";
+import type { Scope } from "lockdb/protocol";
+import {
+  type Act,
+  type Keeper,
+  type LoopRuntime,
+  type OutsideChange,
+  type OutsideRecord,
+  Refusal,
+} from "../loop/index.js";
+import {
+  ACCOUNT_DEFAULT,
+  Account,
+  type AccountRecord,
+  LIMITS_FULL,
+  type Limits,
+  TRIAL_MS,
+} from "./account.js";
+import { isWithin, Key, type KeyInfo, type KeyRecord, ROOT, rootRecord, timeOf } from "./key.js";
+import { KeyCaller } from "./key-caller.js";
+import { bearerKey, isSameHash, keyHash, keyIdIn, newAccountId, newApiKey, newKeyId } from "./keys.js";
 
-/** The account of a self-hosted server; its keys are the operator's. */
-export const ACCOUNT_DEFAULT = "default";
+/** How soon what is open hears that its key has come to its end (A2: within a second). */
+const ENDS_EVERY_MS = 250;
+const USE_WRITTEN_EVERY_MS = 60_000;
 
-const ROOT_KEY = `${ACCOUNT_DEFAULT}/key/root`;
-
-interface RootKeyRecord {
-  readonly hash: string;
+export interface AccessOptions {
+  readonly runtime: Pick<LoopRuntime, "monotonicMs" | "wallMs" | "setTimer">;
+  /** Accounts in all; beyond it nobody can sign up (N3). */
+  readonly accountsMax: number;
 }
 
-/** Who may call. Until more keys exist, the root key has every scope (A1). */
-export class Access {
-  readonly #rootHash: string;
-  /** The root key in clear, when this start made it or was given it; only its hash is stored. */
-  readonly rootKey: string | null;
-  /** True when this start made the key: it has to be shown, now or never. */
-  readonly isNew: boolean;
+/** What a new key is to be. */
+export interface KeyWish {
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  readonly services: readonly string[] | null;
+  readonly expiresAt: string | null;
+}
 
-  private constructor(rootHash: string, rootKey: string | null, isNew: boolean) {
-    this.#rootHash = rootHash;
-    this.rootKey = rootKey;
-    this.isNew = isNew;
+/** How a key is to be less. */
+export interface Narrowing {
+  readonly name?: string;
+  readonly scopes?: readonly Scope[];
+  readonly services?: readonly string[];
+  readonly expiresAt?: string;
+}
+
+export interface AccountChange {
+  /** Null ends the trial and keeps the account. */
+  readonly trialEndsAt?: string | null;
+  /** Null gives a limit its usual value back. */
+  readonly limits?: { readonly [K in keyof Limits]?: Limits[K] | null };
+}
+
+/** An account as it is shown. */
+export interface AccountInfo {
+  readonly id: string;
+  readonly email: string | null;
+  readonly createdAt: string;
+  readonly trialEndsAt: string | null;
+  readonly daysLeft: number | null;
+  readonly limits: Limits;
+}
+
+/** A key with its secret, which is shown this once. */
+export interface NewKey {
+  readonly key: KeyInfo;
+  readonly apiKey: string;
+}
+
+interface Loop {
+  keep(changes: readonly OutsideChange[], ...acts: readonly Act[]): Promise<void>;
+}
+
+/** Who may call, and what (A). All keys and accounts are in memory; each change is durable before it shows. */
+export class Access implements Keeper {
+  readonly kinds: ReadonlySet<string> = new Set(["account", "key"]);
+  readonly #options: AccessOptions;
+  readonly #accounts = new Map<string, Account>();
+  readonly #keys = new Map<string, Key>();
+  #loop: Loop | null = null;
+  /** Changes are made one after the other: each begins with what the one before has left. */
+  #last: Promise<unknown> = Promise.resolve();
+  #cancelTimer: () => void = () => {};
+  #sweptMs: number;
+  #useWrittenMs: number;
+
+  constructor(options: AccessOptions) {
+    this.#options = options;
+    this.#sweptMs = options.runtime.wallMs();
+    this.#useWrittenMs = options.runtime.monotonicMs();
+    this.#addDefault();
   }
 
-  /** Reads the root key's hash from the store; makes a key for a new store, or takes the one that is given. */
-  static async open(store: Store, givenKey: string | null): Promise<Access> {
-    let stored: RootKeyRecord | null = null;
-    for await (const entry of store.load(ROOT_KEY)) stored = decodeRecord(entry) as RootKeyRecord;
-    if (stored !== null && (givenKey === null || keyMatches(givenKey, stored.hash))) {
-      return new Access(stored.hash, givenKey, false);
+  /**
+   * Begins to keep its records there.
+   * @param givenKey the root key from outside; null: the one that is stored, or a new one
+   * @returns the root key in clear when this start has made it or was given it; only its hash is stored
+   */
+  async start(
+    loop: Loop,
+    givenKey: string | null,
+  ): Promise<{ readonly rootKey: string | null; readonly isNew: boolean }> {
+    this.#loop = loop;
+    this.#sweep();
+    const known = this.#keys.get(ROOT);
+    const isKnown = givenKey !== null && known !== undefined && known.endsMs(keyHash(givenKey)) > 0;
+    if (isKnown || (known !== undefined && givenKey === null)) return { rootKey: givenKey, isNew: false };
+    const rootKey = givenKey ?? newApiKey(ROOT);
+    const record = rootRecord(keyHash(rootKey), this.#now());
+    const act = { account: ACCOUNT_DEFAULT, who: "operator", what: "root key replaced from the environment" };
+    await this.#write([keyChange(ACCOUNT_DEFAULT, ROOT, record)], known === undefined ? [] : [act]);
+    this.#put(ROOT, this.#accounts.get(ACCOUNT_DEFAULT)!, record);
+    return { rootKey, isNew: givenKey === null };
+  }
+
+  async stop(): Promise<void> {
+    this.#cancelTimer();
+    this.#cancelTimer = () => {};
+    await this.#writeUse().catch(() => {});
+    this.#loop = null;
+  }
+
+  restore(records: readonly OutsideRecord[]): void {
+    const accounts = new Set([ACCOUNT_DEFAULT]);
+    const keys = new Set<string>();
+    for (const { key, value } of records) {
+      const [account, kind] = key.split("/");
+      if (kind !== "account") continue;
+      accounts.add(account!);
+      const known = this.#accounts.get(account!);
+      if (known === undefined) this.#accounts.set(account!, new Account(account!, value as AccountRecord));
+      else known.record = value as AccountRecord;
     }
-    const rootKey = givenKey ?? newApiKey();
-    const hash = keyHash(rootKey);
-    const changes: Change[] = [put(ROOT_KEY, { hash } satisfies RootKeyRecord)];
-    if (stored !== null) changes.push(audit("root key replaced from the environment"));
-    await store.commit(changes);
-    return new Access(hash, rootKey, givenKey === null);
+    for (const { key, value } of records) {
+      const [accountId, kind, id] = key.split("/");
+      const account = this.#accounts.get(accountId!);
+      if (kind !== "key" || account === undefined) continue;
+      const isFirstForm = "hash" in value;
+      this.#put(id!, account, isFirstForm ? rootRecord(value.hash as string, null) : (value as KeyRecord));
+      keys.add(id!);
+    }
+    // After a failure of the store some may be gone that had been seen.
+    for (const id of [...this.#keys.keys()]) if (!keys.has(id)) this.#forget(id);
+    for (const id of [...this.#accounts.keys()]) if (!accounts.has(id)) this.#accounts.delete(id);
   }
 
-  /** The account behind an `Authorization` header, or null. */
-  accountOf(authorization: string | undefined): string | null {
-    const key = bearerKey(authorization);
-    return key !== null && keyMatches(key, this.#rootHash) ? ACCOUNT_DEFAULT : null;
+  /** Who shows this `Authorization` header, or null. */
+  callerOf(authorization: string | undefined): KeyCaller | null {
+    const text = bearerKey(authorization);
+    if (text === null) return null;
+    const hash = keyHash(text);
+    const root = this.#keys.get(ROOT);
+    const named = this.#keys.get(keyIdIn(text) ?? ROOT) ?? root;
+    // The root key may have any form, also one that looks like another key's.
+    for (const key of named === root ? [root] : [named, root]) {
+      for (const secret of key?.record?.secrets ?? []) {
+        if (!isSameHash(secret.hash, hash)) continue;
+        const caller = new KeyCaller(key!, secret.hash, this.#options.runtime);
+        return caller.record === null ? null : caller;
+      }
+    }
+    return null;
+  }
+
+  /** The limits of an account (A5). Null: it has none, and will have none. */
+  limitsOf(account: string): Limits | null {
+    if (account === ACCOUNT_DEFAULT) return null;
+    // Services are read before it is known what their accounts may.
+    return this.#accounts.get(account)?.limits ?? LIMITS_FULL;
+  }
+
+  // --- accounts ---
+
+  /**
+   * The account that a caller means.
+   * @param id undefined: its own
+   * @throws Refusal `NOT_FOUND` also for one that it does not reach (A3)
+   */
+  accountFor(caller: KeyCaller, id: string | undefined): Account {
+    const isOwn = id === undefined || id === caller.account;
+    const reaches = caller.account === ACCOUNT_DEFAULT && caller.record?.services === null;
+    const account = this.#accounts.get(isOwn ? caller.account : id);
+    if (account === undefined || !(isOwn || reaches)) throw new Refusal("NOT_FOUND");
+    return account;
+  }
+
+  /** In the order of their ids. */
+  accounts(): readonly Account[] {
+    return [...this.#accounts.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  /**
+   * Makes an account, with a key that has every scope.
+   * @param wish what it is to be; a trial begins now
+   * @param who for the audit log
+   * @throws Refusal `LIMIT_EXCEEDED`, `UNAVAILABLE`
+   */
+  addAccount(
+    wish: { readonly email: string | null; readonly isTrial: boolean },
+    who: string,
+  ): Promise<{ readonly account: AccountInfo; readonly apiKey: string }> {
+    return this.#change(async () => {
+      if (this.#accounts.size >= this.#options.accountsMax)
+        throw new Refusal("LIMIT_EXCEEDED", "There are too many accounts. Ask the operator.");
+      const { email, isTrial } = wish;
+      const id = newAccountId();
+      const trialEndsAt = isTrial ? isoTime(this.#options.runtime.wallMs() + TRIAL_MS) : null;
+      const record: AccountRecord = { createdAt: this.#now(), email, trialEndsAt };
+      const keyId = newKeyId();
+      const apiKey = newApiKey(keyId);
+      const key = { ...rootRecord(keyHash(apiKey), this.#now()), name: "first key", createdBy: who };
+      const changes = [{ key: `${id}/account`, value: record }, keyChange(id, keyId, key)];
+      await this.#write(changes, [
+        { account: id, who, what: "account made", details: { key: keyId, trialEndsAt } },
+      ]);
+      const account = new Account(id, record);
+      this.#accounts.set(id, account);
+      this.#put(keyId, account, key);
+      return { account: this.accountInfo(account), apiKey };
+    });
+  }
+
+  /** Extends or ends a trial, or sets limits. @throws Refusal */
+  changeAccount(account: Account, change: AccountChange, who: string): Promise<AccountInfo> {
+    return this.#change(async () => {
+      if (account.id === ACCOUNT_DEFAULT)
+        throw new Refusal("INVALID", "The account default has no trial and no limits.");
+      const { trialEndsAt = account.record.trialEndsAt, limits } = change;
+      const all = Object.entries({ ...account.record.limits, ...limits });
+      const record: AccountRecord = {
+        ...account.record,
+        trialEndsAt,
+        limits: Object.fromEntries(all.filter(([, limit]) => limit !== null)) as Partial<Limits>,
+      };
+      const act = { account: account.id, who, what: "account changed", details: change };
+      await this.#write([{ key: `${account.id}/account`, value: record }], [act]);
+      account.record = record;
+      return this.accountInfo(account);
+    });
+  }
+
+  accountInfo(account: Account): AccountInfo {
+    const { email, createdAt, trialEndsAt } = account.record;
+    const daysLeft = account.daysLeft(this.#options.runtime.wallMs());
+    return { id: account.id, email, createdAt, trialEndsAt, daysLeft, limits: account.limits };
+  }
+
+  // --- keys ---
+
+  /** All keys of an account, the oldest first. */
+  keysOf(account: Account): readonly KeyInfo[] {
+    const keys = [...this.#keys.values()].filter((key) => key.account === account);
+    return keys.map((key) => this.keyInfo(key)).sort((a, b) => compare(a.createdAt ?? "", b.createdAt ?? ""));
+  }
+
+  /** @throws Refusal `NOT_FOUND` also for a key of another account (A3) */
+  keyOf(account: Account, id: string): Key {
+    const key = this.#keys.get(id);
+    if (key === undefined || key.account !== account) throw new Refusal("NOT_FOUND");
+    return key;
+  }
+
+  /** @throws Refusal `FORBIDDEN` when the caller has not all of it; `LIMIT_EXCEEDED`, `UNAVAILABLE` */
+  addKey(caller: KeyCaller, account: Account, wish: KeyWish, who: string): Promise<NewKey> {
+    return this.#change(async () => {
+      if (!caller.covers(wish)) throw new Refusal("FORBIDDEN", GIVES_TOO_MUCH);
+      const count = [...this.#keys.values()].filter((key) => key.account === account).length;
+      if (count >= account.limits.keys) throw new Refusal("LIMIT_EXCEEDED");
+      const id = newKeyId();
+      const apiKey = newApiKey(id);
+      const record: KeyRecord = {
+        ...wish,
+        createdAt: this.#now(),
+        createdBy: caller.label,
+        secrets: [{ hash: keyHash(apiKey), endsAt: null }],
+        lastUsedAt: null,
+      };
+      const details = { key: id, ...wish };
+      await this.#write(
+        [keyChange(account.id, id, record)],
+        [{ account: account.id, who, what: "key made", details }],
+      );
+      return { key: this.keyInfo(this.#put(id, account, record)), apiKey };
+    });
+  }
+
+  /** @throws Refusal `INVALID` when it would be more than before; `FORBIDDEN`, `NOT_FOUND`, `UNAVAILABLE` */
+  narrowKey(caller: KeyCaller, key: Key, { name, ...less }: Narrowing, who: string): Promise<KeyInfo> {
+    return this.#change(async () => {
+      const before = this.#manageable(caller, key);
+      const record = { ...before, ...less, ...(name === undefined ? {} : { name }) };
+      if (!isWithin(record, before))
+        throw new Refusal("INVALID", "A key can only be narrowed. Make a new one for more.");
+      await this.#rewrite(key, record, who, "key narrowed", {
+        ...less,
+        ...(name === undefined ? {} : { name }),
+      });
+      return this.keyInfo(key);
+    });
+  }
+
+  /**
+   * Gives a key another secret. The one before works beside it for a while, those before that no more.
+   * @throws Refusal
+   */
+  rotateKey(caller: KeyCaller, key: Key, oldKeptMs: number, who: string): Promise<NewKey> {
+    return this.#change(async () => {
+      const before = this.#manageable(caller, key);
+      const apiKey = newApiKey(key.id);
+      const endsMs = Math.min(this.#options.runtime.wallMs() + oldKeptMs, timeOf(before.secrets[0]!.endsAt));
+      const old = oldKeptMs === 0 ? [] : [{ hash: before.secrets[0]!.hash, endsAt: isoTime(endsMs) }];
+      const record = { ...before, secrets: [{ hash: keyHash(apiKey), endsAt: null }, ...old] };
+      await this.#rewrite(key, record, who, "key rotated", { oldKeptMs });
+      return { key: this.keyInfo(key), apiKey };
+    });
+  }
+
+  /** Ends a key, and what is open under it, at once. @throws Refusal */
+  revokeKey(caller: KeyCaller, key: Key, who: string): Promise<void> {
+    return this.#change(async () => {
+      this.#manageable(caller, key);
+      const { account, id } = key;
+      const act = { account: account.id, who, what: "key revoked", details: { key: id } };
+      await this.#write([keyChange(account.id, id, null)], [act]);
+      this.#forget(id);
+    });
+  }
+
+  keyInfo({ id, account, record }: Key): KeyInfo {
+    const { secrets, ...rest } = record!;
+    return { id, account: account.id, ...rest, oldSecretEndsAt: this.#liveEnd(secrets[1]?.endsAt ?? null) };
+  }
+
+  /** Null when it has passed. */
+  #liveEnd(endsAt: string | null): string | null {
+    return timeOf(endsAt) > this.#options.runtime.wallMs() ? endsAt : null;
+  }
+
+  /** What a key is, for a caller who may change it. */
+  #manageable(caller: KeyCaller, key: Key): KeyRecord {
+    const { record } = key;
+    if (record === null) throw new Refusal("NOT_FOUND");
+    if (!caller.covers(record)) throw new Refusal("FORBIDDEN", CHANGES_TOO_MUCH);
+    if (key.isRoot) throw new Refusal("INVALID", ROOT_IS_GIVEN);
+    return record;
+  }
+
+  async #rewrite(key: Key, record: KeyRecord, who: string, what: string, details: object): Promise<void> {
+    const { account, id } = key;
+    const act = { account: account.id, who, what, details: { key: id, ...details } };
+    await this.#write([keyChange(account.id, id, record)], [act]);
+    key.record = record;
+  }
+
+  #put(id: string, account: Account, record: KeyRecord): Key {
+    const known = this.#keys.get(id);
+    if (known !== undefined && known.account === account) {
+      known.record = record;
+      return known;
+    }
+    const key = new Key(id, account, record);
+    this.#keys.set(id, key);
+    return key;
+  }
+
+  #forget(id: string): void {
+    const key = this.#keys.get(id)!;
+    this.#keys.delete(id);
+    key.record = null;
+  }
+
+  #addDefault(): void {
+    const record = { createdAt: isoTime(0), email: null, trialEndsAt: null };
+    this.#accounts.set(ACCOUNT_DEFAULT, new Account(ACCOUNT_DEFAULT, record));
+  }
+
+  #change<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(work);
+    this.#last = done.catch(() => {});
+    return done;
+  }
+
+  /** @throws Refusal `UNAVAILABLE` when it is not known to be durable */
+  async #write(changes: readonly OutsideChange[], acts: readonly Act[]): Promise<void> {
+    if (this.#loop === null) throw new Refusal("UNAVAILABLE");
+    await this.#loop.keep(changes, ...acts).catch(() => {
+      throw new Refusal("UNAVAILABLE");
+    });
+  }
+
+  /** Tells what is open that its key has ended, and now and then writes down which keys were used. */
+  #sweep(): void {
+    const { runtime } = this.#options;
+    const nowMs = runtime.wallMs();
+    for (const key of this.#keys.values()) {
+      if (key.watchers.size > 0 && key.ends.some((endMs) => endMs > this.#sweptMs && endMs <= nowMs))
+        key.changed();
+    }
+    this.#sweptMs = nowMs;
+    if (runtime.monotonicMs() - this.#useWrittenMs >= USE_WRITTEN_EVERY_MS)
+      void this.#writeUse().catch(() => {});
+    this.#cancelTimer = runtime.setTimer(() => this.#sweep(), ENDS_EVERY_MS);
+  }
+
+  #writeUse(): Promise<void> {
+    this.#useWrittenMs = this.#options.runtime.monotonicMs();
+    return this.#change(async () => {
+      const lastUsedAt = this.#now();
+      const used = [...this.#keys.values()].filter((key) => key.wasUsed);
+      if (used.length === 0) return;
+      for (const key of used) key.wasUsed = false;
+      const changed = used.map((key) => [key, { ...key.record!, lastUsedAt }] as const);
+      await this.#write(
+        changed.map(([key, record]) => keyChange(key.account.id, key.id, record)),
+        [],
+      );
+      for (const [key, record] of changed) if (key.record !== null) key.used(record);
+    });
+  }
+
+  #now(): string {
+    return isoTime(this.#options.runtime.wallMs());
   }
 }
 
-function audit(what: string): Change {
-  const at = new Date().toISOString();
-  const key = `${ACCOUNT_DEFAULT}/audit/${at}-${randomBytes(4).toString("hex")}`;
-  return put(key, { at, who: "operator", what });
+const GIVES_TOO_MUCH = "A key can give only what it has: scopes, services and end. Use one that has them.";
+const CHANGES_TOO_MUCH = "That key may do more than this one. Use one with the same scopes and services.";
+const ROOT_IS_GIVEN = "The root key is set from outside. Start the server with another LOCKDB_ROOT_KEY.";
+
+function keyChange(account: string, id: string, value: KeyRecord | null): OutsideChange {
+  return { key: `${account}/key/${id}`, value };
 }
 
-function put(key: string, value: object): Change {
-  return { key, value: encodeRecord(key, value) };
+function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+function compare(a: string, b: string): number {
+  return Number(a > b) - Number(a < b);
 }

@@ -1,2 +1,12 @@
-export { ACCOUNT_DEFAULT, Access } from "./access.js";
-export { keyHash, keyMatches, newApiKey, ROOT_KEY_LENGTH_MIN } from "./keys.js";
+export {
+  Access,
+  type AccountChange,
+  type AccountInfo,
+  type KeyWish,
+  type Narrowing,
+  type NewKey,
+} from "./access.js";
+export { ACCOUNT_DEFAULT, type Account, type Limits } from "./account.js";
+export type { Key, KeyInfo } from "./key.js";
+export type { KeyCaller } from "./key-caller.js";
+export { ROOT_KEY_LENGTH_MIN } from "./keys.js";

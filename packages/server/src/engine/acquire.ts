@@ -126,11 +126,13 @@ export class Acquire {
     if (session !== null && session.holdCount + session.waiters.size >= this.#options.holdsMax)
       return "LIMIT_EXCEEDED";
     if (session !== null && session.answers.size >= LIMITS.answersMax) return "LIMIT_EXCEEDED";
+    if (this.#options.isFull?.("holds") === true) return "LIMIT_EXCEEDED";
     if (stolenBy !== null) return this.#sessions.recovering ? "RECOVERING" : null;
     if (free) return null;
     if (wanted.some(isMismatch)) return "PERMITS_MISMATCH";
     if (waitMs === 0) return this.#sessions.recovering ? "RECOVERING" : "LOCK_TIMEOUT";
     if (wanted.some(({ lock }) => lock.waiterCount >= this.#options.waitersMax)) return "QUEUE_FULL";
+    if (this.#options.isFull?.("waiters") === true) return "LIMIT_EXCEEDED";
     return null;
   }
 }

@@ -280,6 +280,8 @@ export interface EngineOptions {
   readonly waitersMax: number;
   readonly holdsMax: number;
   readonly sessionsMax: number;
+  /** True when the account of this service has in all its services together as much as it may (N3). Absent: it has no such limit. */
+  readonly isFull?: (what: "holds" | "sessions" | "waiters") => boolean;
   /** True to write session holds down too: a crash then leaves nobody to wait for. */
   readonly writesSessionHolds: boolean;
 }

@@ -66,8 +66,7 @@ export class Sessions {
     if (session === undefined) {
       if (command.resume || this.#ended.has(command.session))
         return ended(command.address, "SESSION_ENDED", out);
-      if (this.#sessions.size >= this.#options.sessionsMax)
-        return ended(command.address, "LIMIT_EXCEEDED", out);
+      if (this.#isFull()) return ended(command.address, "LIMIT_EXCEEDED", out);
       const { client, leaseMs, owner } = command;
       session = new Session(command.session, client, leaseMs, owner);
       session.holdsKnown = this.#options.writesSessionHolds;
@@ -208,6 +207,11 @@ export class Sessions {
     out.answers.push({ to: command.address, message: ["done", command.id, true] });
   }
 
+  #isFull(): boolean {
+    const { sessionsMax, isFull } = this.#options;
+    return this.#sessions.size >= sessionsMax || isFull?.("sessions") === true;
+  }
+
   /** Opens a session without a connection; one that is open already is the same. */
   openHttp(command: Of<"openSession">, nowMs: number, out: Effects): void {
     const { id, address, session: sessionId, leaseMs, owner } = command;
@@ -215,8 +219,7 @@ export class Sessions {
     if (known !== undefined && (!known.isHttp || known.leaseMs !== leaseMs || known.owner !== owner))
       return refuse(command, "REQUEST_ID_REUSED", out);
     if (known === undefined && this.#ended.has(sessionId)) return refuse(command, "SESSION_ENDED", out);
-    if (known === undefined && this.#sessions.size >= this.#options.sessionsMax)
-      return refuse(command, "LIMIT_EXCEEDED", out);
+    if (known === undefined && this.#isFull()) return refuse(command, "LIMIT_EXCEEDED", out);
     if (known === undefined) {
       // No native client has a name like this one.
       const session = new Session(sessionId, `http:${sessionId}`, leaseMs, owner, true);

@@ -12,10 +12,11 @@ import {
 import { CONNECT_PATH, ERRORS, type ErrorCode, KEY_SUBPROTOCOL, LIMITS, SUBPROTOCOL } from "lockdb/protocol";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Access } from "../access/index.js";
-import { Connection, type Loop } from "../loop/index.js";
+import { Connection, type Loop, TO_CONNECT } from "../loop/index.js";
 import type { Webhooks } from "../webhooks/index.js";
 import { httpApi } from "./api/index.js";
 import { errorBody, refuseTyped, retryAfterS } from "./errors.js";
+import { Gate } from "./gate.js";
 import { noteRequest } from "./hand-over.js";
 import { mayBeOriginal, originalRoutes } from "./original-routes.js";
 
@@ -33,6 +34,8 @@ export interface HttpParts {
   readonly loop: Loop;
   /** Absent: nothing of webhooks is shown. */
   readonly webhooks?: Webhooks;
+  /** Anyone may start a trial (A4). */
+  readonly signup?: boolean;
   readonly logger: FastifyBaseLogger;
 }
 
@@ -43,7 +46,9 @@ export interface HttpServer {
 }
 
 /** The one port: health, the original routes, and the native protocol's upgrade. */
-export async function httpServer({ access, loop, webhooks, logger }: HttpParts): Promise<HttpServer> {
+export async function httpServer(parts: HttpParts): Promise<HttpServer> {
+  const { access, loop, webhooks, signup = false, logger } = parts;
+  const gate = new Gate(access, loop.runtime.monotonicMs, logger);
   const app = fastify({
     // Its own notes, such as where it listens, are not for the log of every start.
     loggerInstance: logger.child({}, { level: logger.level === "info" ? "warn" : logger.level }),
@@ -71,16 +76,16 @@ export async function httpServer({ access, loop, webhooks, logger }: HttpParts):
     noteRequest(request.raw.socket);
     done();
   });
-  await app.register(originalRoutes, { access, loop });
-  await app.register(httpApi, { access, loop, webhooks });
+  await app.register(originalRoutes, { gate, loop });
+  await app.register(httpApi, { access, gate, loop, webhooks, signup });
 
-  const sockets = upgrades(app, access, loop);
+  const sockets = upgrades(app, gate, loop);
   await app.ready();
   return { app, close: () => closeAll(app, sockets) };
 }
 
 /** Serves the native protocol (I2). Authentication comes before anything else. */
-function upgrades(app: FastifyInstance, access: Access, loop: Loop): ReadonlySet<WebSocket> {
+function upgrades(app: FastifyInstance, gate: Gate, loop: Loop): ReadonlySet<WebSocket> {
   const sockets = new Set<WebSocket>();
   const server = new WebSocketServer({
     noServer: true,
@@ -95,17 +100,22 @@ function upgrades(app: FastifyInstance, access: Access, loop: Loop): ReadonlySet
     if (mayBeOriginal(request.method, request.url))
       return endWith(socket, "400 INVALID", "text/plain", UPGRADE_REFUSED);
     const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
-    const account = access.accountOf(request.headers.authorization ?? authorizationIn(offered));
+    const caller = gate.admit(request, request.headers.authorization ?? authorizationIn(offered));
     if (request.url?.split("?")[0] !== CONNECT_PATH) return refuseUpgrade(socket, "NOT_FOUND");
-    if (account === null) return refuseUpgrade(socket, "UNAUTHORIZED");
+    if (typeof caller === "string") return refuseUpgrade(socket, caller);
+    const code = caller.take(TO_CONNECT) ? caller.refusal(TO_CONNECT, null) : "RATE_LIMITED";
+    if (code !== null) return refuseUpgrade(socket, code);
     if (!offered.includes(SUBPROTOCOL)) {
       return refuseUpgrade(socket, "INVALID", `Offer the subprotocol ${SUBPROTOCOL}.`);
     }
     if (!loop.ready) return refuseUpgrade(socket, "UNAVAILABLE");
+    const leave = gate.enter(caller);
+    if (leave === null) return refuseUpgrade(socket, "LIMIT_EXCEEDED");
+    socket.once("close", leave);
     server.handleUpgrade(request, socket, head, (client) => {
       sockets.add(client);
       client.once("close", () => sockets.delete(client));
-      new Connection(client, loop, account);
+      new Connection(client, loop, caller);
     });
   });
   return sockets;

@@ -50,11 +50,11 @@ function link({ id, method, summary }: Operation): string {
 }
 
 function section(operation: Operation, document: Json): string {
-  const { id, method, path, summary, description, isOpen, answers } = operation;
+  const { id, method, path, summary, description, need, answers } = operation;
   const described = document.paths[path][method.toLowerCase()];
   const codes = [...errorsByStatus(operation).values()].flat();
   return `<section id="${id}"><h3><b class="${method}">${method}</b> <code>${text(path)}</code></h3>
-<p class="summary">${text(summary)}${isOpen ? " <em>No key needed.</em>" : ""}</p>
+<p class="summary">${text(summary)}${need === null ? " <em>No key needed.</em>" : ""}</p>
 ${prose(description)}
 ${parameters(described.parameters)}
 ${body(described.requestBody, operation, document)}

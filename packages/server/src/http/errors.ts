@@ -1,17 +1,7 @@
 import type { FastifyReply } from "fastify";
 import { ERRORS, type ErrorCode, type RefusalDetails } from "lockdb/protocol";
 
-/** A refusal on its way to its caller. */
-export class Refusal extends Error {
-  readonly code: ErrorCode;
-  readonly details: RefusalDetails;
-
-  constructor(code: ErrorCode, message: string = ERRORS[code].message, details: RefusalDetails = {}) {
-    super(message);
-    this.code = code;
-    this.details = details;
-  }
-}
+export { Refusal } from "../loop/index.js";
 
 /** The one shape of an error over HTTP (E). */
 export function errorBody(
@@ -30,7 +20,7 @@ export function errorHeaders(code: ErrorCode): Readonly<Record<string, string>> 
 
 /** What is over in a moment is tried again in one second; a limit, in five. */
 export function retryAfterS(code: ErrorCode): number | null {
-  if (ERRORS[code].status === 503) return 1;
+  if (ERRORS[code].status === 503 || code === "RATE_LIMITED") return 1;
   return ERRORS[code].status === 429 ? 5 : null;
 }
 

@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { ERRORS, type ServerMessage } from "lockdb/protocol";
+import { ERRORS, type ErrorCode, type ServerMessage } from "lockdb/protocol";
 import type { Loop, Past, Recipient, ServiceKey } from "../loop/index.js";
 import { Refusal } from "./errors.js";
 
@@ -52,10 +52,18 @@ export class EventHub {
   }
 
   /** Adds a reader whose headers were written. It has come to `after`; undefined: it wants what happens from now on. */
-  read(channel: Channel, after: string | undefined, response: ServerResponse): void {
+  read(
+    channel: Channel,
+    after: string | undefined,
+    response: ServerResponse,
+    /** Calls back with the code when it may read no more (A2). */
+    watch: (over: (code: ErrorCode) => void) => () => void,
+  ): void {
     this.readerCount++;
     const reader = new Reader(response, this.backlog);
+    const unwatch = watch((code) => reader.end("ended", { reason: code, message: ERRORS[code].message }));
     response.once("close", () => {
+      unwatch();
       this.readerCount--;
       reader.gone();
       channel.delete(reader);

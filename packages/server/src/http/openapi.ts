@@ -48,13 +48,13 @@ export function openApiDocument(operations: readonly Operation[], version: strin
 }
 
 function describe(operation: Operation): Json {
-  const { id, tag, summary, description, isOpen, answers } = operation;
+  const { id, tag, summary, description, need, answers } = operation;
   return {
     operationId: id,
     tags: [tag],
     summary,
     description,
-    ...(isOpen ? { security: [] } : {}),
+    ...(need === null ? { security: [] } : {}),
     parameters: parametersOf(operation),
     ...requestBody(operation),
     responses: {

@@ -2,15 +2,17 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type ErrorCode, lockNameProblem, serviceIdProblem } from "lockdb/protocol";
 import { type TObject, type TSchema, Type } from "typebox";
 import { Compile, type Validator } from "typebox/compile";
-import type { Access } from "../access/index.js";
-import { type Loop, ServiceKey } from "../loop/index.js";
+import type { KeyCaller } from "../access/index.js";
+import { type Loop, type Need, ServiceKey } from "../loop/index.js";
+import { AccountId, KeyId } from "./access-schemas.js";
 import { errorBody, Refusal, refuseTyped } from "./errors.js";
+import { type Gate, refusalOf, tellQuota } from "./gate.js";
 import { parseJson } from "./json.js";
 import { mayBeOriginal } from "./original-routes.js";
 import { parseQuery, type Query } from "./query.js";
 import { DeliveryId, LockName, ServiceId, SessionId } from "./schemas.js";
 
-export type Method = "GET" | "POST" | "PUT" | "DELETE";
+export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 /** An answer of an operation other than a refusal. */
 export interface GoodAnswer {
@@ -35,12 +37,13 @@ export interface Operation {
     | "Looking"
     | "Operating"
     | "Webhooks"
+    | "Access"
     | "The original client"
     | "The server";
   readonly summary: string;
   readonly description: string;
-  /** Needs no key. */
-  readonly isOpen?: true;
+  /** What its caller must be allowed (A2). Null: it needs no key. */
+  readonly need: Need | null;
   readonly query?: TObject;
   /** Header that it reads, beside the key. */
   readonly headers?: Readonly<Record<string, { readonly schema: TSchema; readonly description: string }>>;
@@ -59,7 +62,8 @@ export interface Operation {
 /** A request that has passed its checks. */
 export interface Asked {
   readonly loop: Loop;
-  readonly account: string;
+  /** Of an operation that needs a key. */
+  readonly caller: KeyCaller;
   readonly service: ServiceKey;
   readonly params: Readonly<Record<string, string>>;
   readonly query: Query;
@@ -81,6 +85,8 @@ export const PARAMS: Readonly<Record<string, TSchema>> = {
   name: LockName,
   session: SessionId,
   delivery: DeliveryId,
+  key: KeyId,
+  account: AccountId,
 };
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
@@ -89,22 +95,28 @@ const NO_QUERY = Type.Object({}, { additionalProperties: false });
 const NO_SERVICE = new ServiceKey("", "");
 
 /** Codes that an operation may be refused with because of what it is, and not of what it does. */
-export function commonErrors({ isOpen, body, path, query }: Operation): readonly ErrorCode[] {
+export function commonErrors({ need, body, path, query }: Operation): readonly ErrorCode[] {
   const takesInput = path.includes("{") || query !== undefined || body !== undefined;
   return [
     "INVALID",
-    ...(isOpen ? [] : (["UNAUTHORIZED", "UNAVAILABLE"] as const)),
+    ...(need === null ? [] : (["UNAUTHORIZED", "RATE_LIMITED", "UNAVAILABLE"] as const)),
+    ...(need !== null && need.scopes.length > 0 ? (["FORBIDDEN"] as const) : []),
+    ...(need?.isNewLock ? (["TRIAL_ENDED"] as const) : []),
+    ...(need?.isAct ? (["LIMIT_EXCEEDED"] as const) : []),
     ...(takesInput && body !== undefined ? (["TOO_LARGE"] as const) : []),
     ...(path.includes("{service}") ? (["LIMIT_EXCEEDED"] as const) : []),
     "INTERNAL",
   ];
 }
 
+/** Who makes a request, once that is known. */
+const callers = new WeakMap<FastifyRequest, KeyCaller>();
+
 /** Adds the routes of operations, and for each of their paths what other methods are told. */
 export function addOperations(
   app: FastifyInstance,
   operations: readonly Operation[],
-  { access, loop }: { readonly access: Access; readonly loop: Loop },
+  { gate, loop }: { readonly gate: Gate; readonly loop: Loop },
 ): void {
   app.removeAllContentTypeParsers();
   // Whatever its type is called, a body is JSON: `curl -d` says that it is a form.
@@ -128,13 +140,23 @@ export function addOperations(
       // Before the body is read.
       onRequest: (request, reply, done) => {
         reply.headers(SAFE);
-        if (operation.isOpen || access.accountOf(request.headers.authorization) !== null) return done();
-        refuseTyped(reply, "UNAUTHORIZED");
+        const { need } = operation;
+        if (need === null) return done();
+        const caller = gate.admit(request.raw);
+        if (typeof caller === "string") return void refuseTyped(reply, caller);
+        const { service = null } = request.params as { readonly service?: string };
+        const code = refusalOf(caller, need, service, (account) => loop.mayAct(account));
+        tellQuota(caller, reply.raw);
+        if (code !== null) return void refuseTyped(reply, code);
+        callers.set(request, caller);
+        done();
       },
       handler: async (request, reply) => {
-        const account = access.accountOf(request.headers.authorization) ?? "";
+        // Of an operation that needs none, nobody asks for it.
+        const caller = callers.get(request) as KeyCaller;
         check ??= checkOf(operation);
-        const good = await operation.handle!({ loop, account, request, reply, ...check(account, request) });
+        const checked = check(caller?.account ?? "", request);
+        const good = await operation.handle!({ loop, caller, request, reply, ...checked });
         if (good === undefined) return reply;
         if (!loop.ready) reply.header("connection", "close");
         if (good.type !== undefined) reply.type(good.type);

@@ -14,11 +14,12 @@ import {
   serviceIdProblem,
   webhookUrlProblem,
 } from "lockdb/protocol";
-import type { Access } from "../access/index.js";
+import type { KeyCaller } from "../access/index.js";
 import type { Command } from "../engine/index.js";
-import { type Loop, type Recipient, ServiceKey } from "../loop/index.js";
+import { type Loop, type Need, type Recipient, ServiceKey } from "../loop/index.js";
 import { callerLabel } from "./caller.js";
 import { retryAfterS } from "./errors.js";
+import { type Gate, refusalOf, tellQuota } from "./gate.js";
 import { watchHandOver } from "./hand-over.js";
 import { parseJson } from "./json.js";
 
@@ -32,6 +33,12 @@ const MARGIN_MS = 50;
 const GRACE_MS = 1_000;
 const EVENTS = ["lock", "unlock", "check"] as const;
 type EventName = (typeof EVENTS)[number];
+
+export const ORIGINAL_NEEDS: { readonly [Event in EventName]: Need } = {
+  lock: { scopes: ["lock"], isNewLock: true },
+  unlock: { scopes: ["lock"], isWayOut: true },
+  check: { scopes: ["lock", "read"] },
+};
 
 interface Body {
   readonly serviceId: string;
@@ -49,8 +56,10 @@ export function mayBeOriginal(method = "GET", url = "/"): boolean {
   return /\/(lock|unlock|check)\/*(\?|$)/.test(url) || (method === "POST" && !url.startsWith("/v1/"));
 }
 
+const callers = new WeakMap<FastifyRequest, KeyCaller>();
+
 /** Adds `POST /lock`, `/unlock` and `/check`. */
-export async function originalRoutes(app: FastifyInstance, { access, loop }: { access: Access; loop: Loop }) {
+export async function originalRoutes(app: FastifyInstance, { gate, loop }: { gate: Gate; loop: Loop }) {
   app.removeAllContentTypeParsers();
   // That client sends its JSON as text/plain; others send it as they like.
   app.addContentTypeParser(
@@ -72,19 +81,26 @@ export async function originalRoutes(app: FastifyInstance, { access, loop }: { a
     });
     app.post(`/${event}`, {
       onRequest: (request, reply, done) => {
-        const account = access.accountOf(request.headers.authorization);
-        (request as { account?: string | null }).account = account;
-        if (account === null) plain(reply, 401, "Unauthorized");
-        else done();
+        const caller = gate.admit(request.raw);
+        if (caller === "UNAUTHORIZED") return void plain(reply, 401, "Unauthorized");
+        if (typeof caller === "string") return void refusePlain(reply, caller);
+        callers.set(request, caller);
+        done();
       },
       handler: (request, reply) => {
         const body = readBody(event, request.body);
-        const { account } = request as unknown as { account: string };
-        const url = typeof body === "string" ? undefined : body.unlockWebhookUrl;
-        const problem =
-          typeof body === "string" ? body : url === undefined ? null : loop.outbox.urlProblem(url);
-        if (typeof body === "string" || problem !== null) plain(reply, 400, `INVALID: ${problem}`);
-        else new OriginalCall(loop, account, event, body, request, reply.hijack().raw).start();
+        if (typeof body === "string") return void plain(reply, 400, `INVALID: ${body}`);
+        const caller = callers.get(request)!;
+        // Which service it is about stands in the body.
+        const code = refusalOf(caller, ORIGINAL_NEEDS[event], body.serviceId, (account) =>
+          loop.mayAct(account),
+        );
+        tellQuota(caller, reply.raw);
+        if (code !== null) return void refusePlain(reply, code);
+        const url = body.unlockWebhookUrl;
+        const problem = url === undefined ? null : loop.outbox.urlProblem(url);
+        if (problem !== null) return void plain(reply, 400, `INVALID: ${problem}`);
+        new OriginalCall(loop, caller, event, body, request, reply.hijack().raw).start();
       },
     });
   }
@@ -102,19 +118,20 @@ class OriginalCall implements Recipient {
   readonly #waitMs: number;
   readonly #address: string;
   readonly #onHungUp = () => this.#hungUp();
+  readonly #unwatchCaller: () => void;
   #timer: NodeJS.Timeout | null = null;
   #startedAtMs = 0;
 
   constructor(
     loop: Loop,
-    account: string,
+    caller: KeyCaller,
     event: EventName,
     body: Body,
     request: FastifyRequest,
     response: ServerResponse,
   ) {
     this.#loop = loop;
-    this.#service = new ServiceKey(account, body.serviceId);
+    this.#service = new ServiceKey(caller.account, body.serviceId);
     this.#event = event;
     this.#body = body;
     this.#response = response;
@@ -122,12 +139,22 @@ class OriginalCall implements Recipient {
     this.#owner = callerLabel(this.#socket);
     this.#waitMs = body.waitForLockInMs ?? WAIT_MS_DEFAULT;
     this.#address = loop.attach(this);
+    this.#unwatchCaller = caller.watch(() => {
+      const code = caller.refusal(ORIGINAL_NEEDS[event], body.serviceId);
+      if (code === null || code === "TRIAL_ENDED") return;
+      this.#withdraw();
+      if (code === "UNAUTHORIZED") this.#answer(401, "Unauthorized");
+      else this.#refuse(code, ERRORS[code].message);
+    });
   }
 
   start(): void {
     this.#startedAtMs = performance.now();
     // It may have hung up while its body was read: its 'close' has been and gone then.
-    if (this.#socket.destroyed) return this.#loop.detach(this.#address);
+    if (this.#socket.destroyed) {
+      this.#unwatchCaller();
+      return this.#loop.detach(this.#address);
+    }
     this.#response.once("close", this.#onHungUp);
     const { lockName: name, lockExpirationInSeconds = EXPIRATION_S_DEFAULT, unlockWebhookUrl } = this.#body;
     const from = { session: null, address: this.#address, id: 1 };
@@ -176,6 +203,7 @@ class OriginalCall implements Recipient {
   }
 
   #grant(): void {
+    this.#unwatchCaller();
     this.#response.off("close", this.#onHungUp);
     if (this.#response.destroyed || this.#socket.destroyed) return this.#hungUp();
     watchHandOver(this.#socket, this.#response, (wasRead) => {
@@ -199,6 +227,7 @@ class OriginalCall implements Recipient {
   }
 
   #answer(status: number, body: object | string): void {
+    this.#unwatchCaller();
     this.#response.off("close", this.#onHungUp);
     clearTimeout(this.#timer ?? undefined);
     this.#loop.detach(this.#address);
@@ -220,8 +249,13 @@ class OriginalCall implements Recipient {
 
   /** Its place in the queue is given up, and a grant is taken back at once (Q7). */
   #hungUp(): void {
+    this.#unwatchCaller();
     clearTimeout(this.#timer ?? undefined);
     this.#loop.detach(this.#address);
+    this.#withdraw();
+  }
+
+  #withdraw(): void {
     this.#submit({ kind: "cancel", session: null, address: this.#address, id: 1, token: null });
   }
 
@@ -268,6 +302,12 @@ function readBody(event: EventName, bytes: unknown): Body | string {
 
 function isSpan(value: unknown, min: number, max: number): value is number {
   return typeof value === "number" && value >= min && value <= max;
+}
+
+function refusePlain(reply: FastifyReply, code: ErrorCode): FastifyReply {
+  const seconds = retryAfterS(code);
+  if (seconds !== null) reply.header("retry-after", seconds);
+  return plain(reply, ERRORS[code].status!, `${code}: ${ERRORS[code].message}`);
 }
 
 function plain(reply: FastifyReply, status: number, text: string): FastifyReply {

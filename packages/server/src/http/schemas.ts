@@ -12,7 +12,7 @@ export const EVENTS_A_PAGE = 1_000;
 const LOCK_DELAY_MS_MAX = 3_600_000;
 
 /** An object that has these fields and no others. */
-const object = <T extends TProperties>(properties: T, description?: string) =>
+export const object = <T extends TProperties>(properties: T, description?: string) =>
   Type.Object(properties, {
     additionalProperties: false,
     ...(description === undefined ? {} : { description }),
@@ -24,7 +24,7 @@ const span = (msMin: number, description: string, more: object = {}) =>
 const count = (description: string) => Type.Integer({ minimum: 0, description });
 
 /** As `null`, without what a type generator makes of a union. */
-const nullable = <T>(schema: { type: string }) =>
+export const nullable = <T>(schema: { type: string }) =>
   Type.Unsafe<T | null>({ ...schema, type: [schema.type, "null"] });
 
 export const ServiceId = Type.String({

@@ -9,7 +9,9 @@ import {
 } from "lockdb/protocol";
 import type { RawData, WebSocket } from "ws";
 import type { Command } from "../engine/index.js";
-import type { Loop, Recipient } from "./loop.js";
+import { type Caller, NEEDS, type Need, TO_CONNECT, TO_FORCE, TO_HOLD } from "./caller.js";
+import type { Loop } from "./loop.js";
+import type { Recipient } from "./recipient.js";
 import { ServiceKey } from "./service.js";
 
 /** A reader that lets more than this pile up is cut off (N3). */
@@ -49,9 +51,13 @@ const POLICY = 1008;
 export class Connection implements Recipient {
   readonly #socket: WebSocket;
   readonly #loop: Loop;
-  readonly #account: string;
+  readonly #caller: Caller;
   readonly #address: string;
   readonly #cancelHelloTimer: () => void;
+  readonly #unwatchCaller: () => void;
+  /** What it must be allowed, or it is over. */
+  #need = TO_CONNECT;
+  #isSynced = false;
   #service: ServiceKey | null = null;
   #session: string | null = null;
   #owner = "";
@@ -71,10 +77,11 @@ export class Connection implements Recipient {
   #eventsUnsent = 0;
   #over = false;
 
-  constructor(socket: WebSocket, loop: Loop, account: string) {
+  constructor(socket: WebSocket, loop: Loop, caller: Caller) {
     this.#socket = socket;
     this.#loop = loop;
-    this.#account = account;
+    this.#caller = caller;
+    this.#unwatchCaller = caller.watch(() => this.#mayStay());
     this.#address = loop.attach(this);
     // They may be on their way, after a pause of this process or a silence of the network: trying again helps.
     const tooLate = () => this.#close("UNAVAILABLE", "No hello and sync came in time. Connect again.");
@@ -213,11 +220,34 @@ export class Connection implements Recipient {
     this.#command(message as ClientMessage);
   }
 
+  /** False when its key may not be here any more (A2): then it is over. Its session goes on for what is left of its lease. */
+  #mayStay(): boolean {
+    if (this.#over) return false;
+    const code = this.#caller.refusal(this.#need, this.#service?.id ?? null);
+    if (code !== null) this.#close(code, ERRORS[code].message);
+    return code === null;
+  }
+
+  /** Why this is not done for its key now, or null. */
+  #refusalOf(need: Need): ErrorCode | null {
+    const { id, account } = this.#service!;
+    const code = this.#caller.refusal(need, id);
+    if (code !== null) return code;
+    return need.isAct === true && !this.#loop.mayAct(account) ? "LIMIT_EXCEEDED" : null;
+  }
+
   #command(message: ClientMessage): void {
     if (message[0] === "hello") return this.#hello(message);
+    const need = NEEDS[message[0]];
+    // Whoever comes back says all at once what it waits for.
+    if (!this.#caller.take(this.#isSynced ? need : TO_CONNECT)) return this.#refuse(message, "RATE_LIMITED");
     const session = this.#session;
     const address = this.#address;
     if (session === null) return this.#refuse(message, "INVALID", "Say hello first.");
+    const refusal =
+      this.#refusalOf(need) ??
+      (message[0] === "acquire" && message[4]?.steal ? this.#refusalOf(TO_FORCE) : null);
+    if (refusal !== null) return this.#refuse(message, refusal);
     switch (message[0]) {
       case "acquire": {
         const [kind, id, names, waitMs, extra] = message;
@@ -242,7 +272,7 @@ export class Connection implements Recipient {
           stolenBy: extra?.steal === true ? this.#who : null,
           owner: null,
           webhookUrl,
-          outboxIsFull: webhookUrl !== undefined && this.#loop.outbox.isFull(this.#account),
+          outboxIsFull: webhookUrl !== undefined && this.#loop.outbox.isFull(this.#caller.account),
         });
       }
       case "release": {
@@ -298,6 +328,7 @@ export class Connection implements Recipient {
         return this.#submit({ kind: message[0], session, address, id: message[1] });
       case "sync":
         this.#cancelHelloTimer();
+        this.#isSynced = true;
         return this.#submit({ kind: "sync", session, address });
     }
   }
@@ -306,7 +337,9 @@ export class Connection implements Recipient {
     if (this.#session !== null)
       return this.#refuse(message, "INVALID", "Hello was said before on this connection.");
     const { service, ...hello } = message[1];
-    this.#service = new ServiceKey(this.#account, service);
+    this.#service = new ServiceKey(this.#caller.account, service);
+    if (this.#caller.refusal(TO_HOLD, service) === null) this.#need = TO_HOLD;
+    if (!this.#mayStay()) return;
     this.#session = hello.session;
     this.#owner = hello.owner;
     this.#submit({ kind: "hello", address: this.#address, ...hello });
@@ -338,9 +371,9 @@ export class Connection implements Recipient {
     return true;
   }
 
-  /** For the audit log. There is one key so far. */
+  /** For the audit log. */
   get #who(): string {
-    return `root key, as ${this.#owner}`;
+    return `${this.#caller.label}, as ${this.#owner}`;
   }
 
   /** A typed refusal of one message: under its id when it has one. The connection stays. */
@@ -365,6 +398,7 @@ export class Connection implements Recipient {
   #closed(): void {
     this.#over = true;
     this.#cancelHelloTimer();
+    this.#unwatchCaller();
     this.#loop.detach(this.#address);
     if (this.#watches.size > 0) this.#loop.unwatch(this.#service!, this, null);
     if (this.#session === null) return;

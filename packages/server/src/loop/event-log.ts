@@ -1,6 +1,6 @@
 import type { ServiceEvent, WatchQuery, WatchStart } from "lockdb/protocol";
 import type { EngineEvent } from "../engine/index.js";
-import type { Recipient } from "./loop.js";
+import type { Recipient } from "./recipient.js";
 
 /** How much of the past is kept, for those who come back after a while. */
 const EVENTS_MAX = 10_000;

@@ -1,7 +1,10 @@
+export { auditPrefix } from "./audit-log.js";
+export { type AccountLimits, type Caller, NEEDS, type Need, Refusal, TO_CONNECT } from "./caller.js";
 export { Connection } from "./connection.js";
 export type { Past } from "./event-log.js";
 export { LeaseClock } from "./lease-clock.js";
-export { Loop, type LoopOptions, type Recipient } from "./loop.js";
-export type { Outbox, OutsideChange, OutsideRecord, OwedDelivery } from "./outbox.js";
+export { Loop, type LoopOptions } from "./loop.js";
+export type { Act, Keeper, Outbox, OutsideChange, OutsideRecord, OwedDelivery } from "./outbox.js";
+export type { Recipient } from "./recipient.js";
 export { type LoopRuntime, nodeRuntime } from "./runtime.js";
 export { ServiceKey } from "./service.js";

@@ -1,21 +1,29 @@
 import { ERRORS, type ServerMessage, type WatchQuery } from "lockdb/protocol";
 import {
   type Answer,
-  type AuditFacts,
   type Command,
   Deadlines,
   type DurableChange,
   type Engine,
   type EngineEvent,
-  type EngineOptions,
 } from "../engine/index.js";
-import { type Change, encodeRecord, type Store } from "../store/index.js";
+import { type Change, decodeRecord, encodeRecord, type Store } from "../store/index.js";
+import { AuditLog } from "./audit-log.js";
 import type { Past } from "./event-log.js";
 import { EventLogs } from "./event-logs.js";
 import { LeaseClock } from "./lease-clock.js";
-import { type Outbox, Outside, type OutsideChange } from "./outbox.js";
+import {
+  type Act,
+  type Keeper,
+  type Outbox,
+  Outside,
+  type OutsideChange,
+  type OutsideRecord,
+} from "./outbox.js";
+import type { Recipient } from "./recipient.js";
 import type { LoopRuntime } from "./runtime.js";
-import { Service, type ServiceKey } from "./service.js";
+import type { Service, ServiceKey } from "./service.js";
+import { Services, type ServicesOptions } from "./services.js";
 import { CLOCK_KEY, readStored } from "./stored.js";
 
 /** While anything runs on the lease clock it is read at least this often, so that only a stall meets the 250 ms step. */
@@ -32,22 +40,13 @@ const HELD_MAX = 1_000_000;
 
 const REOPEN_MS = 1_000;
 
-/** Somebody who sends commands and gets answers: a connection, or one HTTP request. */
-export interface Recipient {
-  /** One message, after everything it depends on is durable (R1). */
-  receive(message: ServerMessage): void;
-  /** The messages of this turn are all there. */
-  flush(): void;
-}
-
-export interface LoopOptions {
+export interface LoopOptions extends ServicesOptions {
   readonly openStore: () => Promise<Store>;
-  /** How each service behaves. */
-  readonly service: EngineOptions;
-  readonly servicesMax: number;
   readonly runtime: LoopRuntime;
   /** Who sees to the webhooks (C5). Absent: their records are written, and nothing comes of them. */
   readonly outbox?: Outbox;
+  /** Others with records outside services. */
+  readonly keepers?: readonly Keeper[];
   readonly log: { warn(facts: object, text: string): void; error(facts: object, text: string): void };
 }
 
@@ -57,13 +56,14 @@ export interface LoopOptions {
  */
 export class Loop {
   readonly #options: LoopOptions;
-  readonly #services = new Map<string, Service>();
+  readonly #services: Services;
   #timed = new Deadlines<Service>();
   /** Services with answers behind a batch that is not flushed. */
   readonly #holding = new Set<Service>();
   readonly #recipients = new Map<string, Recipient>();
   #dirty = new Set<Recipient>();
   readonly #logs: EventLogs;
+  readonly #audit: AuditLog;
   readonly #outside: Outside;
   #store: Store | null = null;
   #clock: LeaseClock;
@@ -72,7 +72,6 @@ export class Loop {
   #touched: Service[] = [];
   #turnIsDue = false;
   #addresses = 0;
-  #auditCount = 0;
   #batch: Change[] = [];
   #batchNumber = 1;
   #committed = 0;
@@ -86,7 +85,9 @@ export class Loop {
 
   private constructor(options: LoopOptions) {
     this.#options = options;
-    this.#outside = new Outside(options.outbox);
+    this.#services = new Services(options);
+    this.#audit = new AuditLog(options.runtime.wallMs);
+    this.#outside = new Outside(options.outbox, [this.#audit, ...(options.keepers ?? [])]);
     this.#logs = new EventLogs(options.runtime);
     this.#clock = new LeaseClock(0, options.runtime.monotonicMs());
   }
@@ -113,12 +114,14 @@ export class Loop {
   }
 
   /**
-   * Writes records that belong to no service, in the batch that is next. Resolves once they are durable. Rejects when that
-   * is not known: the outbox is told then what there is (R7).
+   * Writes records that belong to no service, in the batch that is next, and with them the acts that they come from: what
+   * cannot be recorded does not happen (A7). Resolves once they are durable. Rejects when that is not known: their keepers are
+   * told then what there is (R7).
    */
-  keep(changes: readonly OutsideChange[]): Promise<void> {
+  keep(changes: readonly OutsideChange[], ...acts: readonly Act[]): Promise<void> {
     if (this.#state !== "running") return Promise.reject(new Error("The store does not work now."));
     for (const { key, value } of changes) this.#put(key, value);
+    for (const act of acts) this.#addAct(act);
     this.#scheduleTurn();
     return this.#outside.kept(this.#batchNumber);
   }
@@ -140,7 +143,7 @@ export class Loop {
    * has happened since. Only what is durable is told (R1).
    */
   watch(key: ServiceKey, to: Recipient, id: number, query: WatchQuery): void {
-    const service = this.ready ? this.#service(key) : null;
+    const service = this.ready ? this.#services.use(key) : null;
     const nowMs = this.runtime.monotonicMs();
     const code = service === null ? "UNAVAILABLE" : service.log?.isFull ? "LIMIT_EXCEEDED" : null;
     if (code !== null) to.receive(["refused", id, code, ERRORS[code].message]);
@@ -154,26 +157,46 @@ export class Loop {
 
   /** What has happened in a service, as far as it is kept: from the first time that somebody looked. Null: not now. */
   past(key: ServiceKey, query: WatchQuery, limit: number): Past | null {
-    const service = this.ready ? this.#service(key) : null;
+    const service = this.ready ? this.#services.use(key) : null;
     return service === null ? null : this.#logs.of(service).past(query, limit, this.runtime.monotonicMs());
   }
 
   /** The ids of an account's services, sorted. */
   servicesOf(account: string): readonly string[] {
-    const keys = [...this.#services.values()].map(({ key }) => key);
-    return keys.flatMap((key) => (key.account === account ? [key.id] : [])).sort();
+    return this.#services.idsOf(account);
+  }
+
+  /** What an account has in all its services together, and entries in the audit log. */
+  useOf(account: string): ReturnType<Services["useOf"]> & { readonly acts: number } {
+    return { ...this.#services.useOf(account), acts: this.#audit.countOf(account) };
+  }
+
+  /** False when an account has filled its part of the audit log: nothing more is done that would have to be recorded. */
+  mayAct(account: string): boolean {
+    const { acts = null } = this.#options.limitsOf?.(account) ?? {};
+    return acts === null || this.#audit.countOf(account) < acts;
+  }
+
+  /**
+   * Durable records outside services, in the order of their keys.
+   * @param after only those behind this key
+   */
+  async *records(prefix: string, after = ""): AsyncGenerator<OutsideRecord> {
+    if (!this.ready) throw new Error("The store does not work now.");
+    for await (const entry of this.#store!.load(prefix, after))
+      yield { key: entry.key, value: decodeRecord(entry) as object };
   }
 
   /** What is in memory of a service that is known. */
   statsOf(key: ServiceKey): (Engine["counts"] & { readonly recovering: boolean }) | null {
-    const service = this.#services.get(key.prefix);
+    const service = this.#services.get(key);
     if (service === undefined) return null;
     return { ...service.engine.counts, recovering: service.engine.recovering };
   }
 
   /** The end of one watch, or of all of a recipient. */
   unwatch(key: ServiceKey, to: Recipient, id: number | null): void {
-    const log = this.#services.get(key.prefix)?.log;
+    const log = this.#services.get(key)?.log;
     const nowMs = this.runtime.monotonicMs();
     if (id === null) log?.leave(to, nowMs);
     else log?.unwatch(to, id, nowMs);
@@ -182,7 +205,7 @@ export class Loop {
 
   /** Puts a command into this turn's inbox. While the store does not work it is refused at once. */
   submit(key: ServiceKey, command: Command): void {
-    const service = this.ready ? this.#service(key) : null;
+    const service = this.ready ? this.#services.use(key) : null;
     const isRequest = "id" in command && command.kind !== "cancel";
     const isStuck = isRequest && service !== null && service.heldCount > HELD_MAX;
     if (service !== null && !isStuck) {
@@ -216,7 +239,7 @@ export class Loop {
     this.#tellAll("The server is stopping. Try again soon.");
     await this.#reopening;
     if (wasRunning) {
-      for (const service of this.#services.values()) this.#addChanges(service, service.engine.stop());
+      for (const service of this.#services.all()) this.#addChanges(service, service.engine.stop());
       this.#addClock(this.#readClock());
     }
     try {
@@ -286,21 +309,19 @@ export class Loop {
 
   #addChanges(service: Service, changes: readonly DurableChange[]): void {
     for (const change of changes) {
-      if (change.type === "audit") this.#addAudit(service, change.value);
-      else if (change.type === "delivery") {
+      if (change.type === "audit") {
+        const { account, id } = service.key;
+        this.#addAct({ account, service: id, ...change.value });
+      } else if (change.type === "delivery") {
         const { key, value } = this.#outside.owe(service.key, change, this.#batchNumber);
         this.#put(key, value);
       } else this.#put(`${service.key.prefix}${change.type}/${change.id}`, change.value);
     }
   }
 
-  /** An act and its record are one batch: what cannot be recorded does not happen (A7). */
-  #addAudit(service: Service, facts: AuditFacts): void {
-    const at = new Date(this.#options.runtime.wallMs()).toISOString();
-    const { account, id } = service.key;
-    // A time of day may come twice, when it is set back. Lease time does not, but for a moment after a crash.
-    const key = `${account}/audit/${at}-${this.#clock.lastMs}-${++this.#auditCount}`;
-    this.#put(key, { at, service: id, ...facts });
+  #addAct(act: Act): void {
+    const { key, value } = this.#audit.record(act, this.#clock.lastMs);
+    this.#put(key, value);
   }
 
   #put(key: string, value: object | null): void {
@@ -404,16 +425,6 @@ export class Loop {
 
   // --- start and failure ---
 
-  #service(key: ServiceKey): Service | null {
-    let service = this.#services.get(key.prefix);
-    if (service === undefined) {
-      if (this.#services.size >= this.#options.servicesMax) return null;
-      service = new Service(key, this.#options.service);
-      this.#services.set(key.prefix, service);
-    }
-    return service;
-  }
-
   async #open(): Promise<void> {
     const store = await this.#options.openStore();
     try {
@@ -435,10 +446,9 @@ export class Loop {
     this.#clockWrittenMs = clockMs;
     this.#isSampled = false;
     for (const { key, records } of services) {
-      const service = new Service(key, this.#options.service);
+      const service = this.#services.add(key);
       service.engine.restore(records, clockMs, service.out);
       this.#addChanges(service, service.takeEffects().changes);
-      this.#services.set(key.prefix, service);
       this.#timed.set(service, service.engine.nextDeadlineMs);
     }
     const batch = this.#batch;

@@ -1,9 +1,6 @@
 import type { DeliveryFacts, DurableChange } from "../engine/index.js";
 import type { ServiceKey } from "./service.js";
 
-/** Records outside services that somebody else keeps: the second part of their keys, behind the account. */
-const KINDS: ReadonlySet<string> = new Set(["delivery", "webhook"]);
-
 /** A record outside services, as it is in the store. */
 export interface OutsideRecord {
   readonly key: string;
@@ -25,14 +22,29 @@ export interface OwedDelivery extends DeliveryFacts {
   readonly createdAt: string;
 }
 
+/** An administrative act, for the audit log (A7). */
+export interface Act {
+  readonly account: string;
+  readonly who: string;
+  readonly what: string;
+  readonly service?: string;
+  readonly details?: object;
+}
+
+/** Who keeps records outside services. */
+export interface Keeper {
+  /** Which: the second part of their keys, behind the account. */
+  readonly kinds: ReadonlySet<string>;
+  /** The store was read, perhaps anew: these are all records, and what was known before counts no more. */
+  restore(records: readonly OutsideRecord[]): void;
+}
+
 /** Who sees to what ends of holds owe to others (C5). All of it is called in the loop's own steps. */
-export interface Outbox {
+export interface Outbox extends Keeper {
   /** Why nothing may be sent to this URL, or null. */
   urlProblem(url: string): string | null;
   /** True while so many deliveries of an account are pending that no new hold may add to them (N3). */
   isFull(account: string): boolean;
-  /** The store was read, perhaps anew: these are all records, and what was known before counts no more. */
-  restore(records: readonly OutsideRecord[]): void;
   /** Names a new delivery: an id that is no other's, and the time of day. */
   named(): Pick<OwedDelivery, "id" | "createdAt">;
   /** This is durable now, and not before (R1). */
@@ -43,6 +55,7 @@ export interface Outbox {
 
 /** For a loop of which nobody wants to know what it owes. */
 const NO_OUTBOX: Outbox = {
+  kinds: new Set(),
   urlProblem: () => null,
   isFull: () => false,
   restore: () => {},
@@ -53,36 +66,34 @@ const NO_OUTBOX: Outbox = {
 
 type DeliveryChange = Extract<DurableChange, { type: "delivery" }>;
 
-/** The loop's side of it: what is read and written for an outbox, and what waits for batches to be flushed. */
+/** The loop's side of it: what is read and written for keepers of records, and what waits for batches to be flushed. */
 export class Outside {
   readonly outbox: Outbox;
-  #loaded: OutsideRecord[] = [];
+  readonly #keepers: readonly Keeper[];
+  #loaded = new Map<Keeper, OutsideRecord[]>();
   /** In the order of their batches. */
   #waiting: { readonly batch: number; readonly settle: (error: unknown) => void }[] = [];
 
-  constructor(outbox: Outbox = NO_OUTBOX) {
+  constructor(outbox: Outbox = NO_OUTBOX, others: readonly Keeper[] = []) {
     this.outbox = outbox;
-  }
-
-  /** True for records that are none of a service. */
-  has(kind: string): boolean {
-    return KINDS.has(kind);
+    this.#keepers = [outbox, ...others];
   }
 
   /** The store is read from its beginning. */
   begin(): void {
-    this.#loaded = [];
+    this.#loaded = new Map(this.#keepers.map((keeper) => [keeper, []]));
   }
 
-  load(key: string, value: object): void {
-    this.#loaded.push({ key, value });
+  load(kind: string, record: OutsideRecord): void {
+    const keeper = this.#keepers.find(({ kinds }) => kinds.has(kind));
+    if (keeper !== undefined) this.#loaded.get(keeper)!.push(record);
   }
 
   /** The store was read to its end. */
   opened(): void {
-    const records = this.#loaded;
-    this.#loaded = [];
-    this.outbox.restore(records);
+    const loaded = this.#loaded;
+    this.#loaded = new Map();
+    for (const [keeper, records] of loaded) keeper.restore(records);
   }
 
   /**

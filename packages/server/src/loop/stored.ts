@@ -6,7 +6,7 @@ import { ServiceKey } from "./service.js";
 /** The lease clock's own record. */
 export const CLOCK_KEY = "default/clock";
 
-/** What an earlier process made durable, but for what belongs to nobody here, such as keys. */
+/** What an earlier process made durable of services. */
 export interface Stored {
   /** Lease time. */
   readonly clockMs: number;
@@ -24,8 +24,11 @@ export async function readStored(store: Store, outside: Outside): Promise<Stored
     if (entry.key === CLOCK_KEY) clockMs = (decodeRecord(entry) as { nowMs: number }).nowMs;
     if (last === null || !entry.key.startsWith(last.key.prefix)) {
       const [account, kind, serviceId] = entry.key.split("/");
-      if (outside.has(kind!)) outside.load(entry.key, decodeRecord(entry) as object);
-      if (kind !== "service") continue;
+      if (kind !== "service") {
+        // Also what nobody here keeps: a damaged record is found now (R9).
+        outside.load(kind!, { key: entry.key, value: decodeRecord(entry) as object });
+        continue;
+      }
       last = { key: new ServiceKey(account!, serviceId!), records: [] };
       services.push(last);
     }

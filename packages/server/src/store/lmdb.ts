@@ -40,6 +40,9 @@ export async function openLmdbStore(directory: string): Promise<Store> {
   }
 }
 
+/** Behind a key it makes the next one that there could be. */
+const LEAST_BYTE = Buffer.of(0);
+
 type Database = RootDatabase<Uint8Array, Buffer>;
 type Row = { readonly key: Buffer; readonly value: Uint8Array };
 
@@ -60,11 +63,13 @@ class LmdbStore implements Store {
     this.#ownerFd = ownerFd;
   }
 
-  async *load(prefix: string): AsyncGenerator<Entry> {
-    const start = encodePrefix(prefix);
+  async *load(prefix: string, after = ""): AsyncGenerator<Entry> {
+    const below = encodePrefix(prefix);
+    const behind = encodePrefix(after);
+    const start = behind.length === 0 ? below : Buffer.concat([behind, LEAST_BYTE]);
     this.#assertUsable();
     // No key in UTF-8 has the byte 255. LMDB's iterator keeps to the snapshot it began with, however long it takes.
-    const end = Buffer.concat([start, Buffer.of(0xff)]);
+    const end = Buffer.concat([below, Buffer.of(0xff)]);
     const rows = this.#db.getRange(start.length === 0 ? { end } : { start, end })[Symbol.iterator]();
     this.#loads.add(rows);
     try {

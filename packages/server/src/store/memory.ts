@@ -11,13 +11,15 @@ class MemoryStore implements Store {
   readonly #valueByKey = new Map<string, Uint8Array>();
   #isClosed = false;
 
-  async *load(prefix: string): AsyncGenerator<Entry> {
+  async *load(prefix: string, after = ""): AsyncGenerator<Entry> {
     encodePrefix(prefix);
+    const afterBytes = encodePrefix(after);
     this.#assertOpen();
     // Values are never changed, only replaced: holding them is a snapshot.
     const rows = [...this.#valueByKey]
       .filter(([key]) => key.startsWith(prefix))
       .map(([key, value]) => ({ key, value, keyBytes: Buffer.from(key, "utf8") }))
+      .filter(({ keyBytes }) => keyBytes.compare(afterBytes) > 0)
       .sort((a, b) => a.keyBytes.compare(b.keyBytes));
     for (const { key, value } of rows) {
       yield { key, value: value.slice() };

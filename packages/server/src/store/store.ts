@@ -14,8 +14,11 @@
  * - `close` waits for what is in flight. After it every call rejects, iterations under way too; closing again does not.
  */
 export interface Store {
-  /** Committed entries below a prefix; the empty prefix gives all. */
-  load(prefix: string): AsyncIterable<Entry>;
+  /**
+   * Committed entries below a prefix; the empty prefix gives all.
+   * @param after only those behind this key, which begins with the prefix and may be gone
+   */
+  load(prefix: string, after?: string): AsyncIterable<Entry>;
   /** Applies the batch, all or nothing. An empty batch resolves. */
   commit(batch: readonly Change[]): Promise<void>;
   close(): Promise<void>;

@@ -1,4 +1,4 @@
-import type { OutsideChange, OutsideRecord } from "../loop/index.js";
+import type { Act, OutsideChange, OutsideRecord } from "../loop/index.js";
 import { newSecret } from "./signature.js";
 
 /** How long an old secret signs beside the new one unless its owner says otherwise. */
@@ -16,15 +16,17 @@ interface SecretRecord {
   readonly old?: { readonly secret: string; readonly untilMs: number };
 }
 
+type Keep = (changes: readonly OutsideChange[], ...acts: readonly Act[]) => Promise<void>;
+
 /** The secrets of all accounts. They are in clear in the store: without them nothing can be signed. */
 export class Secrets {
   readonly #wallMs: () => number;
-  readonly #keep: (changes: readonly OutsideChange[]) => Promise<void>;
+  readonly #keep: Keep;
   readonly #byAccount = new Map<string, SecretRecord>();
   /** Until the change of an account's secrets is durable nobody is told of it. */
   readonly #changing = new Map<string, Promise<void>>();
 
-  constructor(wallMs: () => number, keep: (changes: readonly OutsideChange[]) => Promise<void>) {
+  constructor(wallMs: () => number, keep: Keep) {
     this.#wallMs = wallMs;
     this.#keep = keep;
   }
@@ -50,20 +52,20 @@ export class Secrets {
 
   /**
    * Makes a new secret. The one before it signs on for a while; the one before that, no more.
-   * @param audit what is recorded of it, in the same batch
+   * @param act what is recorded of it, in the same batch
    */
-  async rotate(account: string, oldKeptMs: number, audit: OutsideChange): Promise<SecretInfo> {
+  async rotate(account: string, oldKeptMs: number, act: Act): Promise<SecretInfo> {
     const { secret } = await this.of(account);
     const old = { secret, untilMs: this.#wallMs() + oldKeptMs };
-    await this.#change(account, { secret: newSecret(), old }, [audit]);
+    await this.#change(account, { secret: newSecret(), old }, act);
     return this.of(account);
   }
 
-  async #change(account: string, record: SecretRecord, more: readonly OutsideChange[] = []): Promise<void> {
+  async #change(account: string, record: SecretRecord, ...acts: readonly Act[]): Promise<void> {
     const before = this.#changing.get(account);
     if (before !== undefined) return before;
     const put = { key: `${account}/webhook/secret`, value: record };
-    const change = this.#keep([put, ...more]).then(() => {
+    const change = this.#keep([put], ...acts).then(() => {
       this.#byAccount.set(account, record);
     });
     this.#changing.set(account, change);

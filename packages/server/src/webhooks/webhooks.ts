@@ -1,4 +1,4 @@
-import type { LoopRuntime, Outbox, OutsideChange, OutsideRecord, OwedDelivery } from "../loop/index.js";
+import type { Act, LoopRuntime, Outbox, OutsideChange, OutsideRecord, OwedDelivery } from "../loop/index.js";
 import { type AddressOptions, AddressPolicy } from "./addresses.js";
 import { restartDelayMs } from "./backoff.js";
 import { Deliverer } from "./deliverer.js";
@@ -19,6 +19,8 @@ export interface WebhooksOptions {
   readonly addresses: AddressOptions;
   /** Pending deliveries of an account; beyond it no new hold may ask for one (N3). */
   readonly pendingMax: number;
+  /** The same for one account, if that is less; null: it is not. */
+  readonly pendingMaxOf?: (account: string) => number | null;
   readonly runtime: Pick<LoopRuntime, "monotonicMs" | "wallMs" | "randomId" | "setTimer">;
   readonly log: {
     info(facts: object, text: string): void;
@@ -55,10 +57,11 @@ export interface DeliveryInfo {
 
 /** Tells the ends of holds to those who were named for it (C5). The loop's outbox, and what operators look at. */
 export class Webhooks implements Outbox {
+  readonly kinds: ReadonlySet<string> = new Set(["delivery", "webhook"]);
   readonly #options: WebhooksOptions;
   readonly #policy: AddressPolicy;
   readonly #logs = new Map<string, DeliveryLog>();
-  #keeper: ((changes: readonly OutsideChange[]) => Promise<void>) | null = null;
+  #keeper: Keep | null = null;
   /** In the store, and more than are kept. */
   #unwanted: readonly Delivery[] = [];
   #secrets: Secrets;
@@ -72,8 +75,8 @@ export class Webhooks implements Outbox {
   }
 
   /** Begins to send, and from now on keeps its records there. */
-  start(loop: { keep(changes: readonly OutsideChange[]): Promise<void> }): void {
-    this.#keeper = (changes) => loop.keep(changes);
+  start(loop: { readonly keep: Keep }): void {
+    this.#keeper = (changes, ...acts) => loop.keep(changes, ...acts);
     this.#resume();
   }
 
@@ -90,7 +93,9 @@ export class Webhooks implements Outbox {
   }
 
   isFull(account: string): boolean {
-    return (this.#logs.get(account)?.pendingCount ?? 0) >= this.#options.pendingMax;
+    const { pendingMax, pendingMaxOf } = this.#options;
+    const max = Math.min(pendingMax, pendingMaxOf?.(account) ?? pendingMax);
+    return (this.#logs.get(account)?.pendingCount ?? 0) >= max;
   }
 
   restore(records: readonly OutsideRecord[]): void {
@@ -169,7 +174,7 @@ export class Webhooks implements Outbox {
     if (delivery.isPending && !delivery.isInFlight) {
       this.#deliverer.forget(delivery);
       delivery.giveUp("given up by hand", this.#options.runtime.monotonicMs());
-      await this.#written(delivery, this.#audit(account, who, "webhook given up", { id }));
+      await this.#written(delivery, { account, who, what: "webhook given up", details: { id } });
     }
     return this.#info(delivery);
   }
@@ -184,8 +189,8 @@ export class Webhooks implements Outbox {
    * @throws Error when the store does not work
    */
   rotate(account: string, oldKeptMs: number, who: string): Promise<SecretInfo> {
-    const audit = this.#audit(account, who, "webhook secret changed", { oldKeptMs });
-    return this.#secrets.rotate(account, oldKeptMs, audit);
+    const act = { account, who, what: "webhook secret changed", details: { oldKeptMs } };
+    return this.#secrets.rotate(account, oldKeptMs, act);
   }
 
   #resume(): void {
@@ -211,7 +216,7 @@ export class Webhooks implements Outbox {
   }
 
   #newSecrets(): Secrets {
-    return new Secrets(this.#options.runtime.wallMs, (changes) => this.#keep(changes));
+    return new Secrets(this.#options.runtime.wallMs, (changes, ...acts) => this.#keep(changes, ...acts));
   }
 
   #newDeliverer(): Deliverer {
@@ -271,21 +276,14 @@ export class Webhooks implements Outbox {
     );
   }
 
-  #written(delivery: Delivery, ...more: readonly OutsideChange[]): Promise<void> {
+  #written(delivery: Delivery, ...acts: readonly Act[]): Promise<void> {
     const forgotten = delivery.isPending ? [] : this.#logOf(delivery.account).over(delivery);
     const changes = forgotten.map(({ key }): OutsideChange => ({ key, value: null }));
-    return this.#keep([{ key: delivery.key, value: delivery.record }, ...changes, ...more]);
+    return this.#keep([{ key: delivery.key, value: delivery.record }, ...changes], ...acts);
   }
 
-  /** An act and its record are one batch (A7). */
-  #audit(account: string, who: string, what: string, details: object): OutsideChange {
-    const { randomId, wallMs } = this.#options.runtime;
-    const at = new Date(wallMs()).toISOString();
-    return { key: `${account}/audit/${at}-${randomId()}`, value: { at, who, what, details } };
-  }
-
-  #keep(changes: readonly OutsideChange[]): Promise<void> {
-    return this.#keeper?.(changes) ?? Promise.reject(new Error("The store does not work now."));
+  #keep(changes: readonly OutsideChange[], ...acts: readonly Act[]): Promise<void> {
+    return this.#keeper?.(changes, ...acts) ?? Promise.reject(new Error("The store does not work now."));
   }
 
   #info(delivery: Delivery): DeliveryInfo {
@@ -321,6 +319,8 @@ export class Webhooks implements Outbox {
     };
   }
 }
+
+type Keep = (changes: readonly OutsideChange[], ...acts: readonly Act[]) => Promise<void>;
 
 function compare(a: string, b: string): number {
   return Number(a > b) - Number(a < b);

@@ -5,6 +5,7 @@ import type { WebSocket } from "ws";
 import type { Server } from "../../src/index.js";
 import { Connection, Loop, nodeRuntime } from "../../src/loop/index.js";
 import { openMemoryStore } from "../../src/store/index.js";
+import { ROOT_CALLER } from "../root-caller.js";
 import { HttpConnection, helloOf, ManualStore, NativeClient, startParts, startServer } from "./server.js";
 
 /** Hostile clients of the native protocol. One that is let in must not be able to stop the server for the others. */
@@ -32,7 +33,7 @@ describe("a hostile frame", () => {
       resume: () => {},
       bufferedAmount: 0,
     };
-    new Connection(Object.assign(socket, methods) as unknown as WebSocket, loop, "default");
+    new Connection(Object.assign(socket, methods) as unknown as WebSocket, loop, ROOT_CALLER);
     const read = (text: string) => void socket.emit("message", Buffer.from(text), false);
     const stop = () => {
       socket.emit("close");

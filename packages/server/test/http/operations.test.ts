@@ -7,6 +7,7 @@ import { crc32 } from "node:zlib";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { Access } from "../../src/access/index.js";
+import { newApiKey, newKeyId } from "../../src/access/keys.js";
 import { httpServer } from "../../src/http/app.js";
 import { type Server, serve } from "../../src/index.js";
 import { Loop, nodeRuntime } from "../../src/loop/index.js";
@@ -181,11 +182,11 @@ describe("keys", () => {
     const BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     const keys = new Set<string>();
     for (let round = 0; round < 50; round++) {
-      const { rootKey } = await Access.open(openMemoryStore(), null);
+      const rootKey = newApiKey(newKeyId());
       expect(rootKey).toMatch(/^ldb_[0-9A-Za-z]{10}_[0-9A-Za-z]{32}[0-9A-Za-z]{6}$/);
-      const crc = [...rootKey!.slice(-6)].reduce((sum, digit) => sum * 62 + BASE62.indexOf(digit), 0);
-      expect(crc).toBe(crc32(rootKey!.slice(0, -6)));
-      keys.add(rootKey!);
+      const crc = [...rootKey.slice(-6)].reduce((sum, digit) => sum * 62 + BASE62.indexOf(digit), 0);
+      expect(crc).toBe(crc32(rootKey.slice(0, -6)));
+      keys.add(rootKey);
     }
     expect(keys.size).toBe(50);
   });
@@ -270,7 +271,7 @@ describe("keys", () => {
     });
     const logger = pino({ level: "trace" }, stream);
     const store = new ManualStore();
-    const access = await Access.open(openMemoryStore(), null);
+    const access = new Access({ runtime: nodeRuntime, accountsMax: 9 });
     const loop = await Loop.start({
       openStore: async () => store,
       service: { waitersMax: 9, holdsMax: 9, sessionsMax: 9, writesSessionHolds: false },
@@ -278,8 +279,8 @@ describe("keys", () => {
       runtime: nodeRuntime,
       log: logger,
     });
+    const rootKey = (await access.start(loop, null)).rootKey!;
     const http = await httpServer({ access, loop, logger });
-    const rootKey = access.rootKey!;
     const target = { url: await http.app.listen({ host: "127.0.0.1", port: 0 }), rootKey };
     for (const body of [callBody("lock", "disk"), "{", "x".repeat(70_000), callBody("lock", rootKey)]) {
       await ask(target, { path: "/lock", body });
@@ -296,6 +297,7 @@ describe("keys", () => {
     commit.fail();
     await failing;
     while (!loop.ready) await sleep(10);
+    await access.stop();
     await loop.stop();
     await http.close();
     expect(logged).toContain("the store failed");

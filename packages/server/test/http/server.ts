@@ -15,6 +15,9 @@ const PATIENCE_MS = 8_000;
 
 export const SERVICE = "reports";
 
+/** The same at each start, also of a store in which it is. */
+const ROOT_KEY = "ldb_root_testtesttesttesttesttesttesttest000000";
+
 /** What the helpers below need to know of a server. */
 export type Target = Pick<Server, "url" | "rootKey">;
 
@@ -42,7 +45,7 @@ export async function startParts({
   webhooks,
 }: PartsOptions) {
   const logger = pino({ level: "silent" });
-  const access = await Access.open(openMemoryStore(), null);
+  const access = new Access({ runtime: nodeRuntime, accountsMax: 1_000 });
   const loop = await Loop.start({
     openStore,
     service: { waitersMax: 1_000, holdsMax: 1_000, sessionsMax: 1_000, writesSessionHolds: false, ...limits },
@@ -55,17 +58,21 @@ export async function startParts({
       setTimer: (callback, ms) => nodeRuntime.setTimer(callback, ms / speed),
     },
     log: logger,
+    keepers: [access],
+    limitsOf: (account) => access.limitsOf(account),
     ...(webhooks === undefined ? {} : { outbox: webhooks }),
   });
+  const { rootKey } = await access.start(loop, ROOT_KEY);
   webhooks?.start(loop);
   const http = await httpServer({ access, loop, logger, ...(webhooks === undefined ? {} : { webhooks }) });
   const url = await http.app.listen({ host: "127.0.0.1", port: 0 });
   const close = async () => {
     await webhooks?.stop();
+    await access.stop();
     await loop.stop().catch(() => {});
     await http.close();
   };
-  return { url, rootKey: access.rootKey!, loop, close };
+  return { url, rootKey: rootKey!, loop, close };
 }
 
 /** A commit that waits for the test to say what becomes of it. */
@@ -86,8 +93,8 @@ export class ManualStore implements Store {
   readonly #commits: Commit[] = [];
   readonly #wakers = new Set<() => void>();
 
-  load(prefix: string): AsyncIterable<Entry> {
-    return this.#memory.load(prefix);
+  load(prefix: string, after?: string): AsyncIterable<Entry> {
+    return this.#memory.load(prefix, after);
   }
 
   commit(batch: readonly Change[]): Promise<void> {

@@ -73,6 +73,21 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
       expect(await textByKey(store, "")).toEqual([["a", "1"]]);
     });
 
+    test("[R1x] a load begins behind a key that it is given, also one that is gone", async () => {
+      const store = await opened();
+      await store.commit(["p/1", "p/2", "p/2a", "p/3", "q"].map((key) => put(key, "")));
+      const keysAfter = async (after: string) => {
+        const keys: string[] = [];
+        for await (const { key } of store.load("p/", after)) keys.push(key);
+        return keys;
+      };
+      expect(await keysAfter("p/2")).toEqual(["p/2a", "p/3"]);
+      expect(await keysAfter("p/")).toEqual(["p/1", "p/2", "p/2a", "p/3"]);
+      await store.commit([remove("p/2")]);
+      expect(await keysAfter("p/2")).toEqual(["p/2a", "p/3"]);
+      expect(await keysAfter("p/3")).toEqual([]);
+    });
+
     test("[R1f] a load gives the keys below its prefix, ordered by their bytes in UTF-8", async () => {
       const store = await opened();
       const below = [

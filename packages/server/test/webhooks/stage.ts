@@ -1,4 +1,4 @@
-import type { OutsideChange, OutsideRecord } from "../../src/loop/index.js";
+import type { Act, OutsideChange, OutsideRecord } from "../../src/loop/index.js";
 import { Deliverer } from "../../src/webhooks/deliverer.js";
 import type { DeliveryRecord } from "../../src/webhooks/delivery.js";
 import { Delivery } from "../../src/webhooks/delivery.js";
@@ -118,7 +118,10 @@ export class Records {
   /** False: nothing can be kept. */
   works = true;
 
-  keep = async (changes: readonly OutsideChange[]): Promise<void> => {
+  readonly acts: Act[] = [];
+
+  keep = async (changes: readonly OutsideChange[], ...acts: readonly Act[]): Promise<void> => {
+    this.acts.push(...acts);
     if (!this.works) throw new Error("the store does not work");
     for (const { key, value } of changes) {
       if (value === null) this.all.delete(key);

@@ -142,10 +142,10 @@ describe("what operators do", () => {
     await settled();
     await webhooks.rotate("default", 5_000, "ann");
     await webhooks.giveUp("default", "msg_1", "bob");
-    const acts = records.records.filter(({ key }) => key.startsWith("default/audit/"));
-    expect(acts.map(({ value }) => value)).toEqual([
-      { at: expect.any(String), who: "ann", what: "webhook secret changed", details: { oldKeptMs: 5_000 } },
-      { at: expect.any(String), who: "bob", what: "webhook given up", details: { id: "msg_1" } },
+    const { acts } = records;
+    expect(acts).toEqual([
+      { account: "default", who: "ann", what: "webhook secret changed", details: { oldKeptMs: 5_000 } },
+      { account: "default", who: "bob", what: "webhook given up", details: { id: "msg_1" } },
     ]);
     expect(JSON.stringify(acts)).not.toContain("whsec_");
   });

@@ -24,6 +24,7 @@ import { AcquireBody, Grant, LEASED_MS_DEFAULT, SLICE_MS_MAX, Waiting } from "..
 export const acquire: Operation = {
   id: "acquire",
   method: "POST",
+  need: { scopes: ["lock"], isNewLock: true },
   path: "/v1/services/{service}/acquire",
   tag: "Locks",
   summary: "Get a lock, or several at once",
@@ -127,7 +128,7 @@ read it tells nothing.`,
       stolenBy: null,
       owner: owner ?? (sessionId === undefined ? callerLabel(request.raw.socket) : null),
       webhookUrl,
-      outboxIsFull: webhookUrl !== undefined && outbox.isFull(asked.account),
+      outboxIsFull: webhookUrl !== undefined && outbox.isFull(asked.caller.account),
     };
     new Exchange(asked, command).start(body.sliceMs ?? SLICE_MS_MAX);
     return undefined;
@@ -166,21 +167,31 @@ class Exchange implements Recipient {
   readonly #response: ServerResponse;
   readonly #address: string;
   readonly #onHungUp = () => this.#hungUp();
+  readonly #unwatchCaller: () => void;
   #timer: NodeJS.Timeout | undefined;
   #isQueued = false;
 
-  constructor({ loop, service, request, reply }: Asked, command: Omit<CallCommand, "address">) {
+  constructor({ loop, service, caller, request, reply }: Asked, command: Omit<CallCommand, "address">) {
     this.#loop = loop;
     this.#service = service;
     this.#command = command;
     this.#socket = request.raw.socket;
     this.#response = reply.hijack().raw;
     this.#address = loop.attach(this);
+    this.#unwatchCaller = caller.watch(() => {
+      const code = caller.refusal(acquire.need!, service.id);
+      if (code === null || code === "TRIAL_ENDED") return;
+      this.#leave(true);
+      this.#refuse(code, ERRORS[code].message);
+    });
   }
 
   start(sliceMs: number): void {
     // It may have hung up while its body was read: its 'close' has been and gone then.
-    if (this.#socket.destroyed) return this.#loop.detach(this.#address);
+    if (this.#socket.destroyed) {
+      this.#unwatchCaller();
+      return this.#loop.detach(this.#address);
+    }
     this.#response.once("close", this.#onHungUp);
     this.#timer = setTimeout(() => this.#leave(false), sliceMs);
     this.#loop.submit(this.#service, { ...this.#command, address: this.#address });
@@ -244,6 +255,7 @@ class Exchange implements Recipient {
 
   /** It has its answer: from here on its end means something else. */
   #release(): void {
+    this.#unwatchCaller();
     clearTimeout(this.#timer);
     this.#response.off("close", this.#onHungUp);
   }
@@ -263,6 +275,7 @@ class Exchange implements Recipient {
 
   /** Its place is kept for a while, and a grant is taken back at once (Q7). */
   #hungUp(): void {
+    this.#unwatchCaller();
     clearTimeout(this.#timer);
     this.#loop.detach(this.#address);
     this.#leave(true);

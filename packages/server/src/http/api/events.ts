@@ -1,9 +1,13 @@
 import { LIMITS, lockNameProblem } from "lockdb/protocol";
 import { Type } from "typebox";
+import type { Need } from "../../loop/index.js";
 import { Refusal } from "../errors.js";
 import type { EventHub } from "../event-hub.js";
+import type { Gate } from "../gate.js";
 import type { Asked, Good, Operation } from "../operation.js";
 import { EVENTS_A_PAGE, PastEvents, POSITION, Position, Prefix } from "../schemas.js";
+
+const TO_WATCH: Need = { scopes: ["read"] };
 
 const EVENT = {
   type: "granted",
@@ -15,11 +19,12 @@ const EVENT = {
 const ID = "pJ2n0XnGQkq8w6tq0Yw3Xg.17";
 
 /** What happens, as a stream or as a page of the past. */
-export function eventOperations(hub: EventHub): readonly Operation[] {
+export function eventOperations(hub: EventHub, gate: Gate): readonly Operation[] {
   return [
     {
       id: "events",
       method: "GET",
+      need: TO_WATCH,
       path: "/v1/services/{service}/events",
       tag: "Looking",
       summary: "Watch what happens",
@@ -61,7 +66,7 @@ minutes after the last one has.`,
         },
       },
       errors: [],
-      handle: (asked) => (asked.query.since === undefined ? stream(hub, asked) : past(asked)),
+      handle: (asked) => (asked.query.since === undefined ? stream(hub, gate, asked) : past(asked)),
     },
   ];
 }
@@ -80,7 +85,8 @@ function past({ loop, service, query }: Asked): Good {
   return { status: 200, body: { events, position, missed, more } };
 }
 
-function stream(hub: EventHub, { service, query, request, reply, loop }: Asked): undefined {
+function stream(hub: EventHub, gate: Gate, asked: Asked): undefined {
+  const { service, query, caller, request, reply, loop } = asked;
   if (query.limit !== undefined) throw new Refusal("INVALID", "A limit is for the past: it needs since.");
   const after = request.headers["last-event-id"];
   if (after !== undefined && !LAST_EVENT_ID.test(String(after)))
@@ -88,6 +94,8 @@ function stream(hub: EventHub, { service, query, request, reply, loop }: Asked):
   if (!loop.ready) throw new Refusal("UNAVAILABLE");
   if (hub.isFull) throw new Refusal("LIMIT_EXCEEDED");
   const channel = hub.channel(service, prefixIn(query.prefix));
+  const leave = gate.enter(caller);
+  if (leave === null) throw new Refusal("LIMIT_EXCEEDED");
   const { raw: response } = reply.hijack();
   // Without chunks: the end of the connection is the end of the stream.
   response.removeHeader("transfer-encoding");
@@ -99,7 +107,13 @@ function stream(hub: EventHub, { service, query, request, reply, loop }: Asked):
     connection: "close",
   });
   response.flushHeaders();
-  hub.read(channel, after === undefined ? undefined : String(after), response);
+  response.once("close", leave);
+  hub.read(channel, after === undefined ? undefined : String(after), response, (over) =>
+    caller.watch(() => {
+      const code = caller.refusal(TO_WATCH, service.id);
+      if (code !== null) over(code);
+    }),
+  );
   return undefined;
 }
 

@@ -6,6 +6,7 @@ import { ReleaseBody, Released, RenewBody, Renewed } from "../schemas.js";
 const release: Operation = {
   id: "release",
   method: "POST",
+  need: { scopes: ["lock"], isWayOut: true },
   path: "/v1/services/{service}/release",
   tag: "Locks",
   summary: "Give a hold back",
@@ -35,6 +36,7 @@ With a \`requestId\` of its own the release may be sent again when its answer wa
 const renew: Operation = {
   id: "renew",
   method: "POST",
+  need: { scopes: ["lock"], isWayOut: true },
   path: "/v1/services/{service}/renew",
   tag: "Locks",
   summary: "Move the end of a hold",

@@ -5,32 +5,44 @@ import type { Loop } from "../../loop/index.js";
 import type { Webhooks } from "../../webhooks/index.js";
 import { docsPage } from "../docs-page.js";
 import { EventHub } from "../event-hub.js";
+import type { Gate } from "../gate.js";
 import { openApiDocument } from "../openapi.js";
 import { addOperations, type Operation } from "../operation.js";
+import { accountOperations } from "./accounts.js";
 import { acquire } from "./acquire.js";
 import { eventOperations } from "./events.js";
 import { HOLDS } from "./holds.js";
+import { keyOperations } from "./keys.js";
 import { LOCKS } from "./locks.js";
 import { ORIGINAL } from "./original.js";
 import { serverOperations } from "./server.js";
 import { SERVICE } from "./service.js";
 import { SESSIONS } from "./sessions.js";
+import { signupOperations } from "./signup.js";
 import { webhookOperations } from "./webhooks.js";
 
+interface ApiParts {
+  readonly access: Access;
+  readonly gate: Gate;
+  readonly loop: Loop;
+  readonly webhooks: Webhooks | undefined;
+  readonly signup: boolean;
+}
+
 /** The HTTP API (I3): every operation, the document that is made of them, and the page of it. */
-export async function httpApi(
-  app: FastifyInstance,
-  { webhooks, ...parts }: { access: Access; loop: Loop; webhooks: Webhooks | undefined },
-) {
+export async function httpApi(app: FastifyInstance, { access, webhooks, signup, ...parts }: ApiParts) {
   const hub = new EventHub(parts.loop);
   const operations: readonly Operation[] = [
     acquire,
     ...HOLDS,
     ...SESSIONS,
     ...LOCKS,
-    ...eventOperations(hub),
+    ...eventOperations(hub, parts.gate),
     ...SERVICE,
     ...(webhooks === undefined ? [] : webhookOperations(webhooks)),
+    ...keyOperations(access),
+    ...accountOperations(access),
+    ...(signup ? signupOperations(access, parts.loop.runtime.monotonicMs) : []),
     ...ORIGINAL,
     ...serverOperations({ document: () => made().text, page: () => made().page }),
   ];

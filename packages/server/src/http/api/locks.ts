@@ -36,6 +36,7 @@ const LOCK = {
 const listLocks: Operation = {
   id: "listLocks",
   method: "GET",
+  need: { scopes: ["read"] },
   path: "/v1/services/{service}/locks",
   tag: "Looking",
   summary: "List locks",
@@ -75,6 +76,7 @@ With \`name\` it is that one lock, whatever its name: some HTTP clients resolve 
 const inspectLock: Operation = {
   id: "inspectLock",
   method: "GET",
+  need: { scopes: ["read"] },
   path: "/v1/services/{service}/locks/{name}",
   tag: "Looking",
   summary: "Look at a lock",
@@ -93,6 +95,7 @@ const FORCE = {
 const forceRelease: Operation = {
   id: "forceRelease",
   method: "DELETE",
+  need: { scopes: ["force"], isAct: true },
   path: "/v1/services/{service}/locks/{name}",
   tag: "Operating",
   summary: "Free a lock by force",
@@ -133,7 +136,8 @@ async function inspected({ loop, service }: Asked, name: string): Promise<Info> 
   return value as Info;
 }
 
-async function forced({ loop, service, query, request }: Asked, name: string): Promise<Good> {
+async function forced(asked: Asked, name: string): Promise<Good> {
+  const { loop, service, query } = asked;
   const reason = query.reason as string;
   const problem = reasonProblem(reason);
   if (problem !== null) throw new Refusal("INVALID", problem);
@@ -145,7 +149,7 @@ async function forced({ loop, service, query, request }: Asked, name: string): P
     name,
     token: query.token as number,
     reason,
-    who: whoOf(request),
+    who: whoOf(asked),
   }));
   return { status: 200, body: { released: true } };
 }

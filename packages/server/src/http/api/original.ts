@@ -1,5 +1,6 @@
 import { Type } from "typebox";
 import type { GoodAnswer, Operation } from "../operation.js";
+import { ORIGINAL_NEEDS } from "../original-routes.js";
 import { LockName, ServiceId } from "../schemas.js";
 
 /**
@@ -23,6 +24,7 @@ const eventName = (event: string) => Type.Optional(Type.Literal(event));
 export const ORIGINAL: readonly Operation[] = [
   {
     id: "originalLock",
+    need: ORIGINAL_NEEDS.lock,
     method: "POST",
     path: "/lock",
     tag: "The original client",
@@ -43,6 +45,7 @@ archived client, which takes any JSON for success: refusals are plain text, and 
   },
   {
     id: "originalUnlock",
+    need: ORIGINAL_NEEDS.unlock,
     method: "POST",
     path: "/unlock",
     tag: "The original client",
@@ -57,6 +60,7 @@ archived client, which takes any JSON for success: refusals are plain text, and 
   },
   {
     id: "originalCheck",
+    need: ORIGINAL_NEEDS.check,
     method: "POST",
     path: "/check",
     tag: "The original client",

@@ -16,7 +16,7 @@ export function serverOperations(parts: {
       tag: "The server",
       summary: "Whether the process works",
       description: "For whoever restarts it.",
-      isOpen: true,
+      need: null,
       answers: { 200: READY },
       errors: [],
       handle: () => ({ status: 200, type: "text/plain", body: "ok\n" }),
@@ -29,7 +29,7 @@ export function serverOperations(parts: {
       summary: "Whether requests are taken",
       description:
         "Also while it recovers: hiding the server would keep its clients from coming back. 503 while its store does not work, or it stops.",
-      isOpen: true,
+      need: null,
       answers: {
         200: READY,
         503: { description: "Not now.", type: "text/plain", headers: { "retry-after": "Seconds." } },
@@ -47,7 +47,7 @@ export function serverOperations(parts: {
       tag: "The server",
       summary: "This document",
       description: "OpenAPI 3.1, made from the schemas that validate.",
-      isOpen: true,
+      need: null,
       answers: {
         200: { description: "The document.", schema: Type.Object({ openapi: Type.Literal("3.1.0") }) },
       },
@@ -61,7 +61,7 @@ export function serverOperations(parts: {
       tag: "The server",
       summary: "This document, to read",
       description: "One page without a script.",
-      isOpen: true,
+      need: null,
       answers: { 200: { description: "The page.", type: "text/html" } },
       errors: [],
       handle: () => {

@@ -10,10 +10,12 @@ const SERVICES_A_PAGE = 1_000;
 const listServices: Operation = {
   id: "listServices",
   method: "GET",
+  need: { scopes: ["read"] },
   path: "/v1/services",
   tag: "Looking",
   summary: "List services",
-  description: "All services of the account that are known here, sorted by id, page by page.",
+  description:
+    "All services of the account that are known here, as far as the key is for them, sorted by id, page by page.",
   query: Type.Object(
     {
       after: Type.Optional(ServiceId),
@@ -29,9 +31,12 @@ const listServices: Operation = {
     },
   },
   errors: [],
-  handle: ({ loop, account, query }) => {
+  handle: ({ loop, caller, query }) => {
     const { after = "", limit = 100 } = query;
-    const ids = loop.servicesOf(account).filter((id) => id > String(after));
+    const own = caller.record?.services ?? null;
+    const ids = loop
+      .servicesOf(caller.account)
+      .filter((id) => id > String(after) && (own === null || own.includes(id)));
     const page = ids.slice(0, Number(limit));
     const next = ids.length > page.length ? page.at(-1)! : null;
     return { status: 200, body: { services: page.map((service) => ({ service })), next } };
@@ -41,6 +46,7 @@ const listServices: Operation = {
 const stats: Operation = {
   id: "stats",
   method: "GET",
+  need: { scopes: ["read"] },
   path: "/v1/services/{service}/stats",
   tag: "Looking",
   summary: "Count what there is",
@@ -65,6 +71,7 @@ const NOTHING = { recovering: false, sessions: 0, holds: 0, locks: 0, waiters: 0
 const getSettings: Operation = {
   id: "getSettings",
   method: "GET",
+  need: { scopes: ["read"] },
   path: "/v1/services/{service}/settings",
   tag: "Operating",
   summary: "Read a service's settings",
@@ -78,6 +85,7 @@ const putSettings: Operation = {
   ...getSettings,
   id: "putSettings",
   method: "PUT",
+  need: { scopes: ["admin"], isAct: true },
   summary: "Change a service's settings",
   description: `A **lock delay** keeps a lock closed for a while after its holder was lost, for writes that are still under way somewhere. It is for
 holds that end by expiry, and not for a release. After a crash the service waits for it behind every native client that does not
@@ -87,14 +95,14 @@ return. The change is in the audit log.`,
   handle: (asked) => settings(asked, asked.body as ServiceSettings),
 };
 
-async function settings({ loop, service, request }: Asked, change: ServiceSettings | null): Promise<Good> {
-  const value = await ask(loop, service, (address) => ({
+async function settings(asked: Asked, change: ServiceSettings | null): Promise<Good> {
+  const value = await ask(asked.loop, asked.service, (address) => ({
     kind: "settings",
     session: null,
     address,
     id: 1,
     change,
-    who: whoOf(request),
+    who: whoOf(asked),
   }));
   return { status: 200, body: value as ServiceSettings };
 }

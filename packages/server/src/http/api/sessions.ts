@@ -10,6 +10,7 @@ const EXAMPLE = { sessionId: "pJ2n0XnGQkq8w6tq0Yw3Xg", leaseMs: 30_000 };
 const openSession: Operation = {
   id: "openSession",
   method: "POST",
+  need: { scopes: ["lock"] },
   path: "/v1/services/{service}/sessions",
   tag: "Sessions",
   summary: "Open a session",
@@ -57,6 +58,7 @@ With a random \`sessionId\` of your own, opening it twice is opening it once.`,
 const heartbeat: Operation = {
   id: "heartbeat",
   method: "POST",
+  need: { scopes: ["lock"], isWayOut: true },
   path: "/v1/services/{service}/sessions/{session}/heartbeat",
   tag: "Sessions",
   summary: "Keep a session",
@@ -79,6 +81,7 @@ over, and so are its holds.`,
 const endSession: Operation = {
   id: "endSession",
   method: "DELETE",
+  need: { scopes: ["lock"], isWayOut: true },
   path: "/v1/services/{service}/sessions/{session}",
   tag: "Sessions",
   summary: "Close a session",

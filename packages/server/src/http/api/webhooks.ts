@@ -49,6 +49,7 @@ export function webhookOperations(webhooks: Webhooks): readonly Operation[] {
   const listDeliveries: Operation = {
     id: "listDeliveries",
     method: "GET",
+    need: { scopes: ["read"], isOverall: true },
     path: "/v1/webhooks/deliveries",
     tag: "Webhooks",
     summary: "List what webhooks were owed",
@@ -71,15 +72,16 @@ thousand that were given up.`,
       200: { description: "A page.", schema: Deliveries, example: { deliveries: [DELIVERY], next: null } },
     },
     errors: [],
-    handle: ({ account, query }) => {
+    handle: ({ caller, query }) => {
       const { limit = PAGE_DEFAULT, ...more } = query as Partial<PageQuery>;
-      return { status: 200, body: webhooks.page(account, { limit, ...more }) };
+      return { status: 200, body: webhooks.page(caller.account, { limit, ...more }) };
     },
   };
 
   const retryDelivery: Operation = {
     id: "retryDelivery",
     method: "POST",
+    need: { scopes: ["admin"], isOverall: true },
     path: "/v1/webhooks/deliveries/{delivery}/retry",
     tag: "Webhooks",
     summary: "Call a webhook once more",
@@ -93,7 +95,7 @@ thousand that were given up.`,
     },
     errors: ["NOT_FOUND"],
     handle: async (asked) => {
-      const found = await kept(asked, () => webhooks.retry(asked.account, asked.params.delivery!));
+      const found = await kept(asked, () => webhooks.retry(asked.caller.account, asked.params.delivery!));
       return shown(202, found);
     },
   };
@@ -101,6 +103,7 @@ thousand that were given up.`,
   const giveUpDelivery: Operation = {
     id: "giveUpDelivery",
     method: "DELETE",
+    need: { scopes: ["admin"], isOverall: true, isAct: true },
     path: "/v1/webhooks/deliveries/{delivery}",
     tag: "Webhooks",
     summary: "Give a pending call up",
@@ -115,8 +118,8 @@ log.`,
     },
     errors: ["NOT_FOUND"],
     handle: async (asked) => {
-      const { account, params, request } = asked;
-      const found = await kept(asked, () => webhooks.giveUp(account, params.delivery!, whoOf(request)));
+      const { caller, params } = asked;
+      const found = await kept(asked, () => webhooks.giveUp(caller.account, params.delivery!, whoOf(asked)));
       return shown(200, found);
     },
   };
@@ -124,6 +127,7 @@ log.`,
   const getSecret: Operation = {
     id: "getWebhookSecret",
     method: "GET",
+    need: { scopes: ["admin"], isOverall: true },
     path: "/v1/webhooks/secret",
     tag: "Webhooks",
     summary: "Read the secret that signs",
@@ -134,13 +138,14 @@ log.`,
     errors: [],
     handle: async (asked) => ({
       status: 200,
-      body: await kept(asked, () => webhooks.secret(asked.account)),
+      body: await kept(asked, () => webhooks.secret(asked.caller.account)),
     }),
   };
 
   const rotateSecret: Operation = {
     id: "rotateWebhookSecret",
     method: "POST",
+    need: { scopes: ["admin"], isOverall: true, isAct: true },
     path: "/v1/webhooks/secret/rotate",
     tag: "Webhooks",
     summary: "Change the secret that signs",
@@ -162,8 +167,7 @@ after the other. The one before that signs no more. The change is in the audit l
     errors: [],
     handle: async (asked) => {
       const { oldKeptMs = OLD_KEPT_MS_DEFAULT } = asked.body as Static<typeof RotateBody>;
-      const { account, request } = asked;
-      const body = await kept(asked, () => webhooks.rotate(account, oldKeptMs, whoOf(request)));
+      const body = await kept(asked, () => webhooks.rotate(asked.caller.account, oldKeptMs, whoOf(asked)));
       return { status: 200, body };
     },
   };

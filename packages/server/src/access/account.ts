@@ -1,0 +1,116 @@
+import type { AccountLimits } from "../loop/index.js";
+import { TokenBucket } from "./token-bucket.js";
+
+/** The account of a self-hosted server; its keys are the operator's. */
+export const ACCOUNT_DEFAULT = "default";
+
+const DAY_MS = 24 * 3_600_000;
+export const TRIAL_MS = 30 * DAY_MS;
+
+/** How much more often one may give back than ask (A5). */
+const WAY_OUT_FACTOR = 10;
+
+/** `<account>/account`. */
+export interface AccountRecord {
+  /** ISO 8601, like all times here. */
+  readonly createdAt: string;
+  readonly email: string | null;
+  /** Null: no trial, or no more. */
+  readonly trialEndsAt: string | null;
+  /** What an admin has set, in place of what is usual. */
+  readonly limits?: Partial<Limits>;
+}
+
+/** What an account may have; null: as much as the server can (N3). */
+export interface Limits extends AccountLimits {
+  readonly requestsPerSecond: number | null;
+  readonly keys: number;
+  /** Native connections, and streams of events. */
+  readonly connections: number | null;
+  /** Pending webhook deliveries. */
+  readonly deliveries: number | null;
+}
+
+export const LIMITS_TRIAL: Limits = {
+  requestsPerSecond: 50,
+  holds: 1_000,
+  sessions: 100,
+  waiters: 1_000,
+  services: 100,
+  keys: 100,
+  connections: 200,
+  deliveries: 1_000,
+  acts: 10_000,
+};
+
+/** Of an account that is none for trial. */
+export const LIMITS_FULL: Limits = {
+  requestsPerSecond: null,
+  holds: null,
+  sessions: null,
+  waiters: null,
+  services: null,
+  keys: 10_000,
+  connections: null,
+  deliveries: null,
+  acts: null,
+};
+
+/** An account, as it is now. */
+export class Account {
+  readonly id: string;
+  #record: AccountRecord;
+  #limits: Limits;
+  #trialEndsMs: number;
+  #requests: TokenBucket | null = null;
+  #waysOut: TokenBucket | null = null;
+
+  constructor(id: string, record: AccountRecord) {
+    this.id = id;
+    this.#record = record;
+    this.#limits = LIMITS_FULL;
+    this.#trialEndsMs = Number.POSITIVE_INFINITY;
+    this.record = record;
+  }
+
+  get record(): AccountRecord {
+    return this.#record;
+  }
+
+  set record(record: AccountRecord) {
+    const rateBefore = this.#limits.requestsPerSecond;
+    this.#record = record;
+    this.#trialEndsMs =
+      record.trialEndsAt === null ? Number.POSITIVE_INFINITY : Date.parse(record.trialEndsAt);
+    this.#limits = { ...(record.trialEndsAt === null ? LIMITS_FULL : LIMITS_TRIAL), ...record.limits };
+    const rate = this.#limits.requestsPerSecond;
+    if (rate === rateBefore) return;
+    this.#requests = rate === null ? null : new TokenBucket(rate);
+    this.#waysOut = rate === null ? null : new TokenBucket(rate * WAY_OUT_FACTOR);
+  }
+
+  get limits(): Limits {
+    return this.#limits;
+  }
+
+  trialIsOver(wallMs: number): boolean {
+    return wallMs >= this.#trialEndsMs;
+  }
+
+  /** Days that are left, the begun one too; null without a trial. */
+  daysLeft(wallMs: number): number | null {
+    if (this.#record.trialEndsAt === null) return null;
+    return Math.max(0, Math.ceil((this.#trialEndsMs - wallMs) / DAY_MS));
+  }
+
+  /** Counts one request. False: too many (A5). */
+  take(isWayOut: boolean, nowMs: number): boolean {
+    const bucket = isWayOut ? this.#waysOut : this.#requests;
+    return bucket === null || bucket.take(nowMs);
+  }
+
+  /** Of requests, for those who ask how much they may. */
+  get rate(): TokenBucket | null {
+    return this.#requests;
+  }
+}

@@ -1,0 +1,82 @@
+import type { Caller, Need } from "../loop/index.js";
+import type { Account } from "./account.js";
+import { isWithin, type Key, type KeyRecord, type Might } from "./key.js";
+
+interface Clocks {
+  wallMs(): number;
+  monotonicMs(): number;
+}
+
+/** Somebody who has shown a secret of a key. What the key may do is looked at each time it matters (A2). */
+export class KeyCaller implements Caller {
+  readonly key: Key;
+  readonly #hash: string;
+  readonly #clocks: Clocks;
+  #version = -1;
+  #endsMs = 0;
+
+  constructor(key: Key, hash: string, clocks: Clocks) {
+    this.key = key;
+    this.#hash = hash;
+    this.#clocks = clocks;
+  }
+
+  get account(): string {
+    return this.key.account.id;
+  }
+
+  get owner(): Account {
+    return this.key.account;
+  }
+
+  get label(): string {
+    return this.key.isRoot ? "root key" : `key ${this.key.id}`;
+  }
+
+  /** Its key's record, while that is valid. */
+  get record(): KeyRecord | null {
+    const { key } = this;
+    if (this.#version !== key.version) {
+      this.#version = key.version;
+      this.#endsMs = key.endsMs(this.#hash);
+    }
+    const isOver =
+      this.#endsMs !== Number.POSITIVE_INFINITY &&
+      (this.#endsMs === 0 || this.#clocks.wallMs() >= this.#endsMs);
+    return isOver ? null : key.record;
+  }
+
+  refusal(need: Need, service: string | null): "UNAUTHORIZED" | "FORBIDDEN" | "TRIAL_ENDED" | null {
+    const { record } = this;
+    if (record === null) return "UNAUTHORIZED";
+    const { services, scopes } = record;
+    if (services !== null && (service === null ? need.isOverall === true : !services.includes(service)))
+      return "FORBIDDEN";
+    if (need.scopes.length > 0 && !need.scopes.some((scope) => scopes.includes(scope))) return "FORBIDDEN";
+    if (need.isNewLock === true && this.owner.trialIsOver(this.#clocks.wallMs())) return "TRIAL_ENDED";
+    return null;
+  }
+
+  take(need: Need): boolean {
+    this.key.wasUsed = true;
+    return this.owner.rate === null || this.owner.take(need.isWayOut === true, this.#clocks.monotonicMs());
+  }
+
+  /** What is left of the account's requests for this second; null: they are not counted. */
+  get quota(): { readonly ratePerS: number; readonly left: number } | null {
+    const { rate } = this.owner;
+    return rate === null ? null : { ratePerS: rate.ratePerS, left: rate.left(this.#clocks.monotonicMs()) };
+  }
+
+  watch(changed: () => void): () => void {
+    // One of its own each time: a set keeps the same function once.
+    const watcher = () => changed();
+    this.key.watchers.add(watcher);
+    return () => void this.key.watchers.delete(watcher);
+  }
+
+  /** True when it may do all that the other key may, and for as long: only then it may give that away, or change it. */
+  covers(other: Might): boolean {
+    return this.record !== null && isWithin(other, this.record);
+  }
+}

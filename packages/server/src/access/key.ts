@@ -1,0 +1,126 @@
+import { SCOPES, type Scope } from "lockdb/protocol";
+import { ACCOUNT_DEFAULT, type Account } from "./account.js";
+
+/** `<account>/key/<id>`. */
+export interface KeyRecord {
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  /** Null: all, also those that come to be later. */
+  readonly services: readonly string[] | null;
+  readonly createdAt: string | null;
+  readonly createdBy: string;
+  readonly expiresAt: string | null;
+  /** The newest first, at most two. */
+  readonly secrets: readonly SecretRecord[];
+  readonly lastUsedAt: string | null;
+}
+
+export interface SecretRecord {
+  readonly hash: string;
+  /** Of one that another has replaced. */
+  readonly endsAt: string | null;
+}
+
+/** A key as it is shown. */
+export interface KeyInfo {
+  readonly id: string;
+  readonly account: string;
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  readonly services: readonly string[] | null;
+  readonly createdAt: string | null;
+  readonly createdBy: string;
+  readonly expiresAt: string | null;
+  /** When the secret before the newest ends; null: there is none. */
+  readonly oldSecretEndsAt: string | null;
+  /** To the minute. */
+  readonly lastUsedAt: string | null;
+}
+
+/** What a key may do, where, and until when. */
+export type Might = Pick<KeyRecord, "scopes" | "services" | "expiresAt">;
+
+/** True when the first may nothing that the second may not. */
+export function isWithin(less: Might, more: Might): boolean {
+  const hasScopes = less.scopes.every((scope) => more.scopes.includes(scope));
+  const { services } = more;
+  const hasServices = services === null || less.services?.every((each) => services.includes(each)) === true;
+  return hasScopes && hasServices && timeOf(less.expiresAt) <= timeOf(more.expiresAt);
+}
+
+/** The operator's key, which is set from outside and has no end. */
+export const ROOT = "root";
+
+/** A key, as it is now. It outlives its record: whoever has it open sees that it is revoked. */
+export class Key {
+  readonly id: string;
+  readonly account: Account;
+  /** Called when it may do less than before. */
+  readonly watchers = new Set<() => void>();
+  /** Rises with each change. */
+  version = 0;
+  #record: KeyRecord | null;
+  wasUsed = false;
+
+  constructor(id: string, account: Account, record: KeyRecord) {
+    this.id = id;
+    this.account = account;
+    this.#record = record;
+  }
+
+  /** Null: revoked. */
+  get record(): KeyRecord | null {
+    return this.#record;
+  }
+
+  set record(record: KeyRecord | null) {
+    this.#record = record;
+    this.version++;
+    this.changed();
+  }
+
+  /** A record that says no more than when it was used last: nobody need be told. */
+  used(record: KeyRecord): void {
+    this.#record = record;
+  }
+
+  /** Tells those who have it open. */
+  changed(): void {
+    for (const watcher of [...this.watchers]) watcher();
+  }
+
+  get isRoot(): boolean {
+    return this.id === ROOT && this.account.id === ACCOUNT_DEFAULT;
+  }
+
+  /** When it ends by time, alone or with this secret. Infinity: never. Zero: it has ended, or never had this secret. */
+  endsMs(hash: string): number {
+    const secret = this.#record?.secrets.find((each) => each.hash === hash);
+    if (secret === undefined) return 0;
+    return Math.min(timeOf(this.#record!.expiresAt), timeOf(secret.endsAt));
+  }
+
+  /** All ends that are ahead or past. */
+  get ends(): readonly number[] {
+    if (this.#record === null) return [];
+    return [this.#record.expiresAt, ...this.#record.secrets.map(({ endsAt }) => endsAt)].map(timeOf);
+  }
+}
+
+export function timeOf(at: string | null): number {
+  return at === null ? Number.POSITIVE_INFINITY : Date.parse(at);
+}
+
+/** The root key's record. Its first form was `{hash}`. */
+export function rootRecord(hash: string, createdAt: string | null): KeyRecord {
+  return {
+    name: "root key",
+    scopes: SCOPES,
+    services: null,
+    createdAt,
+    createdBy: "the server",
+    expiresAt: null,
+    secrets: [{ hash, endsAt: null }],
+    lastUsedAt: null,
+  };
+}

@@ -1,0 +1,76 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Access, KeyCaller } from "../access/index.js";
+import type { Need } from "../loop/index.js";
+import { AddressCounts } from "./address-counts.js";
+import { addressOf } from "./caller.js";
+
+/** Wrong keys a minute from one address; beyond it they are told to slow down (A1). */
+const WRONG_MAX = 60;
+const WRONG_WINDOW_MS = 60_000;
+
+type Log = { warn(facts: object, text: string): void };
+
+/** Who comes in, the same for every interface: by the key, before anything else of a request is read (A1). */
+export class Gate {
+  readonly access: Access;
+  readonly #wrong: AddressCounts;
+  readonly #log: Log;
+  readonly #openByAccount = new Map<string, number>();
+
+  constructor(access: Access, monotonicMs: () => number, log: Log) {
+    this.access = access;
+    this.#wrong = new AddressCounts(WRONG_MAX, WRONG_WINDOW_MS, monotonicMs);
+    this.#log = log;
+  }
+
+  /** One more connection or stream of an account. @returns what ends it; null: it has too many (N3) */
+  enter({ account, owner }: KeyCaller): (() => void) | null {
+    const count = this.#openByAccount.get(account) ?? 0;
+    const { connections } = owner.limits;
+    if (connections !== null && count >= connections) return null;
+    this.#openByAccount.set(account, count + 1);
+    return () => {
+      const left = this.#openByAccount.get(account)! - 1;
+      if (left === 0) this.#openByAccount.delete(account);
+      else this.#openByAccount.set(account, left);
+    };
+  }
+
+  /**
+   * Who is calling, or the code of the refusal. A right key passes whatever others from its address have tried.
+   * @param authorization in place of the header, for those who cannot set it
+   */
+  admit(
+    request: IncomingMessage,
+    authorization: string | undefined = request.headers.authorization,
+  ): KeyCaller | "UNAUTHORIZED" | "RATE_LIMITED" {
+    const caller = this.access.callerOf(authorization);
+    if (caller !== null) return caller;
+    // Nothing was tried.
+    if (authorization === undefined) return "UNAUTHORIZED";
+    const address = addressOf(request);
+    const { count, waitMs } = this.#wrong.add(address);
+    if (count === WRONG_MAX + 1) this.#log.warn({ address }, "many wrong API keys came from one address");
+    return waitMs === 0 ? "UNAUTHORIZED" : "RATE_LIMITED";
+  }
+}
+
+/** Tells how many requests the account has left, where they are counted (draft-ietf-httpapi-ratelimit-headers-10). */
+export function tellQuota({ quota }: KeyCaller, response: ServerResponse): void {
+  if (quota === null) return;
+  response.setHeader("ratelimit-policy", `"account";q=${quota.ratePerS};w=1`);
+  response.setHeader("ratelimit", `"account";r=${quota.left};t=1`);
+}
+
+/** Why a request that was admitted is not done, or null. */
+export function refusalOf(
+  caller: KeyCaller,
+  need: Need,
+  service: string | null,
+  mayAct: (account: string) => boolean,
+) {
+  if (!caller.take(need)) return "RATE_LIMITED";
+  const code = caller.refusal(need, service);
+  if (code !== null) return code;
+  return need.isAct === true && !mayAct(caller.account) ? "LIMIT_EXCEEDED" : null;
+}

@@ -1,0 +1,9 @@
+import type { ServerMessage } from "lockdb/protocol";
+
+/** Somebody who sends commands and gets answers: a connection, or one HTTP request. */
+export interface Recipient {
+  /** One message, after everything it depends on is durable (R1). */
+  receive(message: ServerMessage): void;
+  /** The messages of this turn are all there. */
+  flush(): void;
+}
