@@ -36,7 +36,7 @@ export const LIMITS_TRIAL: Limits = {
   holds: 1_000,
   sessions: 100,
   waiters: 1_000,
-  services: 100,
+  services: 20,
   keys: 100,
   connections: 200,
   deliveries: 1_000,

@@ -76,6 +76,7 @@ export class Connection implements Recipient {
   readonly #leftOut = new Map<number, string>();
   #eventsUnsent = 0;
   #over = false;
+  #isClosed = false;
 
   constructor(socket: WebSocket, loop: Loop, caller: Caller) {
     this.#socket = socket;
@@ -224,8 +225,11 @@ export class Connection implements Recipient {
   #mayStay(): boolean {
     if (this.#over) return false;
     const code = this.#caller.refusal(this.#need, this.#service?.id ?? null);
-    if (code !== null) this.#close(code, ERRORS[code].message);
-    return code === null;
+    if (code === null) return true;
+    this.#close(code, ERRORS[code].message);
+    // At once, however slow the other side is to close: nothing more is granted to it.
+    this.#closed();
+    return false;
   }
 
   /** Why this is not done for its key now, or null. */
@@ -396,6 +400,8 @@ export class Connection implements Recipient {
   }
 
   #closed(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#over = true;
     this.#cancelHelloTimer();
     this.#unwatchCaller();

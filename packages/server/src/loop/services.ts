@@ -28,9 +28,12 @@ export class Services {
   use(key: ServiceKey): Service | null {
     const known = this.get(key);
     if (known !== undefined) return known;
-    const countMax = this.#options.limitsOf?.(key.account)?.services ?? Number.POSITIVE_INFINITY;
-    const isFull = this.#byPrefix.size >= this.#options.servicesMax || this.#of(key.account).size >= countMax;
-    return isFull ? null : this.add(key);
+    const { servicesMax, limitsOf } = this.#options;
+    const countMax = limitsOf?.(key.account)?.services ?? null;
+    const isMuch = countMax !== null && this.#of(key.account).size >= countMax;
+    // All trials together leave room for others.
+    const allMax = countMax === null ? servicesMax : servicesMax / 2;
+    return isMuch || this.#byPrefix.size >= allMax ? null : this.add(key);
   }
 
   add(key: ServiceKey): Service {

@@ -38,7 +38,7 @@ export const ACCOUNT: Shown = {
     holds: 1_000,
     sessions: 100,
     waiters: 1_000,
-    services: 100,
+    services: 20,
     keys: 100,
     connections: 200,
     deliveries: 1_000,
