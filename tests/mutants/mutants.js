@@ -6,6 +6,7 @@ import { ENGINE_NESTED } from "./engine-nested.js";
 import { ENGINE_REQUESTS } from "./engine-requests.js";
 import { ENGINE_SESSIONS } from "./engine-sessions.js";
 import { SERVER } from "./server.js";
+import { STORE } from "./store.js";
 import { WEBHOOKS } from "./webhooks.js";
 
 /** @typedef {import("./mutants.js").Mutant} Mutant */
@@ -19,6 +20,7 @@ export const MUTANTS = [
   ...ENGINE_NESTED,
   ...ENGINE_CALLS,
   ...SERVER,
+  ...STORE,
   ...WEBHOOKS,
   ...CLIENT,
 ];

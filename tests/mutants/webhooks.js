@@ -96,7 +96,7 @@ export const WEBHOOKS = [
     id: "call-outbox-without-end",
     rule: "N3",
     file: `${SOURCES}/http/api/acquire.ts`,
-    find: "outboxIsFull: webhookUrl !== undefined && outbox.isFull(asked.account)",
+    find: "outboxIsFull: webhookUrl !== undefined && outbox.isFull(asked.caller.account)",
     put: "outboxIsFull: false",
     wrong: "The HTTP API takes new webhooks though too many deliveries are pending.",
     killedBy: { test: DURABLE_TEST, name: "[C5dk]" },

@@ -1,7 +1,7 @@
 /** A store with records of holds without a session, as the server writes them: by its engine, record format and store. */
 
 import { Engine } from "../../../packages/server/dist/engine/index.js";
-import { encodeRecord, openLmdbStore } from "../../../packages/server/dist/store/index.js";
+import { encodeRecord, openDiskStore } from "../../../packages/server/dist/store/index.js";
 import { runJob } from "./job.js";
 import { PLAIN_TERMS } from "./plain-terms.js";
 
@@ -11,7 +11,7 @@ const YEAR_MS = 365 * 86_400_000;
 const LIMITS = { waitersMax: 100_000, holdsMax: 4_000_000, sessionsMax: 100_000, writesSessionHolds: false };
 
 runJob(async ({ folder, records }) => {
-  const store = await openLmdbStore(folder);
+  const store = await openDiskStore(folder);
   const engine = new Engine(LIMITS);
   await store.commit([{ key: "default/clock", value: encodeRecord("default/clock", { nowMs: 1_000 }) }]);
   let written = 0;

@@ -3,7 +3,7 @@ import { Access } from "./access/index.js";
 import { httpServer } from "./http/app.js";
 import { Loop, nodeRuntime } from "./loop/index.js";
 import { type ServeOptions, withDefaults } from "./options.js";
-import { openLmdbStore, openMemoryStore, type Store } from "./store/index.js";
+import { openDiskStore, openMemoryStore, type Store } from "./store/index.js";
 import { Webhooks } from "./webhooks/index.js";
 
 /** A running server. */
@@ -77,7 +77,7 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
 
 /** Opens the same store each time: in memory there is one for the life of the server. */
 function storeOpener({ store, dataDir }: ServeOptions): () => Promise<Store> {
-  if (store === "lmdb") return () => openLmdbStore(dataDir);
+  if (store === "lmdb") return () => openDiskStore(dataDir);
   const memory = openMemoryStore();
   return async () => ({
     load: (prefix, after) => memory.load(prefix, after),

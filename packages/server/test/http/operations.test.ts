@@ -11,7 +11,7 @@ import { newApiKey, newKeyId } from "../../src/access/keys.js";
 import { httpServer } from "../../src/http/app.js";
 import { type Server, serve } from "../../src/index.js";
 import { Loop, nodeRuntime } from "../../src/loop/index.js";
-import { decodeRecord, encodeRecord, openLmdbStore, openMemoryStore } from "../../src/store/index.js";
+import { decodeRecord, encodeRecord, openDiskStore, openMemoryStore } from "../../src/store/index.js";
 import {
   ask,
   callBody,
@@ -347,7 +347,7 @@ async function bytesIn(folder: string): Promise<Buffer> {
 }
 
 async function auditIn(folder: string): Promise<unknown[]> {
-  const store = await openLmdbStore(folder);
+  const store = await openDiskStore(folder);
   const records: unknown[] = [];
   for await (const entry of store.load("default/audit/")) records.push(decodeRecord(entry));
   await store.close();

@@ -1,6 +1,6 @@
 // Opens the store in the folder named by its argument, says so, and keeps it until it is killed or its input ends.
 import { writeSync } from "node:fs";
-import { openLmdbStore } from "../../../dist/store/index.js";
+import { openLmdbStore } from "../../../dist/store/lmdb.js";
 
 try {
   const store = await openLmdbStore(process.argv[2]);

@@ -1,10 +1,12 @@
 // Commits batch after batch until it is killed or a commit fails. It prints the number of a batch once it is acknowledged.
 // Every batch sets all slots to its number: slots that differ would show a torn batch.
 import { writeSync } from "node:fs";
-import { openLmdbStore } from "../../../dist/store/index.js";
+import { openDiskStore } from "../../../dist/store/index.js";
+import { openLmdbStore } from "../../../dist/store/lmdb.js";
 
-const [folder, first, valueBytes] = process.argv.slice(2);
-const store = await openLmdbStore(folder);
+const [folder, first, valueBytes, kind] = process.argv.slice(2);
+const open = kind === "journaled" ? openDiskStore : openLmdbStore;
+const store = await open(folder);
 let batch = Number(first);
 try {
   for (; ; batch++) {
@@ -24,6 +26,9 @@ const outcomes = await Promise.allSettled([
 ]);
 writeSync(1, `${outcomes.map(({ reason }) => reason?.name)}\n`);
 await store.close();
-const again = await openLmdbStore(folder);
-await again.close();
-writeSync(1, "opened again\n");
+try {
+  await (await open(folder)).close();
+  writeSync(1, "opened again\n");
+} catch (error) {
+  writeSync(1, `not opened again: ${error.message}\n`);
+}

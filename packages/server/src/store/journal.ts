@@ -1,0 +1,199 @@
+import {
+  closeSync,
+  constants,
+  fdatasync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  writeSync,
+} from "node:fs";
+import { dirname } from "node:path";
+import { promisify } from "node:util";
+import { crc32 } from "node:zlib";
+import { StoreUnusableError } from "./errors.js";
+import type { EncodedChange } from "./keys.js";
+import { fillWithZeros } from "./lmdb-room.js";
+
+/** A frame begins at a multiple of this: what was flushed is never part of a page that is written again. */
+const PAGE_BYTES = 4_096;
+
+/** The longest frame. While one half is copied to where its records stay, the other is written. */
+export const HALF_BYTES = 4 * 1_024 * 1_024;
+
+const HEADER_BYTES = 32;
+/** Its first two bytes are in no UTF-8: no key and no JSON can look like the beginning of a frame. */
+const MAGIC = 0x4a4c_feff;
+const VERSION = 1;
+export const EPOCH_BYTES = 8;
+const DELETED = 0xffff_ffff;
+const CHANGE_HEADER_BYTES = 6;
+
+const flush = promisify(fdatasync);
+
+/** One batch of changes in a journal. */
+export interface Frame {
+  /** One more than that of the frame before. */
+  readonly sequence: number;
+  readonly changes: readonly { readonly key: string; readonly value: Uint8Array | null }[];
+}
+
+/**
+ * The file in which a batch is durable first, in one write and one flush. Two halves of a fixed size, written in turn. A frame
+ * is `magic, bytes, checksum, version, sequence, epoch, changes`; the checksum is of all that follows it and of the length. Which frames
+ * count is for the store to say: those of its epoch, behind the sequence that it has.
+ */
+export class Journal {
+  readonly #fd: number;
+
+  private constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  /**
+   * Opens the file, or makes it.
+   * @param isNeeded true when it may hold what is nowhere else
+   * @throws StoreUnusableError when it is needed, and gone or cut off
+   */
+  static open(file: string, isNeeded: boolean): Journal {
+    const fd = openSync(file, constants.O_RDWR | constants.O_CREAT, 0o600);
+    try {
+      const { size } = fstatSync(fd);
+      if (isNeeded && size < 2 * HALF_BYTES) throw gone(file, size);
+      if (size < 2 * HALF_BYTES) make(fd, file);
+      return new Journal(fd);
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+  }
+
+  /**
+   * The frames of an epoch behind a sequence, in order. One that was being written when the power failed is not among them, and
+   * nobody was told that it was written.
+   * @throws StoreUnusableError when one is damaged, as those behind it show (R9)
+   */
+  frames(epoch: Uint8Array, sequence: number): readonly Frame[] {
+    const found: Frame[] = [];
+    const bytes = Buffer.allocUnsafe(2 * HALF_BYTES);
+    for (let at = 0; at < bytes.length; ) {
+      const count = readSync(this.#fd, bytes, at, bytes.length - at, at);
+      if (count === 0) bytes.fill(0, at);
+      at = count === 0 ? bytes.length : at + count;
+    }
+    for (const half of [bytes.subarray(0, HALF_BYTES), bytes.subarray(HALF_BYTES)]) {
+      for (let at = 0; at < half.length; ) {
+        const length = frameLength(half.subarray(at), epoch);
+        if (length !== null) {
+          const frame = decoded(half.subarray(at, at + length));
+          if (frame.sequence > sequence) found.push(frame);
+        }
+        at += length === null ? PAGE_BYTES : padded(length);
+      }
+    }
+    found.sort((a, b) => a.sequence - b.sequence);
+    found.forEach((frame, at) => {
+      if (frame.sequence !== sequence + 1 + at) throw damaged(sequence + 1 + at);
+    });
+    return found;
+  }
+
+  /** Resolves when it is flushed. @param position from `frameOf`'s lengths, which are whole pages */
+  append(frame: Uint8Array, position: number): Promise<void> {
+    for (let at = 0; at < frame.length; )
+      at += writeSync(this.#fd, frame, at, frame.length - at, position + at);
+    return flush(this.#fd);
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+/** A batch as a frame, in whole pages. */
+export function frameOf(sequence: number, epoch: Uint8Array, changes: readonly EncodedChange[]): Buffer {
+  let length = HEADER_BYTES;
+  for (const { key, value } of changes) length += CHANGE_HEADER_BYTES + key.length + (value?.length ?? 0);
+  const frame = Buffer.allocUnsafe(padded(length));
+  frame.writeUInt32LE(MAGIC, 0);
+  frame.writeUInt32LE(length, 4);
+  frame.writeUInt32LE(VERSION, 12);
+  frame.writeBigUInt64LE(BigInt(sequence), 16);
+  frame.set(epoch, 24);
+  let at = HEADER_BYTES;
+  for (const { key, value } of changes) {
+    frame.writeUInt16LE(key.length, at);
+    frame.writeUInt32LE(value?.length ?? DELETED, at + 2);
+    frame.set(key, at + CHANGE_HEADER_BYTES);
+    at += CHANGE_HEADER_BYTES + key.length;
+    if (value !== null) frame.set(value, at);
+    at += value?.length ?? 0;
+  }
+  // Nothing of what was in this memory before goes to the disk.
+  frame.fill(0, at);
+  frame.writeUInt32LE(checksum(frame, length), 8);
+  return frame;
+}
+
+/** How long the frame is that begins here; null when none does, or one of another epoch, or a damaged one. */
+function frameLength(bytes: Buffer, epoch: Uint8Array): number | null {
+  if (bytes.length < HEADER_BYTES || bytes.readUInt32LE(0) !== MAGIC) return null;
+  const length = bytes.readUInt32LE(4);
+  if (length < HEADER_BYTES || length > bytes.length) return null;
+  if (bytes.compare(epoch, 0, EPOCH_BYTES, 24, 24 + EPOCH_BYTES) !== 0) return null;
+  if (bytes.readUInt32LE(8) !== checksum(bytes, length)) return null;
+  // Only a frame that is whole can say of itself that it is newer.
+  const version = bytes.readUInt32LE(12);
+  if (version === VERSION) return length;
+  throw new StoreUnusableError(
+    `The journal has format ${version}; this LockDB reads format ${VERSION}. Start the LockDB that wrote it, and stop it in order.`,
+  );
+}
+
+function checksum(frame: Buffer, length: number): number {
+  return crc32(frame.subarray(12, length), crc32(frame.subarray(4, 8)));
+}
+
+function decoded(frame: Buffer): Frame {
+  const changes: { key: string; value: Uint8Array | null }[] = [];
+  for (let at = HEADER_BYTES; at < frame.length; ) {
+    const keyEnd = at + CHANGE_HEADER_BYTES + frame.readUInt16LE(at);
+    const valueLength = frame.readUInt32LE(at + 2);
+    const key = frame.toString("utf8", at + CHANGE_HEADER_BYTES, keyEnd);
+    at = valueLength === DELETED ? keyEnd : keyEnd + valueLength;
+    changes.push({ key, value: valueLength === DELETED ? null : new Uint8Array(frame.subarray(keyEnd, at)) });
+  }
+  return { sequence: Number(frame.readBigUInt64LE(16)), changes };
+}
+
+function padded(length: number): number {
+  return Math.ceil(length / PAGE_BYTES) * PAGE_BYTES;
+}
+
+/** Its blocks are on the disk before it is used: a flush then has nothing but the frame to write. */
+function make(fd: number, file: string): void {
+  ftruncateSync(fd, 0);
+  fillWithZeros(fd, 0, 2 * HALF_BYTES);
+  fsyncSync(fd);
+  const folder = openSync(dirname(file), "r");
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+function gone(file: string, size: number): StoreUnusableError {
+  return new StoreUnusableError(
+    `The file "${file}" is ${size === 0 ? "gone" : "cut off"}, and the last server here did not stop in order: what was committed last stands ` +
+      "only there. Put it back, or restore a backup of the whole data directory.",
+  );
+}
+
+function damaged(sequence: number): StoreUnusableError {
+  return new StoreUnusableError(
+    `Batch ${sequence} of the journal is damaged. The server refuses to start rather than guess what it held. Restore a backup of the ` +
+      "whole data directory.",
+  );
+}

@@ -1,0 +1,321 @@
+import { copyFileSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { StoreFailedError } from "../../src/store/errors.js";
+import { HALF_BYTES, Journal } from "../../src/store/journal.js";
+import { openDiskStore, withJournal } from "../../src/store/journaled.js";
+import { openLmdbStore } from "../../src/store/lmdb.js";
+import { openMemoryStore } from "../../src/store/memory.js";
+import type { Change, Store } from "../../src/store/store.js";
+import { ended, firstLine, start, startLimited } from "./children.js";
+import { entriesOf, put, remove, storeContract, textByKey } from "./contract.js";
+import { newFolder } from "./folders.js";
+
+const PAGE = 4_096;
+/** Longer than a test takes: nothing is copied but by hand. */
+const NEVER_MS = 600_000;
+
+storeContract("journaled", () => openDiskStore(newFolder()));
+
+describe("a journal before the store", () => {
+  test("[R1aa] a batch is kept by the journal alone until it is copied, and a start takes it over", async () => {
+    const folder = newFolder();
+    const inner = new Inner();
+    const store = await withJournal(inner.asOpened(), folder, NEVER_MS);
+    await store.commit([put("a", "1"), put("b", "1")]);
+    await store.commit([put("a", "2"), remove("b"), put("é", "")]);
+    expect(await inner.keys()).toEqual([]);
+    const again = await withJournal(inner.asAfterACrash(), folder);
+    expect(await textByKey(again, "")).toEqual([
+      ["a", "2"],
+      ["é", ""],
+    ]);
+    await again.close();
+  });
+
+  test("[R1ab] it is copied by itself, and what came and went meanwhile is not there", async () => {
+    const folder = newFolder();
+    const inner = new Inner();
+    const store = await withJournal(inner.asOpened(), folder);
+    await store.commit([put("a", "1")]);
+    await store.commit([put("b", "1")]);
+    await store.commit([remove("a")]);
+    const batch = await inner.nextBatch(({ length }) => length > 1);
+    expect(batch.map(({ key, value }) => [key, value === null])).toEqual([
+      ["a", true],
+      ["b", false],
+      ["journal", false],
+    ]);
+    await store.close();
+  });
+
+  test("[R1ac] a half is not written again before all of it is copied", async () => {
+    const folder = newFolder();
+    const inner = new Inner();
+    const store = await withJournal(inner.asOpened(), folder, NEVER_MS);
+    inner.isHanging = true;
+    const copyBegins = inner.nextBatch(({ length }) => length > 1);
+    const value = new Uint8Array(HALF_BYTES / 4);
+    let committed = 0;
+    const all = Array.from({ length: 9 }, (_, at) =>
+      store.commit([{ key: `k${at}`, value }]).then(() => {
+        committed++;
+      }),
+    );
+    // Three fit in a half: the second one is full behind the sixth, and the first is still on its way.
+    await Promise.all(all.slice(0, 6));
+    await copyBegins;
+    const afterCrash = await withJournal(inner.asAfterACrash(), copyOf(folder));
+    expect((await entriesOf(afterCrash, "k")).length).toBe(6);
+    await afterCrash.close();
+    expect(committed).toBe(6);
+    inner.goOn();
+    await Promise.all(all);
+    await store.close();
+    expect(await inner.keys()).toEqual(Array.from({ length: 9 }, (_, at) => `k${at}`));
+  });
+
+  test("[R1af] what was written since the last copy counts after a crash, from its first batch on", async () => {
+    const folder = newFolder();
+    const inner = new Inner();
+    const store = await withJournal(inner.asOpened(), folder, NEVER_MS);
+    await store.commit([put("a", "1")]);
+    // A look copies.
+    expect((await entriesOf(store, "")).length).toBe(1);
+    await store.commit([put("b", "1")]);
+    await store.commit([remove("a")]);
+    expect(await inner.keys()).toEqual(["a"]);
+    const again = await withJournal(inner.asAfterACrash(), folder);
+    expect((await textByKey(again, "")).map(([key]) => key)).toEqual(["b"]);
+    await again.close();
+  });
+
+  test("[R1ad] a batch that no half holds is there all the same, after those before it", async () => {
+    const folder = newFolder();
+    const store = await openDiskStore(folder);
+    await store.commit([put("a", "before")]);
+    await store.commit([put("a", "with"), { key: "large", value: new Uint8Array(HALF_BYTES + 1).fill(7) }]);
+    await store.commit([put("a", "after")]);
+    const [a, large] = await entriesOf(store, "");
+    expect([Buffer.from(a!.value).toString(), large!.value.length]).toEqual(["after", HALF_BYTES + 1]);
+    await store.close();
+    const again = await openDiskStore(folder);
+    expect((await entriesOf(again, "")).length).toBe(2);
+    await again.close();
+  });
+
+  test("[R1ae] kill -9 loses nothing acknowledged and tears no batch, also while halves change", async () => {
+    const folder = newFolder();
+    let committed = -1;
+    for (let kill = 0; kill < 10; kill++) {
+      // Every thirteenth batch begins another half.
+      const child = start("write.mjs", folder, String(committed + 1), "300000", "journaled");
+      await firstLine(child);
+      await new Promise((resolve) => setTimeout(resolve, (kill * 37) % 160));
+      const acknowledged = Number((await ended(child, "SIGKILL")).trimEnd().split("\n").at(-1));
+      const store = await openDiskStore(folder);
+      const [first, ...others] = await textByKey(store, "slot/");
+      const last = Number(first![1]);
+      expect(last).toBeGreaterThanOrEqual(acknowledged);
+      expect(last).toBeLessThanOrEqual(acknowledged + 1);
+      expect(others.every(([, number]) => Number(number) === last)).toBe(true);
+      expect((await entriesOf(store, "log/")).length).toBe(last + 1);
+      await store.commit(Array.from({ length: last + 1 }, (_, at) => put(`log/${at}`, "")));
+      await store.close();
+      committed = last;
+    }
+  });
+
+  test("[R7aa] a flush that fails is told, nothing follows it, and opening anew gives what was acknowledged", async () => {
+    const folder = newFolder();
+    const store = await openDiskStore(folder);
+    await store.commit([put("a", "1")]);
+    const { append } = Journal.prototype;
+    let flushes = 0;
+    Journal.prototype.append = async () => {
+      flushes++;
+      throw Object.assign(new Error("EIO: i/o error"), { code: "EIO" });
+    };
+    try {
+      const outcomes = await Promise.allSettled([
+        store.commit([put("a", "2")]),
+        store.commit([put("b", "2")]),
+      ]);
+      for (const { reason } of outcomes as PromiseRejectedResult[]) {
+        expect(reason).toBeInstanceOf(StoreFailedError);
+        expect(reason.message).toContain("EIO");
+      }
+      expect(flushes).toBe(1);
+      await expect(entriesOf(store, "")).rejects.toThrow(StoreFailedError);
+    } finally {
+      Journal.prototype.append = append;
+    }
+    await store.close();
+    const again = await openDiskStore(folder);
+    expect(await textByKey(again, "")).toEqual([["a", "1"]]);
+    await again.close();
+  });
+
+  test("[R7ab] when there is no room to copy to, the store fails, and all that was acknowledged is kept", async () => {
+    const folder = newFolder();
+    // Room for the journal, and for a little more.
+    const child = startLimited(17_500, "write.mjs", folder, "0", "30000", "journaled");
+    const lines = (await ended(child)).trimEnd().split("\n");
+    const [failure, outcomes, again] = lines.splice(-3);
+    expect(failure).toMatch(/^StoreFailedError: A commit to ".*store\.mdb" failed \(EFBIG/);
+    expect(outcomes).toBe("StoreFailedError,StoreFailedError,StoreFailedError");
+    expect(again).toMatch(/^not opened again: A commit to ".*store\.mdb" failed \(EFBIG/);
+    const store = await openDiskStore(folder);
+    // One more may be there: it was flushed when it became known that it could not be copied.
+    const last = Number((await textByKey(store, "slot/0"))[0]![1]);
+    expect([0, 1]).toContain(last - Number(lines.at(-1)));
+    expect((await entriesOf(store, "log/")).length).toBe(last + 1);
+    await store.close();
+  });
+});
+
+describe("a journal that is not as it was left", () => {
+  /** Three batches, of which the journal alone knows. */
+  async function crashed() {
+    const folder = newFolder();
+    const inner = new Inner();
+    const store = await withJournal(inner.asOpened(), folder, NEVER_MS);
+    for (const key of ["a", "b", "c"]) await store.commit([put(key, "1")]);
+    return { folder, file: join(folder, "journal"), inner };
+  }
+  const flip = (file: string, at: number) => {
+    const bytes = readFileSync(file);
+    bytes[at]! ^= 1;
+    writeFileSync(file, bytes);
+  };
+
+  test("[R9aa] a damaged batch with others behind it is named, and the start refused", async () => {
+    for (const at of [0, 4, 8, 17, 30, 38, 39]) {
+      const { file, folder, inner } = await crashed();
+      flip(file, PAGE + at);
+      await expect(withJournal(inner.asAfterACrash(), folder)).rejects.toThrow(
+        /Batch 2 of the journal is damaged/,
+      );
+    }
+  });
+
+  test("[R9ab] the last batch, half written when the power failed, has never been", async () => {
+    const { file, folder, inner } = await crashed();
+    flip(file, 2 * PAGE + 39);
+    const store = await withJournal(inner.asAfterACrash(), folder);
+    expect((await textByKey(store, "")).map(([key]) => key)).toEqual(["a", "b"]);
+    // What is committed now takes its number, and its remains do not come back.
+    await store.commit([put("d", "1")]);
+    const again = await withJournal(inner.asAfterACrash(), folder);
+    expect((await textByKey(again, "")).map(([key]) => key)).toEqual(["a", "b", "d"]);
+    await again.close();
+  });
+
+  test("[R9ac] a journal that is gone or cut off is missed", async () => {
+    const { file, folder, inner } = await crashed();
+    truncateSync(file, 2 * PAGE);
+    await expect(withJournal(inner.asAfterACrash(), folder)).rejects.toThrow(/is cut off/);
+    rmSync(file);
+    await expect(withJournal(inner.asAfterACrash(), folder)).rejects.toThrow(/is gone/);
+    // The refused start has not made one that would be taken for it.
+    await expect(withJournal(inner.asAfterACrash(), folder)).rejects.toThrow(/is gone/);
+  });
+
+  test("[R9ad] after a stop in order the journal is not needed, and an old one does not count", async () => {
+    const folder = newFolder();
+    const file = join(folder, "journal");
+    const first = await openDiskStore(folder);
+    await first.commit([put("a", "1")]);
+    copyFileSync(file, `${file}.old`);
+    await first.close();
+    rmSync(file);
+    const second = await openDiskStore(folder);
+    expect(await textByKey(second, "")).toEqual([["a", "1"]]);
+    await second.commit([remove("a")]);
+    await second.close();
+    copyFileSync(`${file}.old`, file);
+    const third = await openDiskStore(folder);
+    expect(await entriesOf(third, "")).toEqual([]);
+    await third.close();
+  });
+
+  test("[R9af] a store that was put back from a backup takes nothing of what was written after it", async () => {
+    const folder = newFolder();
+    const inner = new Inner();
+    const first = await withJournal(inner.asOpened(), folder, NEVER_MS);
+    await first.commit([put("a", "1")]);
+    await first.close();
+    const backup = await entriesOf(inner.asOpened(), "");
+    const second = await withJournal(inner.asOpened(), folder, NEVER_MS);
+    await second.commit([put("b", "1")]);
+    const putBack = openMemoryStore();
+    await putBack.commit(backup);
+    const third = await withJournal(putBack, folder);
+    expect((await textByKey(third, "")).map(([key]) => key)).toEqual(["a"]);
+    await third.close();
+  });
+
+  test("[R9ae] the folder of a server without a journal is taken over", async () => {
+    const folder = newFolder();
+    const before = await openLmdbStore(folder);
+    await before.commit([put("a", "1")]);
+    await before.close();
+    const store = await openDiskStore(folder);
+    expect(await textByKey(store, "")).toEqual([["a", "1"]]);
+    await store.close();
+    expect(statSync(join(folder, "journal")).mode & 0o777).toBe(0o600);
+  });
+});
+
+/** A store in memory, in place of LMDB, whose commits the test can hold up. */
+class Inner {
+  isHanging = false;
+  readonly #memory = openMemoryStore();
+  #held: (() => void)[] = [];
+  #watchers: ((batch: readonly Change[]) => void)[] = [];
+
+  asOpened(): Store {
+    return {
+      load: (prefix, after) => this.#memory.load(prefix, after),
+      commit: async (batch) => {
+        for (const watcher of this.#watchers) watcher(batch);
+        if (this.isHanging) await new Promise<void>((resolve) => this.#held.push(resolve));
+        await this.#memory.commit(batch);
+      },
+      close: async () => {},
+    };
+  }
+
+  /** What another process finds: commits that hang have not been. */
+  asAfterACrash(): Store {
+    return {
+      load: (prefix, after) => this.#memory.load(prefix, after),
+      commit: (batch) => this.#memory.commit(batch),
+      close: async () => {},
+    };
+  }
+
+  goOn(): void {
+    this.isHanging = false;
+    for (const resolve of this.#held.splice(0)) resolve();
+  }
+
+  nextBatch(isWanted: (batch: readonly Change[]) => boolean): Promise<readonly Change[]> {
+    return new Promise((resolve) => {
+      this.#watchers.push((batch) => {
+        if (isWanted(batch)) resolve(batch);
+      });
+    });
+  }
+
+  async keys(): Promise<readonly string[]> {
+    const entries = await entriesOf(this.#memory, "");
+    return entries.map(({ key }) => key).filter((key) => key !== "journal");
+  }
+}
+
+function copyOf(folder: string): string {
+  const copy = newFolder();
+  copyFileSync(join(folder, "journal"), join(copy, "journal"));
+  return copy;
+}
