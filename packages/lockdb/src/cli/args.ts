@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { UnauthorizedError } from "../client/errors.js";
 import type { LockDB } from "../index.js";
 import { durationMs, lockNameProblem, PORT_DEFAULT, serviceIdProblem } from "../protocol/index.js";
 import { EXIT, ExitError, UsageError } from "./exit.js";
@@ -31,15 +32,20 @@ export function wantsJson(argv: readonly string[]): boolean {
 
 /** Adds `-i`, `-a`, `-s` and `--json`. */
 export function addServerFlags(command: Command): Command {
-  const withEnv = (flag: string, env: string, doc: string) => new Option(flag, doc).env(env);
-  return command
-    .addOption(
+  return addKeyFlags(
+    command.addOption(
       withEnv(
         "-i, --service-id <id>",
         "LOCKDB_SERVICE_ID",
         "service that the locks belong to (env: LOCKDB_SERVICE_ID)",
       ),
-    )
+    ),
+  );
+}
+
+/** Adds `-a`, `-s` and `--json`: for what is about no service. */
+export function addKeyFlags(command: Command): Command {
+  return command
     .addOption(
       withEnv(
         "-a, --api-key <key>",
@@ -55,6 +61,10 @@ export function addServerFlags(command: Command): Command {
       ),
     )
     .option("--json", "print one JSON object a line, errors too");
+}
+
+function withEnv(flag: string, env: string, doc: string): Option {
+  return new Option(flag, doc).env(env);
 }
 
 /** The service, which every command but `ping` needs. An empty variable is an unset one. */
@@ -114,15 +124,20 @@ export function duration(text: string): number {
   return durationOf(text, 'Say a duration with its unit, such as "30s" or "5m".');
 }
 
+/** The key that every command but `serve` needs. */
+export function apiKeyOf({ apiKey }: ServerFlags): string {
+  if (!apiKey) throw new UnauthorizedError("No API key. Set LOCKDB_API_KEY, or say -a <key>.");
+  return apiKey;
+}
+
 /** A client, which connects at its first request. Loaded here: help and usage errors do without. */
 export async function openClient(
   flags: ServerFlags & { readonly lease?: number },
   service = serviceIdOf(flags),
 ) {
-  const { LockDB, UnauthorizedError } = await import("../index.js");
-  if (!flags.apiKey) throw new UnauthorizedError("No API key. Set LOCKDB_API_KEY, or say -a <key>.");
+  const { LockDB } = await import("../index.js");
   return new LockDB(service, {
-    apiKey: flags.apiKey,
+    apiKey: apiKeyOf(flags),
     ...(flags.serverUrl ? { serverUrl: flags.serverUrl } : {}),
     ...(flags.lease === undefined ? {} : { lease: flags.lease }),
   });
@@ -152,7 +167,7 @@ export function oneName(command: string, text: string): string {
   return names[0]!;
 }
 
-async function print(line: string): Promise<void> {
+export async function print(line: string): Promise<void> {
   const { stdout } = process;
   if (stdout.write(`${line}\n`)) return;
   await once(stdout, "drain").catch(() => {

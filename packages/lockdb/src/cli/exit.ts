@@ -20,7 +20,7 @@ export const EXIT_HELP = `Exit codes:
   0   done
   1   any other error; also: \`lock\` did not get the lock in time
   64  wrong use of the command line
-  69  the server could not be reached
+  69  the server could not be reached, or what answers there is no LockDB
   70  the lock was lost, or about to be, and the command was stopped
   75  \`run\` did not get the lock
   77  refused: API key missing, wrong or not entitled, or the trial has ended`;

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { LockEvent, LockInfo } from "../index.js";
 import { addServerFlags, oneName, type ServerFlags, withClient } from "./args.js";
-import { holderText, modeWords, printable, spanText } from "./words.js";
+import { holderText, modeWords, printable, row, spanText } from "./words.js";
 
 /** Holders and waiters that `show` names. */
 const SHOWN_MAX = 10;
@@ -81,16 +81,6 @@ function cellsOf({ name, holders, holderCount, queueLength }: LockInfo): readonl
   const who = state === "closed" ? `${owner}, closed after it` : owner;
   const more = holderCount > 1 ? ` and ${holderCount - 1} more` : "";
   return [name, kind, `${who}${more}`, String(token), spanText(heldForMs), String(queueLength)];
-}
-
-/** @param widths of a terminal's columns; null: tabs */
-function row(cells: readonly string[], widths: readonly number[] | null): string {
-  const texts = cells.map((cell) => printable(cell).replaceAll("\n", "\\n"));
-  if (widths === null) return texts.join("\t");
-  return texts
-    .map((text, at) => `${text.padEnd(widths[at]! - 1)} `)
-    .join("")
-    .trimEnd();
 }
 
 function eventText(event: LockEvent): string {

@@ -1,13 +1,17 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { addAccountCommands } from "./accounts.js";
 import { readableArgv, wantsJson } from "./args.js";
+import { addAuditCommand } from "./audit.js";
 import { EXIT, EXIT_HELP, fail, UsageError, type Voice } from "./exit.js";
+import { addKeyCommands } from "./keys.js";
 import { addLockCommands } from "./lock.js";
 import { addLookCommands } from "./look.js";
 import { addOperatorCommands } from "./operate.js";
 import { addPingCommand } from "./ping.js";
 import { addRunCommand } from "./run.js";
 import { addServeCommand, loadServer } from "./serve.js";
+import { addWhoamiCommand } from "./whoami.js";
 
 /** What may still keep the process alive when all is done, such as a connection that the other side does not close. */
 const LINGER_MS = 100;
@@ -29,8 +33,7 @@ export async function execute(given: readonly string[]): Promise<void> {
   let voice: Voice = { command: null, json: wantsJson(argv) };
   try {
     const { program, args } = await programFor(argv);
-    const command = program.commands.find((known) => known.name() === args[0])?.name() ?? null;
-    voice = { ...voice, command };
+    voice = { ...voice, command: commandIn(program, args) };
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === EXIT.ok) return;
@@ -41,7 +44,7 @@ export async function execute(given: readonly string[]): Promise<void> {
 /** The commands, and the arguments that are theirs: what `run` is to run is cut off. */
 async function programFor(argv: readonly string[]): Promise<{ program: Command; args: readonly string[] }> {
   const end = argv[0] === "run" ? argv.indexOf("--") : -1;
-  const args = end >= 0 ? argv.slice(0, end) : argv[0] === "help" ? [...argv.slice(1, 2), "--help"] : argv;
+  const args = end >= 0 ? argv.slice(0, end) : argv[0] === "help" ? [...argv.slice(1, 3), "--help"] : argv;
   const program = new Command("lockdb")
     .description("Named locks for services, scripts and cron jobs.")
     .usage("<command> [options]")
@@ -61,15 +64,33 @@ async function programFor(argv: readonly string[]): Promise<{ program: Command; 
   addLockCommands(program);
   addLookCommands(program);
   addOperatorCommands(program);
+  addWhoamiCommand(program);
+  addKeyCommands(program);
+  addAccountCommands(program);
+  addAuditCommand(program);
   addPingCommand(program);
-  for (const command of program.commands) command.helpOption("-h, --help", "show this help");
+  for (const command of program.commands) {
+    for (const each of [command, ...command.commands])
+      each.helpCommand(false).helpOption("-h, --help", "show this help");
+  }
   return { program, args };
 }
+
+/** The command that is meant, such as `lock` or `keys ls`; null: none that there is. */
+function commandIn(program: Command, args: readonly string[]): string | null {
+  const command = program.commands.find((known) => known.name() === args[0]);
+  const part = command?.commands.find((known) => known.name() === args[1]);
+  return part === undefined ? (command?.name() ?? null) : `${command!.name()} ${part.name()}`;
+}
+
+/** Commands that are a word before others. */
+const GROUPS: ReadonlySet<string> = new Set(["keys", "accounts"]);
 
 const MAIN_HELP = `
 Environment:
   LOCKDB_SERVICE_ID   service that the locks belong to, such as reports
-  LOCKDB_API_KEY      API key, as \`lockdb serve\` prints it at its first start
+  LOCKDB_API_KEY      API key, as \`lockdb serve\` prints it at its first start,
+                      or \`lockdb keys create\` makes it
   LOCKDB_SERVER_URL   server (default: http://127.0.0.1:5625)
 
 ${EXIT_HELP}
@@ -94,7 +115,8 @@ function usageError(
     .replace(/\.?$/, ".");
   const see = json ? "" : `\nSee: lockdb ${command === null ? "" : `${command} `}--help`;
   const isUnknown = code === "commander.unknownOption" || code === "commander.excessArguments";
-  if (command === null && isUnknown) return new UsageError(`${said} Options stand after the command.${see}`);
+  if ((command === null || GROUPS.has(command)) && isUnknown)
+    return new UsageError(`${said} Options stand after the command.${see}`);
   if (command === "run" && isUnknown && !argv.includes("--")) {
     return new UsageError(`${said} Put -- before the command to run.${see}`);
   }

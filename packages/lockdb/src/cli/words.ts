@@ -50,3 +50,26 @@ export function printable(text: string): string {
     (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }
+
+/** The same where a line end would begin a line of somebody else's. */
+export function oneLine(text: string): string {
+  return printable(text).replaceAll("\n", "\\n");
+}
+
+/** JSON of something from elsewhere: it means the same, and steers no terminal. */
+export function jsonLine(value: unknown): string {
+  return printable(JSON.stringify(value));
+}
+
+/**
+ * One line of a table.
+ * @param widths of a terminal's columns; null: tabs between
+ */
+export function row(cells: readonly string[], widths: readonly number[] | null): string {
+  const texts = cells.map((cell) => oneLine(cell));
+  if (widths === null) return texts.join("\t");
+  return texts
+    .map((text, at) => `${text.padEnd(widths[at]! - 1)} `)
+    .join("")
+    .trimEnd();
+}

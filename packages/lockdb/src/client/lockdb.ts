@@ -5,7 +5,6 @@ import {
   LIMITS,
   type LockInfo,
   ownerProblem,
-  PORT_DEFAULT,
   reasonProblem,
   serviceIdProblem,
   webhookUrlProblem,
@@ -22,6 +21,7 @@ import {
 import { lead } from "./lead.js";
 import type { HeldLease, OwnLease } from "./lease.js";
 import { ANSWER_MS } from "./look.js";
+import { serverUrls } from "./server-urls.js";
 import { ClientSession } from "./session.js";
 import {
   ACQUIRE_OPTIONS,
@@ -313,19 +313,4 @@ function allNames(names: string | readonly string[]): readonly string[] {
 function checkedToken(token: number): number {
   if (!Number.isSafeInteger(token) || token < 1) throw invalid("A token is an integer from 1.");
   return token;
-}
-
-function serverUrls(given: string | readonly string[] | undefined): readonly string[] {
-  const list = typeof given === "string" ? given.split(",") : (given ?? []);
-  if (!Array.isArray(list)) throw invalid("serverUrl must be an address or a list of addresses.");
-  const urls = list.map((url) => String(url).trim()).filter((url) => url !== "");
-  if (urls.length === 0) return [`http://127.0.0.1:${PORT_DEFAULT}`];
-  for (const url of urls) {
-    if (!URL.canParse(url) || !/^https?:\/\/[^?#]+$/.test(url)) {
-      throw invalid(
-        `A server address begins with http:// or https:// and has no ? or #, unlike ${JSON.stringify(url)}.`,
-      );
-    }
-  }
-  return urls;
 }
