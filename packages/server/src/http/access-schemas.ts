@@ -51,6 +51,7 @@ const KeyName = Type.String({
   pattern: "^[^\\u0000-\\u001f\\u007f]*$",
   description: "What it is for, for whoever looks.",
 });
+const DAY_LENGTH = "2027-01-01".length;
 /** With `Z` at its end. */
 const TIME = "^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d(\\.\\d{1,3})?Z$";
 const Time = (description: string) => Type.String({ pattern: TIME, description });
@@ -219,7 +220,9 @@ export const Audit = object({
 /** In the one form in which times are compared and shown. */
 export function isoTime(text: string): string {
   const ms = Date.parse(text);
-  if (Number.isNaN(ms))
+  const iso = Number.isNaN(ms) ? "" : new Date(ms).toISOString();
+  // The 30th of February would be taken for a day in March.
+  if (!iso.startsWith(text.slice(0, DAY_LENGTH)))
     throw new Refusal("INVALID", "There is no such time. Write it as 2027-01-01T00:00:00Z.");
-  return new Date(ms).toISOString();
+  return iso;
 }

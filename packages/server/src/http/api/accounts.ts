@@ -216,11 +216,13 @@ deletes an entry.`,
       handle: async ({ caller, loop, query }) => {
         const { account, after = "", limit = PAGE_DEFAULT } = query;
         const prefix = auditPrefix(access.accountFor(caller, account as string | undefined).id);
+        // Without its Z a time comes before all entries that are not before it, however many digits it has.
+        const begin = after === "" ? "" : prefix + String(after).replace(/Z$/, "");
         const entries: object[] = [];
         let last = "";
         let isMore = false;
         try {
-          for await (const { key, value } of loop.records(prefix, after === "" ? "" : prefix + after)) {
+          for await (const { key, value } of loop.records(prefix, begin)) {
             isMore = entries.length === limit;
             if (isMore) break;
             entries.push(value);
