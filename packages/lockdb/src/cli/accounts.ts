@@ -66,12 +66,15 @@ Examples:
     .action((flags: ServerFlags) =>
       withApi(flags, async (api, print) => {
         const widths = process.stdout.isTTY ? WIDTHS : null;
-        if (!flags.json) await print(row(ACCOUNT_COLUMNS, widths));
+        // Printed with the first row: a refusal leaves standard output empty.
+        let head = flags.json ? null : row(ACCOUNT_COLUMNS, widths);
         const read = (value: unknown) => {
           const { accounts: items, next } = accountsForm(value);
           return { items, next };
         };
         for await (const account of api.pages("/v1/accounts", { read })) {
+          if (head !== null) await print(head);
+          head = null;
           await print(flags.json ? jsonLine(account) : row(accountCells(account), widths));
         }
       }),

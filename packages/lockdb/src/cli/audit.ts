@@ -30,7 +30,7 @@ server's, such as 2027-01-31 or 2027-01-31T12:00:00Z.
 Examples:
   lockdb audit --since 24h
   lockdb audit --json > audit.jsonl
-  lockdb audit --json | jq 'select(.what == "forced release")'`,
+  lockdb audit --json | jq 'select(.what == "force release")'`,
     )
     .action((flags: AuditFlags) =>
       withApi(flags, async (api, print) => {

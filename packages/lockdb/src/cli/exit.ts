@@ -1,6 +1,6 @@
 import { LockDBError } from "../client/errors.js";
 import type { ErrorCode, HolderInfo } from "../protocol/index.js";
-import { holderText, printable } from "./words.js";
+import { holderText, jsonLine, printable } from "./words.js";
 
 /** Exit codes (I4). From 64 on they are those of sysexits.h, as far as it has a fitting one. */
 export const EXIT = {
@@ -91,7 +91,7 @@ function exitCodeOfRefusal(code: ErrorCode, command: string | null): number {
 
 function write(text: string, object: object, { command, json }: Voice): void {
   const prefix = command === null ? "lockdb" : `lockdb ${command}`;
-  process.stderr.write(json ? `${JSON.stringify(object)}\n` : `${printable(`${prefix}: ${text}`)}\n`);
+  process.stderr.write(`${json ? jsonLine(object) : printable(`${prefix}: ${text}`)}\n`);
 }
 
 function errorText(error: unknown): string {

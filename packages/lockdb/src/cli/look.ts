@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { LockEvent, LockInfo } from "../index.js";
 import { addServerFlags, oneName, type ServerFlags, withClient } from "./args.js";
-import { holderText, modeWords, printable, row, spanText } from "./words.js";
+import { holderText, jsonLine, modeWords, printable, row, spanText } from "./words.js";
 
 /** Holders and waiters that `show` names. */
 const SHOWN_MAX = 10;
@@ -21,7 +21,7 @@ export function addLookCommands(program: Command): void {
         const widths = process.stdout.isTTY ? [40, 10, 24, 10, 12, 8] : null;
         if (!flags.json) await print(row(["NAME", "MODE", "HOLDER", "TOKEN", "HELD FOR", "WAITING"], widths));
         for await (const info of client.list({ prefix })) {
-          await print(flags.json ? JSON.stringify(info) : row(cellsOf(info), widths));
+          await print(flags.json ? jsonLine(info) : row(cellsOf(info), widths));
         }
       }),
     );
@@ -35,7 +35,7 @@ export function addLookCommands(program: Command): void {
   addServerFlags(show).action((name: string, flags: ServerFlags) =>
     withClient(flags, async (client, print) => {
       const info = await client.inspect(oneName("show", name));
-      await print(flags.json ? JSON.stringify(info) : infoText(info));
+      await print(flags.json ? jsonLine(info) : infoText(info));
     }),
   );
 
@@ -50,7 +50,7 @@ export function addLookCommands(program: Command): void {
     .action((prefix = "", flags: ServerFlags) =>
       withClient(flags, async (client, print) => {
         for await (const event of client.watch({ prefix })) {
-          await print(flags.json ? JSON.stringify(event) : eventText(event));
+          await print(flags.json ? jsonLine(event) : eventText(event));
         }
       }),
     );

@@ -75,8 +75,9 @@ export async function inProcess(args: readonly string[], env: Env = {}): Promise
   for (const name of Object.keys(process.env)) if (name.startsWith("LOCKDB_")) vi.stubEnv(name, undefined);
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
   const spies = (["stdout", "stderr"] as const).map((stream) => {
-    return vi.spyOn(process[stream], "write").mockImplementation((text) => {
+    return vi.spyOn(process[stream], "write").mockImplementation((text, done) => {
       written[stream] += text;
+      if (typeof done === "function") (done as () => void)();
       return true;
     });
   });

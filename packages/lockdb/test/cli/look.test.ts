@@ -41,6 +41,14 @@ test("[I4u] ls lists what is held or waited for, a line each, by prefix", async 
 test("[I4v] what others have named steers no terminal", async () => {
   const lease = await on.holder.acquire("odd/\u202e\u0085name");
   expect((await inProcess(["ls", "odd/"], on.env)).stdout).toContain("odd/\\u202e\\u0085name\t");
+  for (const args of [
+    ["ls", "odd/"],
+    ["show", "odd/\u202e\u0085name"],
+  ]) {
+    const { stdout } = await inProcess([...args, "--json"], on.env);
+    expect(stdout).toContain("odd/\\u202e\\u0085name");
+    expect(JSON.parse(stdout).name).toBe("odd/\u202e\u0085name");
+  }
   await lease.release();
 });
 

@@ -203,7 +203,7 @@ deletes an entry.`,
               {
                 at: "2026-01-01T09:00:00.000Z",
                 who: "root key from 10.0.0.7",
-                what: "forced release",
+                what: "force release",
                 service: "billing",
                 details: { name: "invoice/42", token: 4711, reason: "host db3 hangs" },
               },
