@@ -1,6 +1,7 @@
+import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { inProcess, servedCli } from "./cli.js";
 
 const on = servedCli();
@@ -178,6 +179,33 @@ test("[I4zzd] an export that is told to slow down goes on a little later", async
     "GET /v1/audit?account=acc_1&after=page-2&limit=1000",
     "GET /v1/audit?account=acc_1&after=page-2&limit=1000",
   ]);
+});
+
+test("[I4zzf] a server that takes a request and says nothing, or does not get as far, is not waited for long", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    let taken = () => {};
+    const isTaken = new Promise<void>((resolve) => (taken = resolve));
+    const silent = await standIn(() => taken());
+    const lost = ask(["keys", "create", "--scopes", "read"], silent.url, on.env.LOCKDB_SERVER_URL!);
+    await isTaken;
+    vi.advanceTimersByTime(30_000);
+    expect(await lost).toMatchObject({ code: 69, stderr: expect.stringContaining("nothing within 30 s") });
+
+    const tcp = createTcpServer().listen(0, "127.0.0.1");
+    closing.push(() => tcp.close());
+    await once(tcp, "listening");
+    const connecting = once(tcp, "connection");
+    // It never gets as far as TLS: so the next one may be asked for anything.
+    const address = `https://127.0.0.1:${(tcp.address() as AddressInfo).port}`;
+    const made = ask(["keys", "create", "--scopes", "read"], address, on.env.LOCKDB_SERVER_URL!);
+    const [socket] = await connecting;
+    vi.advanceTimersByTime(5_000);
+    expect(await made).toMatchObject({ code: 0, stdout: expect.stringMatching(/^ldb_/) });
+    socket.destroy();
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test.each([
