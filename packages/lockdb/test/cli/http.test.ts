@@ -181,6 +181,16 @@ test("[I4zzd] an export that is told to slow down goes on a little later", async
   ]);
 });
 
+test("[I4zzg] the next page is asked of the server that answered last", async () => {
+  const broken = await standIn((request) => request.socket.destroy());
+  const { url, asked } = await standIn((request, response) => {
+    const next = request.url!.includes("after=") ? null : "2";
+    response.end(JSON.stringify({ entries: [ENTRY], next }));
+  });
+  expect(await ask(["audit"], broken.url, url)).toMatchObject({ code: 0 });
+  expect([broken.asked.length, asked.length]).toEqual([1, 2]);
+});
+
 test("[I4zzf] a server that takes a request and says nothing, or does not get as far, is not waited for long", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   try {
