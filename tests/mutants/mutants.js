@@ -7,6 +7,7 @@ import { ENGINE_REQUESTS } from "./engine-requests.js";
 import { ENGINE_SESSIONS } from "./engine-sessions.js";
 import { SERVER } from "./server.js";
 import { STORE } from "./store.js";
+import { TRANSPORT } from "./transport.js";
 import { WEBHOOKS } from "./webhooks.js";
 
 /** @typedef {import("./mutants.js").Mutant} Mutant */
@@ -21,6 +22,7 @@ export const MUTANTS = [
   ...ENGINE_CALLS,
   ...SERVER,
   ...STORE,
+  ...TRANSPORT,
   ...WEBHOOKS,
   ...CLIENT,
 ];

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { PORT_DEFAULT } from "lockdb/protocol";
 import { ROOT_KEY_LENGTH_MIN } from "./access/index.js";
+import { originList } from "./http/headers.js";
 import { networkList } from "./webhooks/index.js";
 
 /** Options of a server. Each has a row in `OPTIONS`, which its flag, environment name, help and check come from. */
@@ -15,6 +16,11 @@ export interface ServeOptions {
   readonly allowPlainText: boolean;
   readonly signup: boolean;
   readonly accountsMax: number;
+  readonly tlsCert: string | null;
+  readonly tlsKey: string | null;
+  readonly tlsClientCa: string | null;
+  readonly trustedProxies: string;
+  readonly allowOrigins: string;
   readonly waitersMax: number;
   readonly holdsMax: number;
   readonly sessionsMax: number;
@@ -45,7 +51,7 @@ export const OPTIONS: { readonly [K in keyof ServeOptions]: OptionRow<ServeOptio
     flag: "--host <address>",
     env: "LOCKDB_HOST",
     default: "127.0.0.1",
-    doc: "Address to listen on. Anything but loopback also needs --allow-plain-text.",
+    doc: "Address to listen on. Anything but loopback also needs --tls-cert, or --allow-plain-text.",
     parse: nonEmpty,
   },
   port: {
@@ -60,7 +66,7 @@ export const OPTIONS: { readonly [K in keyof ServeOptions]: OptionRow<ServeOptio
     env: "LOCKDB_DATA_DIR",
     default: "./lockdb-data",
     doc: "Folder of the durable data. One server at a time; made when it is not there.",
-    parse: (text) => resolve(nonEmpty(text)),
+    parse: path,
   },
   store: {
     flag: "--store <kind>",
@@ -105,6 +111,45 @@ export const OPTIONS: { readonly [K in keyof ServeOptions]: OptionRow<ServeOptio
     default: 10_000,
     doc: "Accounts in all. Higher: more memory. Lower: those who sign up are refused sooner.",
     parse: (text) => wholeNumber(text, 1, 10_000_000),
+  },
+  tlsCert: {
+    flag: "--tls-cert <file>",
+    env: "LOCKDB_TLS_CERT",
+    default: null,
+    doc:
+      "Certificate, in PEM form, the server's own first and then what leads to its root. The server then speaks TLS only, 1.2 or newer. " +
+      "Read again within seconds of a change, together with the key.",
+    parse: path,
+  },
+  tlsKey: {
+    flag: "--tls-key <file>",
+    env: "LOCKDB_TLS_KEY",
+    default: null,
+    doc: "Private key of that certificate, in PEM form, without a passphrase.",
+    parse: path,
+  },
+  tlsClientCa: {
+    flag: "--tls-client-ca <file>",
+    env: "LOCKDB_TLS_CLIENT_CA",
+    default: null,
+    doc: "Certificates, in PEM form, one of which must have signed a client's own; connections without such a certificate are refused.",
+    parse: path,
+  },
+  trustedProxies: {
+    flag: "--trusted-proxies <networks>",
+    env: "LOCKDB_TRUSTED_PROXIES",
+    default: "",
+    doc:
+      "Networks and addresses of proxies whose X-Forwarded-For is believed, such as 10.1.0.0/16,192.168.7.20. Too wide: whoever is in there " +
+      "may say that they are somebody else. Too narrow: everybody behind a proxy is taken for one.",
+    parse: networks,
+  },
+  allowOrigins: {
+    flag: "--allow-origins <origins>",
+    env: "LOCKDB_ALLOW_ORIGINS",
+    default: "",
+    doc: "Origins of web pages that may call this server from a browser, such as https://app.example.com,https://ops.example.com.",
+    parse: origins,
   },
   waitersMax: {
     flag: "--waiters-max <count>",
@@ -169,7 +214,15 @@ export const OPTIONS: { readonly [K in keyof ServeOptions]: OptionRow<ServeOptio
 };
 
 /** Variables of the client and the command line, which may well stand in a server's environment. */
-const ENV_OF_OTHERS = new Set(["LOCKDB_SERVICE_ID", "LOCKDB_API_KEY", "LOCKDB_SERVER_URL", "LOCKDB_TOKEN"]);
+const ENV_OF_OTHERS = new Set([
+  "LOCKDB_SERVICE_ID",
+  "LOCKDB_API_KEY",
+  "LOCKDB_SERVER_URL",
+  "LOCKDB_CA_FILE",
+  "LOCKDB_CERT_FILE",
+  "LOCKDB_KEY_FILE",
+  "LOCKDB_TOKEN",
+]);
 const ENV_FILE = "LOCKDB_ROOT_KEY_FILE";
 
 /** What Kubernetes sets for a service called `lockdb`: `LOCKDB_PORT=tcp://…`, `LOCKDB_SERVICE_HOST` and the like. */
@@ -222,13 +275,26 @@ export function withDefaults(given: Partial<Record<string, unknown>>): ServeOpti
     checked(name as keyof ServeOptions, value);
     options[name] = value;
   }
-  const { host, allowPlainText } = options as unknown as ServeOptions;
-  if (!isLoopback(host) && !allowPlainText) {
+  checkTogether(options as unknown as ServeOptions);
+  return options as unknown as ServeOptions;
+}
+
+/** What only all of them together tell. */
+function checkTogether({ host, allowPlainText, tlsCert, tlsKey, tlsClientCa }: ServeOptions): void {
+  if ((tlsCert === null) !== (tlsKey === null)) {
+    const [given, absent] = tlsCert === null ? ["--tls-key", "--tls-cert"] : ["--tls-cert", "--tls-key"];
+    throw new Error(`${given} needs ${absent} beside it: TLS takes a certificate and its key.`);
+  }
+  if (tlsClientCa !== null && tlsCert === null)
     throw new Error(
-      `--host ${host} would send API keys in plain text. Put TLS in front and say --allow-plain-text, or use 127.0.0.1.`,
+      "--tls-client-ca needs --tls-cert and --tls-key: without TLS nobody shows a certificate.",
+    );
+  if (!isLoopback(host) && !allowPlainText && tlsCert === null) {
+    throw new Error(
+      `--host ${host} would send API keys in plain text. Say --tls-cert and --tls-key; or put TLS in front and say ` +
+        "--allow-plain-text; or use 127.0.0.1.",
     );
   }
-  return options as unknown as ServeOptions;
 }
 
 function checked(name: keyof ServeOptions, value: unknown): void {
@@ -263,8 +329,17 @@ function nonEmpty(text: string): string {
   return text;
 }
 
+function path(text: string): string {
+  return resolve(nonEmpty(text));
+}
+
 function networks(text: string): string {
   networkList(text);
+  return text;
+}
+
+function origins(text: string): string {
+  originList(text);
   return text;
 }
 

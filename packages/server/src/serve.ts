@@ -1,6 +1,7 @@
 import { type Logger, pino } from "pino";
 import { Access } from "./access/index.js";
 import { httpServer } from "./http/app.js";
+import { TlsWatch } from "./http/tls.js";
 import { Loop, nodeRuntime } from "./loop/index.js";
 import { type ServeOptions, withDefaults } from "./options.js";
 import { openDiskStore, openMemoryStore, type Store } from "./store/index.js";
@@ -8,7 +9,7 @@ import { Webhooks } from "./webhooks/index.js";
 
 /** A running server. */
 export interface Server {
-  /** Where it listens, such as `http://127.0.0.1:5625`. */
+  /** Where it listens, such as `http://127.0.0.1:5625`; it begins with `https` when it speaks TLS. */
   readonly url: string;
   /** The root key, when this start made it or was given it. Empty otherwise: only its hash is stored. */
   readonly rootKey: string;
@@ -21,11 +22,13 @@ export interface Server {
 /**
  * Starts a server in this process, as `lockdb serve` does and as tests of other projects may.
  * @example const server = await serve({ port: 0, store: "memory", logLevel: "silent" });
- * @throws Error when an option is bad, the data folder is in use (R8) or damaged (R9), or the port is taken
+ * @throws Error when an option is bad, a TLS file cannot be used, the data folder is in use (R8) or damaged (R9), or the
+ *   port is taken
  */
 export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> {
   const options = withDefaults(given);
   const logger = pino({ level: options.logLevel, base: null }, pino.destination({ fd: 2, sync: true }));
+  const tls = await openTls(options, logger);
   const openStore = storeOpener(options);
   const access = new Access({ runtime: nodeRuntime, accountsMax: options.accountsMax });
   const webhooks = new Webhooks({
@@ -46,6 +49,7 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
     log: logger,
   });
   const stop = async () => {
+    tls?.stop();
     await webhooks.stop();
     await access.stop();
     await loop.stop();
@@ -55,17 +59,28 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
     throw error;
   });
   webhooks.start(loop);
-  const { signup } = options;
-  const http = await httpServer({ access, loop, webhooks, signup, logger: logger as Logger & typeof logger });
+  const { signup, trustedProxies, allowOrigins } = options;
+  const log = logger as Logger & typeof logger;
+  const http = await httpServer({
+    access,
+    loop,
+    webhooks,
+    signup,
+    logger: log,
+    tls,
+    trustedProxies,
+    allowOrigins,
+  });
   try {
-    await http.app.listen({ host: options.host, port: options.port });
+    await http.listen(options);
+    tls?.start();
   } catch (error) {
     await stop();
     throw portError(error, options);
   }
   let closing: Promise<void> | null = null;
   return {
-    url: urlOf(http.app.server.address(), options.host),
+    url: urlOf(http.app.server.address(), options),
     rootKey: rootKey ?? "",
     rootKeyIsNew: isNew,
     close: () => {
@@ -86,9 +101,18 @@ function storeOpener({ store, dataDir }: ServeOptions): () => Promise<Store> {
   });
 }
 
-function urlOf(address: ReturnType<import("node:net").Server["address"]>, host: string): string {
+async function openTls(options: ServeOptions, log: Logger): Promise<TlsWatch | undefined> {
+  const { tlsCert: cert, tlsKey: key, tlsClientCa: clientCa } = options;
+  if (cert === null || key === null) return undefined;
+  return TlsWatch.open({ cert, key, clientCa }, { log, wallMs: nodeRuntime.wallMs });
+}
+
+function urlOf(
+  address: ReturnType<import("node:net").Server["address"]>,
+  { host, tlsCert }: ServeOptions,
+): string {
   const port = typeof address === "object" && address !== null ? address.port : 0;
-  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return `http${tlsCert === null ? "" : "s"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 function portError(error: unknown, { host, port }: ServeOptions): Error {

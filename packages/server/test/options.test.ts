@@ -1,6 +1,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { isAbsolute, join } from "node:path";
+import { isAbsolute, join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import { OPTIONS, readOptions, type ServeOptions, serve } from "../src/index.js";
 import { withDefaults } from "../src/options.js";
@@ -53,6 +53,14 @@ describe("the option table", () => {
     allowPlainText: [
       ["true", true],
       ["false", false],
+    ],
+    trustedProxies: [
+      ["", ""],
+      ["10.1.0.0/16, fd00::/8,192.0.2.7", "10.1.0.0/16, fd00::/8,192.0.2.7"],
+    ],
+    allowOrigins: [
+      ["", ""],
+      ["https://app.example.com, http://localhost:3000", "https://app.example.com, http://localhost:3000"],
     ],
     waitersMax: [
       ["1", 1],
@@ -120,6 +128,11 @@ describe("the option table", () => {
       "ümlaut-in-the-root-key",
     ],
     allowPlainText: ["", "TRUE", "yes", "1", "0", "on"],
+    tlsCert: [""],
+    tlsKey: [""],
+    tlsClientCa: [""],
+    trustedProxies: ["10.1.0.0/33", "10.1", "proxy.example.com", "*", "loopback"],
+    allowOrigins: ["*", "app.example.com", "https://app.example.com/", "null", "https://a.com;https://b.com"],
     waitersMax: count,
     holdsMax: count,
     sessionsMax: count,
@@ -167,10 +180,13 @@ describe("the option table", () => {
     expect(readOptions({}, {}).options.port).toBe(5_625);
   });
 
-  test("[I6w] the data folder is the one that was meant where the server was started", () => {
+  test("[I6w] the data folder is the one that was meant where the server was started, and so are files", () => {
     const { dataDir } = readOptions({ dataDir: "some/where" }, {}).options;
     expect(isAbsolute(dataDir)).toBe(true);
     expect(dataDir.endsWith(join("some", "where"))).toBe(true);
+    const flags = { tlsCert: "tls/a.pem", tlsKey: "tls/a.key", tlsClientCa: "tls/ca.pem" };
+    const { tlsCert, tlsKey, tlsClientCa } = readOptions(flags, {}).options;
+    expect([tlsCert, tlsKey, tlsClientCa]).toEqual(Object.values(flags).map((file) => resolve(file)));
   });
 });
 
@@ -197,6 +213,9 @@ describe("the environment", () => {
       LOCKDB_SERVICE_ID: "reports",
       LOCKDB_API_KEY: "ldb_x",
       LOCKDB_SERVER_URL: "http://127.0.0.1",
+      LOCKDB_CA_FILE: "/ca.pem",
+      LOCKDB_CERT_FILE: "/a.pem",
+      LOCKDB_KEY_FILE: "/a.key",
       LOCKDB_TOKEN: "5",
       PATH: "/bin",
       PORT: "80",
@@ -290,6 +309,7 @@ describe("an embedded server", () => {
       expect(withDefaults({ host, allowPlainText: true }).host).toBe(host);
       expect(() => readOptions({ host }, {})).toThrow(/--allow-plain-text/);
       expect(readOptions({ host }, { LOCKDB_ALLOW_PLAIN_TEXT: "true" }).options.host).toBe(host);
+      expect(withDefaults({ host, tlsCert: "a.pem", tlsKey: "a.key" }).host).toBe(host);
     }
   });
 });

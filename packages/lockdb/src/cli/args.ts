@@ -1,7 +1,8 @@
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { UnauthorizedError } from "../client/errors.js";
-import type { LockDB } from "../index.js";
+import type { LockDB, TlsOptions } from "../index.js";
 import { durationMs, lockNameProblem, PORT_DEFAULT, serviceIdProblem } from "../protocol/index.js";
 import { EXIT, ExitError, UsageError } from "./exit.js";
 import { unlessInterrupted } from "./signals.js";
@@ -136,11 +137,28 @@ export async function openClient(
   service = serviceIdOf(flags),
 ) {
   const { LockDB } = await import("../index.js");
+  const tls = tlsOptions(process.env);
   return new LockDB(service, {
     apiKey: apiKeyOf(flags),
+    ...(tls === null ? {} : { tls }),
     ...(flags.serverUrl ? { serverUrl: flags.serverUrl } : {}),
     ...(flags.lease === undefined ? {} : { lease: flags.lease }),
   });
+}
+
+const TLS_FILES = { ca: "LOCKDB_CA_FILE", cert: "LOCKDB_CERT_FILE", key: "LOCKDB_KEY_FILE" } as const;
+
+/** What the files hold that the environment names; null when it names none. An empty variable is an unset one. */
+export function tlsOptions(env: NodeJS.ProcessEnv): TlsOptions | null {
+  const named = Object.entries(TLS_FILES).filter(([, variable]) => env[variable]);
+  const read = named.map(([option, variable]) => {
+    try {
+      return [option, readFileSync(env[variable]!)] as const;
+    } catch (error) {
+      throw new UsageError(`${variable}: the file cannot be read: ${(error as Error).message}.`);
+    }
+  });
+  return read.length === 0 ? null : Object.fromEntries(read);
 }
 
 /** Prints a line, and waits while the reader is slow. Rejects when the reader has gone: there is no use going on. */

@@ -4,7 +4,8 @@ import { ConnectionError, errorOf, LockDBError } from "../client/errors.js";
 import { serverUrls } from "../client/server-urls.js";
 import { isErrorCode } from "../protocol/index.js";
 import { FormError } from "./answers.js";
-import { apiKeyOf, type ServerFlags } from "./args.js";
+import { secureOptions, troubleText } from "../runtime/secure.js";
+import { apiKeyOf, type ServerFlags, tlsOptions } from "./args.js";
 import { UsageError } from "./exit.js";
 
 const CONNECT_MS = 5_000;
@@ -30,6 +31,7 @@ interface Ask<T> {
 export class HttpApi {
   readonly #urls: readonly string[];
   readonly #apiKey: string;
+  readonly #secure: ReturnType<typeof secureOptions>;
   /** The server that answered last. */
   #at = 0;
 
@@ -41,6 +43,7 @@ export class HttpApi {
       throw new UsageError("-s: an address has no user and password. The key goes into LOCKDB_API_KEY.");
     this.#urls = urls.map((url) => url.replace(/\/+$/, ""));
     this.#apiKey = apiKeyOf(flags);
+    this.#secure = secureOptions(tlsOptions(process.env) ?? {});
     if (!/^[\x21-\x7e]+$/.test(this.#apiKey))
       throw new UsageError("An API key has no spaces, line ends or letters beyond ASCII.");
   }
@@ -59,7 +62,7 @@ export class HttpApi {
       const at = (this.#at + step) % this.#urls.length;
       const url = this.#urls[at]!;
       try {
-        const answer = await exchange(url + target, url, { method, apiKey: this.#apiKey, body });
+        const answer = await exchange(url + target, url, { method, apiKey: this.#apiKey, body, secure: this.#secure });
         this.#at = at;
         return valueIn(answer, url, read);
       } catch (error) {
@@ -129,6 +132,13 @@ class Unanswered extends Error {
   }
 }
 
+interface ExchangeOptions {
+  readonly method: string;
+  readonly apiKey: string;
+  readonly body: object | undefined;
+  readonly secure: ReturnType<typeof secureOptions>;
+}
+
 /**
  * The one place where a request leaves. Not `fetch`: that takes no certificates of one's own, and does not tell
  * whether a request that failed had been sent.
@@ -136,13 +146,14 @@ class Unanswered extends Error {
 function exchange(
   target: string,
   url: string,
-  { method, apiKey, body }: { method: string; apiKey: string; body: object | undefined },
+  { method, apiKey, body, secure }: ExchangeOptions,
 ): Promise<Answer> {
   const isSecure = target.startsWith("https:");
   const text = body === undefined ? "" : JSON.stringify(body);
   return new Promise((resolve, reject) => {
     let isConnected = false;
     const request = (isSecure ? secureRequest : plainRequest)(target, {
+      ...(isSecure ? secure : {}),
       method,
       // A connection of its own: one that was idle may be closing when it is used again.
       agent: false,
@@ -157,7 +168,7 @@ function exchange(
     const failed = (error: Error) => {
       clearTimeout(timer);
       request.destroy();
-      const reason = error.message || (error as NodeJS.ErrnoException).code || error.name;
+      const reason = troubleText(error, url) || (error as NodeJS.ErrnoException).code || error.name;
       reject(
         isConnected
           ? new Unanswered(`${url} did not answer (${reason})`, true)

@@ -92,6 +92,10 @@ Environment:
   LOCKDB_API_KEY      API key, as \`lockdb serve\` prints it at its first start,
                       or \`lockdb keys create\` makes it
   LOCKDB_SERVER_URL   server (default: http://127.0.0.1:5625)
+  LOCKDB_CA_FILE      PEM file: who must have signed the certificate of an
+                      https:// server, where the system does not know them
+  LOCKDB_CERT_FILE    PEM file: certificate to show to a server that wants one,
+  LOCKDB_KEY_FILE     and its private key
 
 ${EXIT_HELP}
 

@@ -9,6 +9,7 @@ import {
   serviceIdProblem,
   webhookUrlProblem,
 } from "../protocol/index.js";
+import type { Runtime } from "../runtime/runtime.js";
 import { runInside } from "./context.js";
 import {
   ConnectionError,
@@ -43,6 +44,7 @@ import type {
   Name,
   Names,
   PrefixOptions,
+  TlsOptions,
 } from "./types.js";
 import type { LockManager } from "./web-locks.js";
 
@@ -95,7 +97,7 @@ export class LockDB {
     const problem = serviceIdProblem(service) ?? ownerProblem(owner);
     if (problem !== null) throw invalid(problem);
     const urls = serverUrls(options.serverUrl ?? runtime.env("LOCKDB_SERVER_URL"));
-    this.#session = new ClientSession(runtime, { service, apiKey, urls, leaseMs, owner });
+    this.#session = new ClientSession(machineWith(options.tls), { service, apiKey, urls, leaseMs, owner });
     this.locks = new WebLocks(this.#session);
   }
 
@@ -298,11 +300,22 @@ export class LockDB {
   }
 }
 
-const CLIENT_OPTIONS = new Set(["apiKey", "serverUrl", "lease", "owner"]);
+const CLIENT_OPTIONS = new Set(["apiKey", "serverUrl", "lease", "owner", "tls"]);
+const TLS_OPTIONS = new Set(["ca", "cert", "key"]);
 const LOCK_OPTIONS = new Set(["waitTimeoutInMs", "lockExpirationInSeconds", "unlockWebhookUrl"]);
 const CALL_OPTIONS = new Set(["waitTimeoutInMs"]);
 const PREFIX_OPTIONS = new Set(["prefix"]);
 const LEAD_OPTIONS = new Set(["signal"]);
+
+/** The machine, with the certificates that were given. */
+function machineWith(tls: TlsOptions | undefined): Runtime {
+  if (tls === undefined || runtime.secured === undefined) return runtime;
+  try {
+    return { ...runtime, connect: runtime.secured(known(tls, TLS_OPTIONS)) };
+  } catch (error) {
+    throw error instanceof LockDBError ? error : invalid(`tls: ${(error as Error).message}.`);
+  }
+}
 
 function allNames(names: string | readonly string[]): readonly string[] {
   const all = typeof names === "string" ? [names] : names;

@@ -7,8 +7,9 @@ import type {
   ServiceEvent,
   WaiterInfo,
 } from "../protocol/index.js";
+import type { TlsOptions } from "../runtime/runtime.js";
 
-export type { Duration, HolderInfo, LockInfo, Metadata, Previous, WaiterInfo };
+export type { Duration, HolderInfo, LockInfo, Metadata, Previous, TlsOptions, WaiterInfo };
 
 /** One lock name. */
 export type Name = string;
@@ -47,6 +48,8 @@ export interface LockDBOptions {
   readonly lease?: Duration;
   /** What others see as the holder's name. Default: host and process id. */
   readonly owner?: string;
+  /** Certificates, for `https://` addresses. Browsers have their own, and ignore this. */
+  readonly tls?: TlsOptions;
 }
 
 /** What a request for a lock may say. */

@@ -4,7 +4,8 @@ import type { IncomingMessage } from "node:http";
 import { hostname } from "node:os";
 import WebSocket from "ws";
 import { type ErrorCode, isErrorCode, LIMITS, SUBPROTOCOL } from "../protocol/index.js";
-import type { Runtime, Socket, SocketClosed, SocketHandlers } from "./runtime.js";
+import type { Connect, Runtime, Socket, SocketClosed, SocketHandlers } from "./runtime.js";
+import { type SecureOptions, secureOptions, troubleText } from "./secure.js";
 import { longTimer } from "./timer.js";
 
 const HANDSHAKE_MS = 5_000;
@@ -31,8 +32,13 @@ export const runtime: Runtime = {
   env: (name) => process.env[name],
   ownerDefault: () => `${hostname()}:${process.pid}`,
   context: { current: () => context.getStore(), run: (value, fn) => context.run(value, fn) },
-  connect: (url, apiKey, handlers) => aside(() => connect(url, apiKey, handlers)),
+  connect: connector({}),
+  secured: (tls) => connector(secureOptions(tls)),
 };
+
+function connector(tls: SecureOptions): Connect {
+  return (url, apiKey, handlers) => aside(() => connect(url, apiKey, handlers, tls));
+}
 
 /** What comes of it later, for all who use a client, is no part of the work that happened to start it. */
 function aside<T>(start: () => T): T {
@@ -40,9 +46,10 @@ function aside<T>(start: () => T): T {
   return context.getStore() === undefined ? start() : context.run(undefined, start);
 }
 
-function connect(url: string, apiKey: string, handlers: SocketHandlers): Socket {
+function connect(url: string, apiKey: string, handlers: SocketHandlers, tls: SecureOptions): Socket {
   // The types of ws do not know closeTimeout yet.
   const options: WebSocket.ClientOptions & { closeTimeout: number } = {
+    ...tls,
     headers: { authorization: `Bearer ${apiKey}` },
     perMessageDeflate: false,
     handshakeTimeout: HANDSHAKE_MS,
@@ -75,7 +82,7 @@ function connect(url: string, apiKey: string, handlers: SocketHandlers): Socket 
   socket.on("open", () => handlers.open());
   socket.on("message", (data) => handlers.message((data as Buffer).toString("utf8")));
   socket.on("error", (error) => {
-    failure ??= { message: `${error.message || (error as NodeJS.ErrnoException).code} (${url})` };
+    failure ??= { message: troubleText(error, url) };
   });
   socket.on("close", (code, reason) => closed({ message: `closed with ${code} ${reason} (${url})` }));
   socket.on("unexpected-response", (request, response) => {

@@ -19,7 +19,23 @@ export interface Runtime {
   ownerDefault(): string;
   /** Something that goes along with work, over promises and callbacks. */
   readonly context: ContextCarrier;
-  connect(url: string, apiKey: string, handlers: SocketHandlers): Socket;
+  readonly connect: Connect;
+  /**
+   * `connect` with certificates of the caller's own; absent where the machine has its own way, as in browsers.
+   * @throws Error for what TLS cannot use
+   */
+  secured?(tls: TlsOptions): Connect;
+}
+
+export type Connect = (url: string, apiKey: string, handlers: SocketHandlers) => Socket;
+
+/** Texts or bytes in PEM form. */
+export interface TlsOptions {
+  /** Certificates one of which must have signed the server's, instead of those that the machine trusts. */
+  readonly ca?: string | Uint8Array;
+  /** A certificate to show, for a server that asks for one, and its private key. */
+  readonly cert?: string | Uint8Array;
+  readonly key?: string | Uint8Array;
 }
 
 export interface ContextCarrier {

@@ -15,13 +15,13 @@ import type { Access } from "../access/index.js";
 import { Connection, type Loop, TO_CONNECT } from "../loop/index.js";
 import type { Webhooks } from "../webhooks/index.js";
 import { httpApi } from "./api/index.js";
-import { errorBody, refuseTyped, retryAfterS } from "./errors.js";
+import { errorBody, errorHeaders, refuseTyped } from "./errors.js";
 import { Gate } from "./gate.js";
 import { noteRequest } from "./hand-over.js";
+import { AnswerHeaders, type Headers } from "./headers.js";
+import { Listener } from "./listener.js";
 import { mayBeOriginal, originalRoutes } from "./original-routes.js";
-
-/** A request whose headers and body have not arrived by then is cut off. Waiting for an answer has no such limit. */
-const REQUEST_MS = 30_000;
+import type { TlsWatch } from "./tls.js";
 
 /** To a call of the original routes that comes with `Upgrade`, as HTTP/2 clients send it: it is not JSON (C2). */
 const UPGRADE_REFUSED = "INVALID: Leave out the Upgrade header.";
@@ -37,10 +37,17 @@ export interface HttpParts {
   /** Anyone may start a trial (A4). */
   readonly signup?: boolean;
   readonly logger: FastifyBaseLogger;
+  /** Absent: plain text. */
+  readonly tls?: TlsWatch | undefined;
+  /** As the options of these names say it; default: none. */
+  readonly trustedProxies?: string;
+  readonly allowOrigins?: string;
 }
 
 export interface HttpServer {
   readonly app: FastifyInstance;
+  /** @throws Error of the operating system when that address or port cannot be had */
+  listen(where: { readonly host: string; readonly port: number }): Promise<void>;
   /** Ends every connection: politely, then after a second by force. */
   close(): Promise<void>;
 }
@@ -48,17 +55,20 @@ export interface HttpServer {
 /** The one port: health, the original routes, and the native protocol's upgrade. */
 export async function httpServer(parts: HttpParts): Promise<HttpServer> {
   const { access, loop, webhooks, signup = false, logger } = parts;
+  const { tls = null, trustedProxies = "", allowOrigins = "" } = parts;
   const gate = new Gate(access, loop.runtime.monotonicMs, logger);
+  const headers = new AnswerHeaders({ isTls: tls !== null, allowOrigins });
+  const listener = new Listener({ headers, trustedProxies, tls, log: logger });
   const app = fastify({
+    serverFactory: (handler) => listener.create(handler),
     // Its own notes, such as where it listens, are not for the log of every start.
     loggerInstance: logger.child({}, { level: logger.level === "info" ? "warn" : logger.level }),
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: LIMITS.messageBytesMax,
-    requestTimeout: REQUEST_MS,
     forceCloseConnections: false,
     // Its answer would be JSON, which the original client takes for success (C2); ours says the same in plain text.
     return503OnClosing: false,
-    clientErrorHandler: refuseBroken,
+    clientErrorHandler: (error, socket) => refuseBroken(error, socket, headers.of(undefined)),
     // A path that cannot be decoded.
     frameworkErrors: (_error, request, reply) => void refuse(request, reply, "INVALID"),
     routerOptions: { maxParamLength: 2_048, ignoreDuplicateSlashes: true, ignoreTrailingSlash: true },
@@ -72,20 +82,30 @@ export async function httpServer(parts: HttpParts): Promise<HttpServer> {
     return refuse(request, reply, code);
   });
 
-  app.addHook("onRequest", (request, _reply, done) => {
+  app.addHook("onRequest", (request, reply, done) => {
     noteRequest(request.raw.socket);
-    done();
+    if (!headers.isPreflight(request.raw)) return done();
+    reply.code(204).send();
   });
   await app.register(originalRoutes, { gate, loop });
   await app.register(httpApi, { access, gate, loop, webhooks, signup });
 
-  const sockets = upgrades(app, gate, loop);
+  const sockets = upgrades(app, gate, loop, headers);
   await app.ready();
-  return { app, close: () => closeAll(app, sockets) };
+  const listen = async ({ host, port }: { readonly host: string; readonly port: number }) => {
+    await app.listen({ host, port });
+    await listener.listenToo(host);
+  };
+  return { app, listen, close: () => closeAll(app, listener, sockets) };
 }
 
 /** Serves the native protocol (I2). Authentication comes before anything else. */
-function upgrades(app: FastifyInstance, gate: Gate, loop: Loop): ReadonlySet<WebSocket> {
+function upgrades(
+  app: FastifyInstance,
+  gate: Gate,
+  loop: Loop,
+  headers: AnswerHeaders,
+): ReadonlySet<WebSocket> {
   const sockets = new Set<WebSocket>();
   const server = new WebSocketServer({
     noServer: true,
@@ -94,23 +114,28 @@ function upgrades(app: FastifyInstance, gate: Gate, loop: Loop): ReadonlySet<Web
     maxPayload: LIMITS.frameBytesMax,
     handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
   });
-  server.on("wsClientError", (error, socket) => refuseUpgrade(socket, "INVALID", `${error.message}.`));
+  server.on("headers", (lines, request) => lines.push(...linesOf(headers.of(request))));
+  server.on("wsClientError", (error, socket, request) =>
+    refuseUpgrade(socket, headers.of(request), "INVALID", `${error.message}.`),
+  );
   app.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on("error", () => socket.destroy());
+    const said = headers.of(request);
+    const refuse = (code: ErrorCode, message?: string) => refuseUpgrade(socket, said, code, message);
     if (mayBeOriginal(request.method, request.url))
-      return endWith(socket, "400 INVALID", "text/plain", UPGRADE_REFUSED);
+      return endWith(socket, "400 INVALID", { ...said, ...PLAIN }, UPGRADE_REFUSED);
     const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
     const caller = gate.admit(request, request.headers.authorization ?? authorizationIn(offered));
-    if (request.url?.split("?")[0] !== CONNECT_PATH) return refuseUpgrade(socket, "NOT_FOUND");
-    if (typeof caller === "string") return refuseUpgrade(socket, caller);
+    if (request.url?.split("?")[0] !== CONNECT_PATH) return refuse("NOT_FOUND");
+    if (typeof caller === "string") return refuse(caller);
+    const originProblem = headers.originProblem(request);
+    if (originProblem !== null) return refuse("FORBIDDEN", originProblem);
     const code = caller.take(TO_CONNECT) ? caller.refusal(TO_CONNECT, null) : "RATE_LIMITED";
-    if (code !== null) return refuseUpgrade(socket, code);
-    if (!offered.includes(SUBPROTOCOL)) {
-      return refuseUpgrade(socket, "INVALID", `Offer the subprotocol ${SUBPROTOCOL}.`);
-    }
-    if (!loop.ready) return refuseUpgrade(socket, "UNAVAILABLE");
+    if (code !== null) return refuse(code);
+    if (!offered.includes(SUBPROTOCOL)) return refuse("INVALID", `Offer the subprotocol ${SUBPROTOCOL}.`);
+    if (!loop.ready) return refuse("UNAVAILABLE");
     const leave = gate.enter(caller);
-    if (leave === null) return refuseUpgrade(socket, "LIMIT_EXCEEDED");
+    if (leave === null) return refuse("LIMIT_EXCEEDED");
     socket.once("close", leave);
     server.handleUpgrade(request, socket, head, (client) => {
       sockets.add(client);
@@ -138,44 +163,49 @@ function refuse(request: FastifyRequest, reply: FastifyReply, code: ErrorCode): 
 }
 
 /** Bytes that are no HTTP request: a short refusal, then the end of that connection. */
-function refuseBroken(error: Error & { code?: string }, socket: Socket): void {
-  if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();
+function refuseBroken(error: Error & { code?: string }, socket: Socket, headers: Headers): void {
+  // Anything else is no fault of what was said: the connection broke, or TLS never came to be on it.
+  const isSaid = /^(HPE|ERR_HTTP)_/.test(error.code ?? "");
+  if (!socket.writable || !isSaid) return void socket.destroy();
   const isLarge = error.code === "HPE_HEADER_OVERFLOW";
   const isLate = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
-  endWith(
-    socket,
-    isLarge ? "431 Too Large" : isLate ? "408 Request Timeout" : "400 Bad Request",
-    "text/plain",
-    "",
-  );
+  const status = isLarge ? "431 Too Large" : isLate ? "408 Request Timeout" : "400 Bad Request";
+  endWith(socket, status, { ...headers, ...PLAIN }, "");
 }
 
-function refuseUpgrade(socket: Duplex, code: ErrorCode, message?: string): void {
+const PLAIN = { "content-type": "text/plain; charset=utf-8" };
+
+function refuseUpgrade(socket: Duplex, headers: Headers, code: ErrorCode, message?: string): void {
   const body = JSON.stringify(errorBody(code, message));
-  const seconds = retryAfterS(code);
-  const more = seconds === null ? "" : `\r\nretry-after: ${seconds}`;
-  endWith(socket, `${ERRORS[code].status} ${code}${more}`, "application/json", body);
+  const type = { "content-type": "application/json; charset=utf-8" };
+  endWith(socket, `${ERRORS[code].status} ${code}`, { ...headers, ...type, ...errorHeaders(code) }, body);
 }
 
 /**
  * Last words, then the end of the connection, whether the other side closes too or not. A request that still waits on it
  * is over with it: its caller has had an answer, and would not look for another (Q7).
  */
-function endWith(socket: Duplex, status: string, type: string, body: string): void {
+function endWith(socket: Duplex, status: string, headers: Headers, body: string): void {
   socket.once("finish", () => socket.destroy());
-  socket.end(
-    `HTTP/1.1 ${status}\r\ncontent-type: ${type}; charset=utf-8\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
-  );
+  const all = { ...headers, "content-length": String(Buffer.byteLength(body)), connection: "close" };
+  socket.end(`HTTP/1.1 ${status}\r\n${linesOf(all).join("\r\n")}\r\n\r\n${body}`);
 }
 
-async function closeAll(app: FastifyInstance, sockets: ReadonlySet<WebSocket>): Promise<void> {
+function linesOf(headers: Headers): string[] {
+  return Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+}
+
+async function closeAll(
+  app: FastifyInstance,
+  listener: Listener,
+  sockets: ReadonlySet<WebSocket>,
+): Promise<void> {
   const closed = app.close();
   for (const socket of sockets) socket.close(1001);
-  app.server.closeIdleConnections();
+  listener.close(false);
   const force = setTimeout(() => {
     for (const socket of sockets) socket.terminate();
-    app.server.closeAllConnections();
+    listener.close(true);
   }, CLOSING_MS);
   await closed;
   clearTimeout(force);

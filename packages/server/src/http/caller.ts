@@ -1,15 +1,16 @@
 import type { IncomingMessage } from "node:http";
-import type { Socket } from "node:net";
+import { addressOf, isDirect } from "./addresses.js";
 import type { Asked } from "./operation.js";
 
-/** Where a request comes from. */
-export function addressOf({ socket }: IncomingMessage): string {
-  return socket.remoteAddress ?? "?";
+/** Who it is, for whoever looks, when the caller does not say: its address, and its port where no proxy is between. */
+export function callerLabel(request: IncomingMessage): string {
+  const port = isDirect(request) ? `:${request.socket.remotePort ?? 0}` : "";
+  return callerHost(request) + port;
 }
 
-/** Who it is, for whoever looks, when the caller does not say. */
-export function callerLabel({ remoteAddress, remotePort }: Socket): string {
-  return `http:${remoteAddress ?? "?"}:${remotePort ?? 0}`;
+/** The same on all its connections. */
+export function callerHost(request: IncomingMessage): string {
+  return `http:${addressOf(request)}`;
 }
 
 /** Who it is, for the audit log. */

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Access, KeyCaller } from "../access/index.js";
 import type { Need } from "../loop/index.js";
 import { AddressCounts } from "./address-counts.js";
-import { addressOf } from "./caller.js";
+import { addressBucket, addressOf } from "./addresses.js";
 
 /** Wrong keys a minute from one address; beyond it they are told to slow down (A1). */
 const WRONG_MAX = 60;
@@ -48,7 +48,7 @@ export class Gate {
     if (caller !== null) return caller;
     // Nothing was tried.
     if (authorization === undefined) return "UNAUTHORIZED";
-    const address = addressOf(request);
+    const address = addressBucket(addressOf(request));
     const { count, waitMs } = this.#wrong.add(address);
     if (count === WRONG_MAX + 1) this.#log.warn({ address }, "many wrong API keys came from one address");
     return waitMs === 0 ? "UNAUTHORIZED" : "RATE_LIMITED";

@@ -139,7 +139,6 @@ export function addOperations(
       exposeHeadRoute: operation.method === "GET" && !streams(operation),
       // Before the body is read.
       onRequest: (request, reply, done) => {
-        reply.headers(SAFE);
         const { need } = operation;
         if (need === null) return done();
         const caller = gate.admit(request.raw);
@@ -170,9 +169,6 @@ export function addOperations(
   for (const path of new Set(served.map((each) => each.path))) refuseOthers(app, path, served);
 }
 
-/** Nobody keeps, guesses at, or frames what this server says. */
-export const SAFE = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
-
 function refuseOthers(app: FastifyInstance, path: string, operations: readonly Operation[]): void {
   const own = operations.filter((each) => each.path === path);
   const used = new Set<string>(own.map(({ method }) => method));
@@ -182,7 +178,7 @@ function refuseOthers(app: FastifyInstance, path: string, operations: readonly O
     method: METHODS.filter((method) => !used.has(method)),
     url: path.replace(/\{(\w+)\}/g, ":$1"),
     onRequest: (request, reply, _done) => {
-      reply.headers({ ...SAFE, allow });
+      reply.header("allow", allow);
       if (request.method === "OPTIONS") return void reply.code(204).send();
       const text = `This address knows ${allow}. Use one of them.`;
       // The original client, at a wrong base address, would take JSON for a lock (C2).

@@ -136,7 +136,7 @@ class OriginalCall implements Recipient {
     this.#body = body;
     this.#response = response;
     this.#socket = request.raw.socket;
-    this.#owner = callerLabel(this.#socket);
+    this.#owner = callerLabel(request.raw);
     this.#waitMs = body.waitForLockInMs ?? WAIT_MS_DEFAULT;
     this.#address = loop.attach(this);
     this.#unwatchCaller = caller.watch(() => {
@@ -241,7 +241,6 @@ class OriginalCall implements Recipient {
     this.#response.writeHead(status, {
       "content-type": isText ? "text/plain; charset=utf-8" : "application/json; charset=utf-8",
       "content-length": Buffer.byteLength(text),
-      "cache-control": "no-store",
       ...(this.#loop.ready ? {} : { connection: "close" }),
     });
     this.#response.end(text);

@@ -1,6 +1,7 @@
 /**
  * Looks at every answer that a server gives in the tests of this folder, and compares it with the OpenAPI document: the status, the
- * kind of body, each field of it, the headers. A test whose server has said anything else fails.
+ * kind of body, each field of it, the headers; and looks for those that every answer has (A6). A test whose server has said
+ * anything else fails.
  */
 import { ServerResponse } from "node:http";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
@@ -84,8 +85,22 @@ function record(): void {
   });
 }
 
+/** The headers that every answer has, and what each of them begins with. */
+const SAFE = {
+  "cache-control": "no-store",
+  "x-content-type-options": "nosniff",
+  "content-security-policy": "default-src 'none'",
+  "referrer-policy": "no-referrer",
+  "cross-origin-resource-policy": "same-origin",
+};
+
 /** What is wrong with an answer, or null. */
 function problemOf({ method, url, status, headers, body }: Told): string | null {
+  for (const [name, value] of Object.entries(SAFE))
+    if (!headers[name]?.startsWith(value)) return `its ${name} is ${headers[name]}`;
+  // A browser asks what a page may do. That is no operation.
+  if (method === "OPTIONS" && headers["access-control-allow-methods"] !== undefined)
+    return status === 204 ? null : "no 204";
   // Node.js itself has refused what is no proper HTTP.
   if ((status === 400 || status === 417) && body === "" && headers["content-type"] === undefined) return null;
   const path = pathOf(url);

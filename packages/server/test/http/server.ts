@@ -1,14 +1,17 @@
 import { connect, type Socket } from "node:net";
+import { type ConnectionOptions as TlsOptions, connect as tlsConnect } from "node:tls";
 import { ERRORS, type Hello, type LockInfo, type ServerMessage } from "lockdb/protocol";
 import { pino } from "pino";
 import { expect } from "vitest";
 import { WebSocket } from "ws";
 import { Access } from "../../src/access/index.js";
 import { httpServer } from "../../src/http/app.js";
+import type { TlsWatch } from "../../src/http/tls.js";
 import { type ServeOptions, type Server, serve } from "../../src/index.js";
 import { Loop, nodeRuntime } from "../../src/loop/index.js";
 import { type Change, type Entry, openMemoryStore, type Store } from "../../src/store/index.js";
 import type { Webhooks } from "../../src/webhooks/index.js";
+import { CA } from "../tls/files.js";
 
 /** Longest wait for something that has to happen: a test that meets it has failed. */
 const PATIENCE_MS = 8_000;
@@ -34,6 +37,9 @@ export interface PartsOptions {
   /** How many times faster than real the server's clock and timers run. */
   readonly speed?: number;
   readonly webhooks?: Webhooks;
+  readonly tls?: TlsWatch;
+  readonly trustedProxies?: string;
+  readonly allowOrigins?: string;
 }
 
 /** The same server, put together by hand on a store of the test's own. */
@@ -43,6 +49,9 @@ export async function startParts({
   limits = {},
   speed = 1,
   webhooks,
+  tls,
+  trustedProxies = "",
+  allowOrigins = "",
 }: PartsOptions) {
   const logger = pino({ level: "silent" });
   const access = new Access({ runtime: nodeRuntime, accountsMax: 1_000 });
@@ -64,8 +73,17 @@ export async function startParts({
   });
   const { rootKey } = await access.start(loop, ROOT_KEY);
   webhooks?.start(loop);
-  const http = await httpServer({ access, loop, logger, ...(webhooks === undefined ? {} : { webhooks }) });
-  const url = await http.app.listen({ host: "127.0.0.1", port: 0 });
+  const http = await httpServer({
+    access,
+    loop,
+    logger,
+    tls,
+    trustedProxies,
+    allowOrigins,
+    ...(webhooks === undefined ? {} : { webhooks }),
+  });
+  const address = await http.app.listen({ host: "127.0.0.1", port: 0 });
+  const url = tls === undefined ? address : address.replace("http:", "https:");
   const close = async () => {
     await webhooks?.stop();
     await access.stop();
@@ -191,6 +209,8 @@ export interface ConnectionOptions {
   readonly allowHalfOpen?: boolean;
   /** A caller that does not read: what comes stays with its operating system until `socket.resume()`. */
   readonly isPaused?: boolean;
+  /** How to speak TLS, where the address says so. */
+  readonly tls?: TlsOptions;
 }
 
 /** A TCP connection that speaks HTTP as the test likes. */
@@ -214,12 +234,15 @@ export class HttpConnection {
 
   static async open(
     { url }: { url: string },
-    { allowHalfOpen = false, isPaused = false }: ConnectionOptions = {},
+    { allowHalfOpen = false, isPaused = false, tls = {} }: ConnectionOptions = {},
   ): Promise<HttpConnection> {
-    const { hostname: host, port } = new URL(url);
-    const socket = connect({ host, port: Number(port), allowHalfOpen, noDelay: true });
+    const { hostname: host, port, protocol } = new URL(url);
+    const isSecure = protocol === "https:";
+    const options = { host, port: Number(port), allowHalfOpen, noDelay: true };
+    const socket = isSecure ? tlsConnect({ ...options, ca: CA, ...tls }) : connect(options);
     if (isPaused) socket.pause();
-    await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
+    const opened = isSecure ? "secureConnect" : "connect";
+    await new Promise((resolve, reject) => socket.once(opened, resolve).once("error", reject));
     return new HttpConnection(socket);
   }
 
@@ -351,6 +374,7 @@ export class NativeClient {
     const socket = new WebSocket(`${url.replace("http", "ws")}/v1/connect`, "lockdb.v1", {
       headers: { authorization: `Bearer ${rootKey}` },
       perMessageDeflate: false,
+      ca: CA,
     });
     const client = new NativeClient(socket);
     await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));

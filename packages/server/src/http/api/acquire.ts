@@ -18,7 +18,7 @@ import type { Loop, Recipient, ServiceKey } from "../../loop/index.js";
 import { callerLabel } from "../caller.js";
 import { errorBody, errorHeaders, Refusal } from "../errors.js";
 import { watchHandOver } from "../hand-over.js";
-import { type Asked, type Operation, SAFE } from "../operation.js";
+import type { Asked, Operation } from "../operation.js";
 import { AcquireBody, Grant, LEASED_MS_DEFAULT, SLICE_MS_MAX, Waiting } from "../schemas.js";
 
 export const acquire: Operation = {
@@ -126,7 +126,7 @@ read it tells nothing.`,
       reentrant: false,
       leads: body.leads === true,
       stolenBy: null,
-      owner: owner ?? (sessionId === undefined ? callerLabel(request.raw.socket) : null),
+      owner: owner ?? (sessionId === undefined ? callerLabel(request.raw) : null),
       webhookUrl,
       outboxIsFull: webhookUrl !== undefined && outbox.isFull(asked.caller.account),
     };
@@ -264,7 +264,6 @@ class Exchange implements Recipient {
     if (this.#response.headersSent || this.#response.destroyed) return;
     const text = JSON.stringify(body);
     this.#response.writeHead(status, {
-      ...SAFE,
       "content-type": "application/json; charset=utf-8",
       "content-length": Buffer.byteLength(text),
       ...headers,

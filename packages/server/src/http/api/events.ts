@@ -100,8 +100,6 @@ function stream(hub: EventHub, gate: Gate, asked: Asked): undefined {
   // Without chunks: the end of the connection is the end of the stream.
   response.removeHeader("transfer-encoding");
   response.writeHead(200, {
-    "cache-control": "no-store",
-    "x-content-type-options": "nosniff",
     "x-accel-buffering": "no",
     "content-type": "text/event-stream; charset=utf-8",
     connection: "close",

@@ -66,7 +66,7 @@ export function serverOperations(parts: {
       errors: [],
       handle: () => {
         const { html, policy } = parts.page();
-        const headers = { "content-security-policy": policy, "referrer-policy": "no-referrer" };
+        const headers = { "content-security-policy": policy };
         return { status: 200, type: "text/html; charset=utf-8", body: html, headers };
       },
     },

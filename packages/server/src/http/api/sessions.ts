@@ -1,6 +1,6 @@
 import { ownerProblem, type SessionInfo } from "lockdb/protocol";
 import { ask } from "../ask.js";
-import { callerLabel } from "../caller.js";
+import { callerHost } from "../caller.js";
 import { Refusal } from "../errors.js";
 import type { Operation } from "../operation.js";
 import { Ended, LEASED_MS_DEFAULT, Session, SessionBody } from "../schemas.js";
@@ -36,8 +36,7 @@ With a random \`sessionId\` of your own, opening it twice is opening it once.`,
     const problem = given.owner === undefined ? null : ownerProblem(given.owner);
     if (problem !== null) throw new Refusal("INVALID", problem);
     // It must be the same when the request comes again, on another connection.
-    const label = callerLabel(request.raw.socket).replace(/:\d+$/, "");
-    const owner = given.owner ?? label;
+    const owner = given.owner ?? callerHost(request.raw);
     const value = await ask(loop, service, (address) => ({
       kind: "openSession",
       address,

@@ -1,7 +1,7 @@
 import type { Access } from "../../access/index.js";
 import { Signup, SignupBody } from "../access-schemas.js";
 import { AddressCounts } from "../address-counts.js";
-import { addressOf } from "../caller.js";
+import { addressBucket, addressOf } from "../addresses.js";
 import { Refusal } from "../errors.js";
 import type { Operation } from "../operation.js";
 
@@ -37,7 +37,7 @@ export function signupOperations(access: Access, monotonicMs: () => number): rea
       errors: ["RATE_LIMITED", "LIMIT_EXCEEDED", "UNAVAILABLE"],
       handle: async ({ body, request, reply }) => {
         const address = addressOf(request.raw);
-        const { waitMs } = counts.add(address);
+        const { waitMs } = counts.add(addressBucket(address));
         if (waitMs > 0) {
           reply.header("retry-after", Math.ceil(waitMs / 1_000));
           throw new Refusal(

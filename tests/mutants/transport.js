@@ -1,0 +1,98 @@
+/** Bugs in what stands between callers and the API: TLS, proxies, browsers, the headers of answers. */
+
+const HTTP = "packages/server/src/http";
+const TESTS = "packages/server/test/http";
+
+/** @type {readonly import("./mutants.js").Mutant[]} */
+export const TRANSPORT = [
+  {
+    id: "forwarded-by-anybody",
+    rule: "A6",
+    file: `${HTTP}/addresses.ts`,
+    find: "entries.length > 0 && this.#trusts(address)",
+    put: "entries.length > 0 && (hop === 0 || this.#trusts(address))",
+    wrong: "Whoever connects is believed when it says that it speaks for somebody else.",
+    killedBy: { test: `${TESTS}/addresses.test.ts`, name: "[A6t]" },
+  },
+  {
+    id: "forwarded-from-the-left",
+    rule: "A6",
+    file: `${HTTP}/addresses.ts`,
+    find: "forwardedAddress(entries.pop()!)",
+    put: "forwardedAddress(entries.shift()!)",
+    wrong: "Of a chain of proxies the end that the caller wrote is believed.",
+    killedBy: { test: `${TESTS}/addresses.test.ts`, name: "[A6u]" },
+  },
+  {
+    id: "ipv6-counted-whole",
+    rule: "A6",
+    file: `${HTTP}/addresses.ts`,
+    find: "return `${groups.slice(0, 4).join",
+    put: "return `${groups.slice(0, 8).join",
+    wrong: "Each of the addresses that one caller has is counted as another caller.",
+    killedBy: { test: `${TESTS}/addresses.test.ts`, name: "[A6w]" },
+  },
+  {
+    id: "page-from-anywhere",
+    rule: "A6",
+    file: `${HTTP}/app.ts`,
+    find: "if (originProblem !== null) return",
+    put: "if (originProblem !== null && !loop.ready) return",
+    wrong: "Any web page may open a WebSocket.",
+    killedBy: { test: `${TESTS}/browsers.test.ts`, name: "[A6zd]" },
+  },
+  {
+    id: "page-from-any-port",
+    rule: "A6",
+    file: `${HTTP}/headers.ts`,
+    find: "new URL(called).host === own",
+    put: "new URL(called).hostname === own.replace(/:\\d+$/, '')",
+    wrong: "A page from another port of the same host counts as the server's own.",
+    killedBy: { test: `${TESTS}/browsers.test.ts`, name: "[A6zd]" },
+  },
+  {
+    id: "cors-for-all",
+    rule: "A6",
+    file: `${HTTP}/headers.ts`,
+    find: "if (origin === undefined || !this.#origins.has(origin)) return this.#always;",
+    put: "if (origin === undefined) return this.#always;",
+    wrong: "Once one origin may read answers, every page may.",
+    killedBy: { test: `${TESTS}/browsers.test.ts`, name: "[A6zh]" },
+  },
+  {
+    id: "answers-without-headers",
+    rule: "A6",
+    file: `${HTTP}/headers.ts`,
+    find: "const headers = { ...headersOf(this.req), ...objectOf(given) };",
+    put: "const headers = this.req.method === 'GET' ? { ...headersOf(this.req), ...objectOf(given) } : objectOf(given);",
+    wrong: "Only what GET is answered has the headers that keep it from being stored, guessed at and framed.",
+    killedBy: { test: `${TESTS}/answer-headers.test.ts`, name: "[A6zk]" },
+  },
+  {
+    id: "stranger-with-a-certificate",
+    rule: "A6",
+    file: `${HTTP}/listener.ts`,
+    find: "rejectUnauthorized: tls.asksClients,",
+    put: "rejectUnauthorized: false,",
+    wrong: "Clients are asked for a certificate, and served whatever they show.",
+    killedBy: { test: `${TESTS}/tls.test.ts`, name: "[A6h]" },
+  },
+  {
+    id: "half-a-pair",
+    rule: "A6",
+    file: `${HTTP}/tls.ts`,
+    find: "if (this.#seenAs === this.#readAs || this.#seenAs !== before) return;",
+    put: 'if (this.#seenAs === this.#readAs || before === "") return;',
+    wrong: "A new certificate is read before its key is there.",
+    killedBy: { test: `${TESTS}/tls.test.ts`, name: "[A6n]" },
+  },
+  {
+    id: "bad-files-for-ever",
+    rule: "A6",
+    file: `${HTTP}/tls.ts`,
+    find: "if ((await lookOf(this.#files)) !== this.#seenAs) return;",
+    put: "if ((await lookOf(this.#files)) !== this.#seenAs || found instanceof Error) return;",
+    wrong: "New TLS files that cannot be used are passed over without a word.",
+    killedBy: { test: `${TESTS}/tls.test.ts`, name: "[A6m]" },
+  },
+];
