@@ -3,8 +3,8 @@ import { request as secureRequest } from "node:https";
 import { ConnectionError, errorOf, LockDBError } from "../client/errors.js";
 import { serverUrls } from "../client/server-urls.js";
 import { isErrorCode } from "../protocol/index.js";
-import { FormError } from "./answers.js";
 import { secureOptions, troubleText } from "../runtime/secure.js";
+import { FormError } from "./answers.js";
 import { apiKeyOf, type ServerFlags, tlsOptions } from "./args.js";
 import { UsageError } from "./exit.js";
 
@@ -43,7 +43,8 @@ export class HttpApi {
       throw new UsageError("-s: an address has no user and password. The key goes into LOCKDB_API_KEY.");
     this.#urls = urls.map((url) => url.replace(/\/+$/, ""));
     this.#apiKey = apiKeyOf(flags);
-    this.#secure = secureOptions(tlsOptions(process.env) ?? {});
+    const isSecure = urls.some((url) => url.startsWith("https:"));
+    this.#secure = isSecure ? secureOptions(tlsOptions(process.env) ?? {}) : {};
     if (!/^[\x21-\x7e]+$/.test(this.#apiKey))
       throw new UsageError("An API key has no spaces, line ends or letters beyond ASCII.");
   }
@@ -62,7 +63,12 @@ export class HttpApi {
       const at = (this.#at + step) % this.#urls.length;
       const url = this.#urls[at]!;
       try {
-        const answer = await exchange(url + target, url, { method, apiKey: this.#apiKey, body, secure: this.#secure });
+        const answer = await exchange(url + target, url, {
+          method,
+          apiKey: this.#apiKey,
+          body,
+          secure: this.#secure,
+        });
         this.#at = at;
         return valueIn(answer, url, read);
       } catch (error) {
@@ -168,7 +174,10 @@ function exchange(
     const failed = (error: Error) => {
       clearTimeout(timer);
       request.destroy();
-      const reason = troubleText(error, url) || (error as NodeJS.ErrnoException).code || error.name;
+      const reason =
+        (isSecure ? troubleText(error, url) : error.message) ||
+        (error as NodeJS.ErrnoException).code ||
+        error.name;
       reject(
         isConnected
           ? new Unanswered(`${url} did not answer (${reason})`, true)
