@@ -6,6 +6,7 @@ import { ENGINE_NESTED } from "./engine-nested.js";
 import { ENGINE_REQUESTS } from "./engine-requests.js";
 import { ENGINE_SESSIONS } from "./engine-sessions.js";
 import { SERVER } from "./server.js";
+import { SIGNUP } from "./signup.js";
 import { STORE } from "./store.js";
 import { TRANSPORT } from "./transport.js";
 import { WEBHOOKS } from "./webhooks.js";
@@ -21,6 +22,7 @@ export const MUTANTS = [
   ...ENGINE_NESTED,
   ...ENGINE_CALLS,
   ...SERVER,
+  ...SIGNUP,
   ...STORE,
   ...TRANSPORT,
   ...WEBHOOKS,

@@ -31,6 +31,7 @@ interface OptionRow {
 interface ServeOptions {
   readonly store: string;
   readonly dataDir: string;
+  readonly signup: boolean;
 }
 
 interface Server {
@@ -127,7 +128,7 @@ async function start(server: ServerPackage, flags: Readonly<Record<string, strin
   }
   const stopped = untilStopped(running);
   // Not before a signal would stop it in order: whoever reads this may send one.
-  process.stdout.write(process.stdout.isTTY ? banner(running, options) : plainLines(running));
+  process.stdout.write(process.stdout.isTTY ? banner(running, options) : plainLines(running, options));
   await stopped;
 }
 
@@ -161,18 +162,19 @@ function untilStopped(server: Server): Promise<never> {
 }
 
 /** For logs and scripts. */
-function plainLines({ url, rootKey, rootKeyIsNew }: Server): string {
-  return `LockDB listens on ${url}\n${rootKeyIsNew ? `root key (shown once): ${rootKey}\n` : ""}`;
+function plainLines({ url, rootKey, rootKeyIsNew }: Server, { signup }: ServeOptions): string {
+  const keyLine = rootKeyIsNew ? `root key (shown once): ${rootKey}\n` : "";
+  return `LockDB listens on ${url}\n${keyLine}${signup ? `trials begin at ${url}/signup\n` : ""}`;
 }
 
 /** For people at a terminal. */
-function banner(server: Server, { store, dataDir }: ServeOptions): string {
+function banner(server: Server, { store, dataDir, signup }: ServeOptions): string {
   const data = store === "memory" ? "memory, gone when the server stops" : dataDir;
   const address = server.url === SERVER_URL_DEFAULT ? "" : `  export LOCKDB_SERVER_URL=${server.url}\n`;
   return `
 LockDB listens on ${server.url}
 Data: ${data}
-${keyLines(server)}
+${signup ? `Trials: anyone may start one at ${server.url}/signup\n` : ""}${keyLines(server)}
 In another terminal:
 
 ${server.rootKeyIsNew ? `  export LOCKDB_API_KEY=${server.rootKey}\n` : "  export LOCKDB_API_KEY=<the root key>\n"}  export LOCKDB_SERVICE_ID=demo

@@ -56,6 +56,13 @@ test("[A1g] a root key that is given works and is never shown", async () => {
   expect(stderr).not.toContain(GIVEN_KEY);
 });
 
+test("[A4ua] with --signup it says where trials begin, and there they do", async () => {
+  const server = start([...IN_MEMORY, "--signup"], { LOCKDB_ROOT_KEY: GIVEN_KEY });
+  const page = (await server.until(/^trials begin at (\S+)\n/m))[1]!;
+  const answer = await fetch(page);
+  expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining("<form ")]);
+});
+
 test.each(["SIGTERM", "SIGINT"] as const)(
   "[I6e] %s stops it in order within 5 s, whoever is connected",
   async (signal) => {

@@ -6,7 +6,7 @@ export {
   type Narrowing,
   type NewKey,
 } from "./access.js";
-export { ACCOUNT_DEFAULT, type Account, type Limits } from "./account.js";
+export { ACCOUNT_DEFAULT, type Account, LIMITS_TRIAL, type Limits, TRIAL_MS } from "./account.js";
 export type { Key, KeyInfo } from "./key.js";
 export type { KeyCaller } from "./key-caller.js";
 export { ROOT_KEY_LENGTH_MIN } from "./keys.js";

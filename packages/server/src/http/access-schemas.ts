@@ -162,12 +162,18 @@ export const Accounts = object({
   } as { type: string }),
 });
 
+const EMAIL = "^[^\\s@\\u0000-\\u001f\\u007f]+@[^\\s@\\u0000-\\u001f\\u007f]+$";
 export const Email = Type.String({
   maxLength: EMAIL_LENGTH_MAX,
-  pattern: "^[^\\s@\\u0000-\\u001f\\u007f]+@[^\\s@\\u0000-\\u001f\\u007f]+$",
+  pattern: EMAIL,
   description: "Whom to ask about this account. Nothing is sent to it.",
   examples: ["dev@example.com"],
 });
+
+/** As that schema has it. */
+export function isEmail(text: string): boolean {
+  return [...text].length <= EMAIL_LENGTH_MAX && new RegExp(EMAIL, "u").test(text);
+}
 
 export const AccountBody = object({
   email: Type.Optional(Email),
@@ -191,6 +197,7 @@ export type ChangeAccountBody = Static<typeof ChangeAccountBody>;
 export const Self = object({ key: KeyInfo, account: AccountInfo });
 
 export const SignupBody = object({ email: Email });
+export type SignupBody = Static<typeof SignupBody>;
 export const Signup = object({
   account: object({ id: AccountId, trialEndsAt: Time("When the trial ends.") }),
   apiKey: ApiKey,

@@ -1,16 +1,10 @@
-import { createHash } from "node:crypto";
 import { ERRORS } from "lockdb/protocol";
 import { errorsByStatus } from "./openapi.js";
-import type { Operation } from "./operation.js";
+import { type Operation, PARAMS } from "./operation.js";
+import { PALETTE, type Page, policyOf, text } from "./page.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: the document is made here, of any JSON.
 type Json = any;
-
-export interface Page {
-  readonly html: string;
-  /** Lets the page show itself, and nothing else. */
-  readonly policy: string;
-}
 
 /** The OpenAPI document to read: one page, no script, nothing from anywhere else. */
 export function docsPage(document: Json, operations: readonly Operation[]): Page {
@@ -40,9 +34,7 @@ ${Object.entries(document.components.schemas)
 <h2 id="errors">Errors</h2>${errorTable(Object.keys(ERRORS) as (keyof typeof ERRORS)[])}
 </main></body></html>
 `;
-  const hash = createHash("sha256").update(STYLE).digest("base64");
-  const policy = `default-src 'none'; style-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
-  return { html, policy };
+  return { html, policy: policyOf(STYLE, "'none'") };
 }
 
 function link({ id, method, summary }: Operation): string {
@@ -100,7 +92,11 @@ function body(requestBody: Json, { examples = {}, method, path }: Operation, doc
 
 function curl(method: string, path: string, value: object): string {
   const verb = method === "POST" ? "" : ` -X ${method}`;
-  return `curl${verb} -H "authorization: Bearer $LOCKDB_API_KEY" \\\n  $LOCKDB_SERVER_URL${path.replace("{service}", "billing")} \\\n  -d '${JSON.stringify(value)}'`;
+  // As it stands: curl takes braces for a list.
+  const address = path.replace(/\{(\w+)\}/g, (_, name: string) =>
+    encodeURIComponent((PARAMS[name] as Json).examples[0]),
+  );
+  return `curl${verb} -H "authorization: Bearer $LOCKDB_API_KEY" \\\n  $LOCKDB_SERVER_URL${address} \\\n  -d '${JSON.stringify(value)}'`;
 }
 
 /** The fields of an object, or what else it is. */
@@ -180,14 +176,7 @@ function inline(markdown: string): string {
     .replace(/\*\*([^*]+)\*\*/g, "<strong>$1</strong>");
 }
 
-function text(value: string): string {
-  return value.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
-}
-
-const STYLE = `
-:root{color-scheme:light dark;--ink:#1c2024;--dim:#5b636b;--paper:#fff;--soft:#f3f5f7;--line:#d9dee3;--link:#0a5fb4;--get:#0b6e4f;--post:#7a4a00;--put:#5a3ea6;--del:#a3202c}
-@media (prefers-color-scheme:dark){:root{--ink:#e4e7ea;--dim:#9aa4ad;--paper:#15181b;--soft:#1f2428;--line:#343b41;--link:#7cb8f7;--get:#5fd0a5;--post:#e6b35c;--put:#b7a2f5;--del:#f58b94}}
-*{box-sizing:border-box}html{scroll-padding-top:1rem}
+const STYLE = `${PALETTE}*{box-sizing:border-box}html{scroll-padding-top:1rem}
 body{margin:0;font:16px/1.55 system-ui,sans-serif;color:var(--ink);background:var(--paper);display:grid;grid-template-columns:17rem minmax(0,1fr)}
 nav{position:sticky;top:0;height:100vh;overflow:auto;padding:1.2rem;border-right:1px solid var(--line);background:var(--soft);font-size:.88rem}
 nav ul{list-style:none;margin:0;padding:0}nav li{margin:.2rem 0}nav h2{font-size:.78rem;margin:1.1rem 0 .3rem;color:var(--dim);border:0;padding:0}
@@ -204,6 +193,6 @@ figure{margin:.8rem 0}figcaption{font-size:.85rem;color:var(--dim)}
 th,td{padding:.35rem .7rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 td:first-child code{white-space:nowrap}
 details{margin:.8rem 0}summary{cursor:pointer;font-size:.9rem}
-b.GET{color:var(--get)}b.POST{color:var(--post)}b.PUT{color:var(--put)}b.DELETE{color:var(--del)}nav b{font-size:.72rem}
+b.GET{color:var(--get)}b.POST{color:var(--post)}b.PUT,b.PATCH{color:var(--put)}b.DELETE{color:var(--del)}nav b{font-size:.72rem}
 @media (max-width:800px){body{display:block}nav{position:static;height:auto;border-right:0;border-bottom:1px solid var(--line)}main{padding:1rem}}
 `;

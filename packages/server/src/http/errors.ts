@@ -32,8 +32,10 @@ export function refuseTyped(
   details?: RefusalDetails,
 ): FastifyReply {
   const { status } = ERRORS[code];
+  // Who knows better when has said so.
+  const headers = reply.hasHeader("retry-after") ? {} : errorHeaders(code);
   return reply
     .code(status!)
-    .headers(errorHeaders(code))
+    .headers(headers)
     .send(errorBody(code, message, details));
 }

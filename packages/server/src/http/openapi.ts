@@ -83,13 +83,18 @@ function parameter(name: string, where: string, schema: TSchema, required: boole
   return { name, in: where, required, schema: plain(schema) };
 }
 
-function requestBody({ body, isBodyOptional, examples = {}, tag }: Operation): Json {
+function requestBody({ body, isBodyOptional, isForm, examples = {}, tag }: Operation): Json {
   if (body === undefined) return {};
   const shown = Object.fromEntries(
     Object.entries(examples).map(([summary, value], at) => [`example${at + 1}`, { summary, value }]),
   );
   // That client says that its JSON is text.
-  const type = tag === "The original client" ? "text/plain" : "application/json";
+  const type =
+    tag === "The original client"
+      ? "text/plain"
+      : isForm
+        ? "application/x-www-form-urlencoded"
+        : "application/json";
   const content = { [type]: { schema: plain(body), examples: shown } };
   return { requestBody: { required: isBodyOptional !== true, content } };
 }
@@ -121,7 +126,7 @@ function refusals(operation: Operation): Json {
       {
         description: codes.join(", "),
         ...(retryAfterS(codes[0]!) === null ? {} : { headers: RETRY_AFTER }),
-        content: isPlain ? plainRefusal(codes) : jsonRefusal(codes),
+        content: isPlain ? plainRefusal(codes) : operation.isForm ? pageRefusal(codes) : jsonRefusal(codes),
       },
     ]),
   );
@@ -151,6 +156,14 @@ function plainRefusal(codes: readonly ErrorCode[]): Json {
   );
   const pattern = codes.includes("UNAUTHORIZED") ? "^Unauthorized$" : `^(${codes.join("|")}): `;
   return { "text/plain": { schema: { type: "string", pattern }, examples } };
+}
+
+/** A page that says it in words. */
+function pageRefusal(codes: readonly ErrorCode[]): Json {
+  const examples = Object.fromEntries(
+    codes.map((code) => [code, { summary: code, value: `<!doctype html> … ${ERRORS[code].message} …` }]),
+  );
+  return { "text/html": { schema: { type: "string", pattern: "^<!doctype html>" }, examples } };
 }
 
 const NAMES = new Map<unknown, string>(Object.entries(COMPONENTS).map(([name, schema]) => [schema, name]));

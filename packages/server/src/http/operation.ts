@@ -50,6 +50,8 @@ export interface Operation {
   readonly body?: TObject;
   /** Nothing at all is as good as an object without fields. */
   readonly isBodyOptional?: true;
+  /** Its body is a web form, and every answer a page. It is served by rules of its own. */
+  readonly isForm?: true;
   /** Several things to send, by what they show. */
   readonly examples?: Readonly<Record<string, object>>;
   readonly answers: Readonly<Record<number, GoodAnswer>>;
@@ -166,7 +168,7 @@ export function addOperations(
       },
     });
   }
-  for (const path of new Set(served.map((each) => each.path))) refuseOthers(app, path, served);
+  for (const path of new Set(served.map((each) => each.path))) refuseOthers(app, path, operations);
 }
 
 function refuseOthers(app: FastifyInstance, path: string, operations: readonly Operation[]): void {

@@ -13,7 +13,7 @@ let api: Api;
 let document: Json;
 
 beforeAll(async () => {
-  server = await startServer();
+  server = await startServer({ signup: true });
   api = new Api(server);
   document = (await api.get("/openapi.json", { key: null })).body;
 });
@@ -178,6 +178,13 @@ describe("the page /docs", () => {
     ]);
     expect(headers.get("content-security-policy")).toMatch(/^default-src 'none'; style-src 'sha256-[^']+'; /);
     expect(headers.get("x-content-type-options")).toBe("nosniff");
+  });
+
+  test("[I3m] its examples for curl have no braces in their addresses: curl would take them for a list", async () => {
+    const { body: html } = await api.get("/docs", { key: null });
+    const addresses = [...html.matchAll(/\$LOCKDB_SERVER_URL(\S*) /g)].map(([, address]) => address);
+    expect(addresses).toContain("/v1/keys/4fZk2Qm0aB/rotate");
+    expect(addresses.filter((address) => /[{}]/.test(address))).toEqual([]);
   });
 
   test("[I3l] every link on it leads to a place on it", async () => {

@@ -8,6 +8,8 @@ import { EventHub } from "../event-hub.js";
 import type { Gate } from "../gate.js";
 import { openApiDocument } from "../openapi.js";
 import { addOperations, type Operation } from "../operation.js";
+import type { Page } from "../page.js";
+import { signupForm } from "../signup-form.js";
 import { accountOperations } from "./accounts.js";
 import { acquire } from "./acquire.js";
 import { eventOperations } from "./events.js";
@@ -18,7 +20,7 @@ import { ORIGINAL } from "./original.js";
 import { serverOperations } from "./server.js";
 import { SERVICE } from "./service.js";
 import { SESSIONS } from "./sessions.js";
-import { signupOperations } from "./signup.js";
+import { Signups, signupOperations } from "./signup.js";
 import { webhookOperations } from "./webhooks.js";
 
 interface ApiParts {
@@ -32,6 +34,7 @@ interface ApiParts {
 /** The HTTP API (I3): every operation, the document that is made of them, and the page of it. */
 export async function httpApi(app: FastifyInstance, { access, webhooks, signup, ...parts }: ApiParts) {
   const hub = new EventHub(parts.loop);
+  const signups = signup ? new Signups(access, parts.loop.runtime.monotonicMs) : null;
   const operations: readonly Operation[] = [
     acquire,
     ...HOLDS,
@@ -42,7 +45,7 @@ export async function httpApi(app: FastifyInstance, { access, webhooks, signup, 
     ...(webhooks === undefined ? [] : webhookOperations(webhooks)),
     ...keyOperations(access),
     ...accountOperations(access),
-    ...(signup ? signupOperations(access, parts.loop.runtime.monotonicMs) : []),
+    ...(signups === null ? [] : signupOperations(signups)),
     ...ORIGINAL,
     ...serverOperations({ document: () => made().text, page: () => made().page }),
   ];
@@ -55,11 +58,12 @@ export async function httpApi(app: FastifyInstance, { access, webhooks, signup, 
     return docs;
   };
   addOperations(app, operations, parts);
+  if (signups !== null) await app.register(signupForm, { signups, loop: parts.loop });
 }
 
 interface Docs {
   readonly text: string;
-  readonly page: ReturnType<typeof docsPage>;
+  readonly page: Page;
 }
 
 function version(): string {

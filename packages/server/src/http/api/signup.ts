@@ -1,17 +1,54 @@
-import type { Access } from "../../access/index.js";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Access, AccountInfo } from "../../access/index.js";
 import { Signup, SignupBody } from "../access-schemas.js";
 import { AddressCounts } from "../address-counts.js";
 import { addressBucket, addressOf } from "../addresses.js";
 import { Refusal } from "../errors.js";
 import type { Operation } from "../operation.js";
+import { isCrossSite } from "../same-origin.js";
+import { formPage } from "../signup-page.js";
 
 /** Sign-ups an hour from one address (A4). */
 const SIGNUPS_MAX = 5;
 const HOUR_MS = 3_600_000;
 
-/** The free trial (A4): anyone who comes gets an account for 30 days. */
-export function signupOperations(access: Access, monotonicMs: () => number): readonly Operation[] {
-  const counts = new AddressCounts(SIGNUPS_MAX, HOUR_MS, monotonicMs);
+/** The free trial (A4): anyone who comes gets an account for 30 days. One for the API and the page, so that both count together. */
+export class Signups {
+  readonly #access: Access;
+  readonly #counts: AddressCounts;
+
+  constructor(access: Access, monotonicMs: () => number) {
+    this.#access = access;
+    this.#counts = new AddressCounts(SIGNUPS_MAX, HOUR_MS, monotonicMs);
+  }
+
+  /**
+   * Begins a trial. A refusal's `Retry-After` is set already where it is known.
+   * @param email checked
+   * @throws Refusal `FORBIDDEN` for a browser that another site has sent; `RATE_LIMITED`, `LIMIT_EXCEEDED`, `UNAVAILABLE`
+   */
+  begin(
+    email: string,
+    { raw }: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<{ readonly account: AccountInfo; readonly apiKey: string }> {
+    // A page could else have all its visitors make accounts.
+    if (isCrossSite(raw)) throw new Refusal("FORBIDDEN", CROSS_SITE);
+    const address = addressOf(raw);
+    const { waitMs } = this.#counts.add(addressBucket(address));
+    if (waitMs > 0) {
+      reply.header("retry-after", Math.ceil(waitMs / 1_000));
+      throw new Refusal("RATE_LIMITED", "Five trials an hour can begin from one address. Try again later.");
+    }
+    return this.#access.addAccount({ email, isTrial: true }, `sign-up from ${address}`);
+  }
+}
+
+const CROSS_SITE =
+  "This came from a page of another site. Start the trial from this server's own page, or with curl.";
+
+export function signupOperations(signups: Signups): readonly Operation[] {
+  const errors = ["FORBIDDEN", "RATE_LIMITED", "LIMIT_EXCEEDED", "UNAVAILABLE"] as const;
   return [
     {
       id: "signUp",
@@ -34,25 +71,43 @@ export function signupOperations(access: Access, monotonicMs: () => number): rea
           },
         },
       },
-      errors: ["RATE_LIMITED", "LIMIT_EXCEEDED", "UNAVAILABLE"],
+      errors,
       handle: async ({ body, request, reply }) => {
-        const address = addressOf(request.raw);
-        const { waitMs } = counts.add(addressBucket(address));
-        if (waitMs > 0) {
-          reply.header("retry-after", Math.ceil(waitMs / 1_000));
-          throw new Refusal(
-            "RATE_LIMITED",
-            "Five trials an hour can begin from one address. Try again later.",
-          );
-        }
-        const { email } = body as { readonly email: string };
-        const { account, apiKey } = await access.addAccount(
-          { email, isTrial: true },
-          `sign-up from ${address}`,
-        );
+        const { email } = body as SignupBody;
+        const { account, apiKey } = await signups.begin(email, request, reply);
         const { id, trialEndsAt } = account;
         return { status: 201, body: { account: { id, trialEndsAt }, apiKey } };
       },
+    },
+    {
+      id: "signUpPage",
+      method: "GET",
+      path: "/signup",
+      tag: "Access",
+      need: null,
+      summary: "The page to start a free trial from",
+      description: "For people: a form, without a script.",
+      answers: { 200: { description: "The page.", type: "text/html" } },
+      errors: [],
+      handle: () => {
+        const { html, headers } = formPage(null);
+        return { status: 200, type: "text/html; charset=utf-8", body: html, headers };
+      },
+    },
+    {
+      // Served by rules of its own: see signup-form.ts.
+      id: "signUpForm",
+      method: "POST",
+      path: "/signup",
+      tag: "Access",
+      need: null,
+      summary: "Start a free trial from that page",
+      description: `What that page's form sends. It does what \`POST /v1/signup\` does, under the same limits, and all its answers are pages; the key stands in this one answer
+only.`,
+      isForm: true,
+      body: SignupBody,
+      answers: { 201: { description: "The page with the key.", type: "text/html" } },
+      errors,
     },
   ];
 }
