@@ -1,4 +1,5 @@
-import type { Change, Entry, Store } from "../../packages/server/dist/store/store.js";
+import { type Block, blocksOf, entriesIn } from "../../packages/server/dist/store/block.js";
+import type { Change, Entries, Store } from "../../packages/server/dist/store/store.js";
 import type { DiskPlan } from "./plan.js";
 import type { Process } from "./process.js";
 import type { World } from "./world.js";
@@ -116,13 +117,21 @@ export class SimStore implements Store {
     this.process = process;
   }
 
-  async *load(prefix: string): AsyncGenerator<Entry> {
+  load(prefix: string): Entries {
+    return entriesIn(
+      () => this.#blocks(prefix),
+      () => this.#assertOpen(),
+    );
+  }
+
+  async *#blocks(prefix: string): AsyncGenerator<Block> {
     this.#assertOpen();
-    const keys = [...this.#disk.records.keys()].filter((key) => key.startsWith(prefix));
-    keys.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-    const entries = keys.map((key) => ({ key, value: this.#disk.records.get(key)!.slice() }));
-    for (const entry of entries) {
-      yield entry;
+    const entries = [...this.#disk.records]
+      .filter(([key]) => key.startsWith(prefix))
+      .map(([key, value]) => ({ key: Buffer.from(key), value }))
+      .sort((a, b) => Buffer.compare(a.key, b.key));
+    for (const block of blocksOf(entries)) {
+      yield block;
       this.#assertOpen();
     }
   }

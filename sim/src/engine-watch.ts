@@ -110,9 +110,11 @@ export class EngineWatch {
       out.changes.push(...outcome.changes);
       out.events?.push(...outcome.events);
     };
-    Engine.prototype.restore = function (this: Engine, records, nowMs, out) {
-      restore.call(this, records, nowMs, out);
-      watch.#restored(this, records, nowMs);
+    Engine.prototype.restore = function (this: Engine, records, nowMs, out, many) {
+      // They are decoded when they are taken, and only once.
+      const holds = new Set(many);
+      restore.call(this, records, nowMs, out, holds);
+      watch.#restored(this, [...records, ...holds], nowMs);
     };
     return () => {
       Engine.prototype.apply = apply;

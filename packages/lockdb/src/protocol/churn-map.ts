@@ -41,6 +41,12 @@ export class ChurnMap<K, V> {
     if (--this.#room === 0) this.#closeGeneration();
   }
 
+  /** The same for one that will stay, and comes before all that will not: it goes to where the old ones are. */
+  addLasting(key: K, value: V): void {
+    this.#old ??= new Map();
+    this.#old.set(key, value);
+  }
+
   delete(key: K): boolean {
     return this.#young.delete(key) || this.#old?.delete(key) === true;
   }

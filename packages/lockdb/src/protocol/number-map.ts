@@ -47,6 +47,13 @@ export class NumberMap<V> {
     }
   }
 
+  /** Makes room for so many more, so that they need not be put in anew each time that it grows. */
+  reserve(count: number): void {
+    let capacity = this.#mask + 1;
+    while (4 * (this.#size + count) > 3 * (capacity - 1)) capacity *= 2;
+    if (capacity > this.#mask + 1 && this.#instead === null) this.#resize(capacity);
+  }
+
   delete(key: number): boolean {
     if (this.#instead !== null) return this.#instead.delete(key);
     let hole = this.#find(key);
@@ -119,7 +126,11 @@ export class NumberMap<V> {
     this.#mask = capacity - 1;
     this.#size = 0;
     this.#deletions = 0;
-    for (let at = 0; at < keys.length; at++) if (keys[at] !== 0) this.set(keys[at]!, values[at]!);
+    for (let at = 0; at < keys.length; at++) {
+      if (keys[at] === 0) continue;
+      if (this.#instead !== null) this.#instead.set(keys[at]!, values[at]!);
+      else this.#insert(keys[at]!, values[at]!);
+    }
   }
 
   #give(key: number, value: V): void {

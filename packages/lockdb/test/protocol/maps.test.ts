@@ -15,8 +15,11 @@ function opsOf(key: fc.Arbitrary<number>): fc.Arbitrary<Op[]> {
   return fc.array(op, { maxLength: 600, size: "max" });
 }
 
-function play(map: NumberMap<string> | ChurnMap<number, string>, ops: Iterable<Op>): void {
-  const reference = new Map<number, string>();
+function play(
+  map: NumberMap<string> | ChurnMap<number, string>,
+  ops: Iterable<Op>,
+  reference = new Map<number, string>(),
+): void {
   let n = 0;
   let wrong: string | null = null;
   for (const [kind, key] of ops) {
@@ -57,6 +60,23 @@ describe("maps for what comes and goes", () => {
   test("[Q6bb] so are those of other keys, and in the order in which they came", () => {
     fc.assert(fc.property(OPS, (ops) => play(new ChurnMap(), ops)));
     play(new ChurnMap(), crowds([10, 9_000, 3, 3_000, 3_000, 3_000, 1, 20_000]));
+  });
+
+  test("[Q6bc] what was there from the start is found like what came later", () => {
+    const [numbers, keys] = [new NumberMap<string>(), new ChurnMap<number, string>()];
+    const first = new Map(Array.from({ length: 9_000 }, (_, n) => [3 * n + 1, `first ${n}`]));
+    numbers.reserve(first.size);
+    for (const [key, value] of first) {
+      numbers.set(key, value);
+      keys.addLasting(key, value);
+    }
+    const ops = [...crowds([10, 9_000, 3, 3_000])];
+    play(numbers, ops, new Map(first));
+    play(keys, ops, new Map(first));
+    const late = new NumberMap<string>();
+    late.set(7, "before");
+    late.reserve(100_000);
+    play(late, ops, new Map([[7, "before"]]));
   });
 
   test("[N3ba] numbers that were chosen to get in each other's way cost no more than others", () => {

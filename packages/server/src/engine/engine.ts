@@ -6,9 +6,11 @@ import { Postponed } from "./postponed.js";
 import { Repeats } from "./repeats.js";
 import { refusalOfLock, tell } from "./replies.js";
 import { Requests } from "./requests.js";
-import { type DurableRecord, restore, stopRecords } from "./restore.js";
+import { type DurableRecord, type ManyRecords, restore, stopRecords } from "./restore.js";
 import { Sessions } from "./sessions.js";
 import type { Waiter } from "./state.js";
+
+const NO_RECORDS: ManyRecords = new Set();
 
 /**
  * The rules for one service: sessions, locks, holds, queues, recovery. Pure: it reads no clock and does no I/O, and
@@ -115,9 +117,16 @@ export class Engine {
   /**
    * Takes up what an earlier process made durable. What this adds to `out.changes` must be durable before anything is
    * answered (R5, R6).
+   * @param holds records beside the others; a million of them are not kept all at once
    */
-  restore(records: readonly DurableRecord[], nowMs: number, out: Effects): void {
-    restore(records, this.#options.writesSessionHolds, this.#sessions, this.#grants, nowMs, out);
+  restore(
+    records: readonly DurableRecord[],
+    nowMs: number,
+    out: Effects,
+    holds: ManyRecords = NO_RECORDS,
+  ): void {
+    const { writesSessionHolds } = this.#options;
+    restore({ records, holds, writesSessionHolds }, this.#sessions, this.#grants, nowMs, out);
   }
 
   /** The records of a clean stop (R5). Nothing may be applied or answered after this. */

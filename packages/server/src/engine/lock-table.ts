@@ -79,9 +79,9 @@ export class LockTable {
   }
 
   /** The locks of a request, made where there are none: they are forgotten again unless something is put there. */
-  locksFor(names: LockNames): readonly LockAndMode[] {
-    if (typeof names === "string") return [{ lock: this.locks.make(names), mode: EXCLUSIVE }];
-    return wantsOf(names).map(({ name, mode }) => ({ lock: this.locks.make(name), mode }));
+  locksFor(names: LockNames, isRestored = false): readonly LockAndMode[] {
+    if (typeof names === "string") return [{ lock: this.locks.make(names, isRestored), mode: EXCLUSIVE }];
+    return wantsOf(names).map(({ name, mode }) => ({ lock: this.locks.make(name, isRestored), mode }));
   }
 
   forgetIdle(wanted: readonly LockAndMode[]): void {

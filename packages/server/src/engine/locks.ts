@@ -23,8 +23,11 @@ export class Locks {
     return this.#byName.values();
   }
 
-  /** The lock of this name, made when there is none: whoever asks for it puts something there. */
-  make(name: string): Lock {
+  /**
+   * The lock of this name, made when there is none: whoever asks for it puts something there.
+   * @param isRestored at a start, before all others
+   */
+  make(name: string, isRestored = false): Lock {
     let lock = this.#byName.get(name);
     if (lock !== undefined) return lock;
     lock = new Lock(name);
@@ -32,7 +35,8 @@ export class Locks {
     if (this.#newest === null) this.#oldest = lock;
     else this.#newest.newer = lock;
     this.#newest = lock;
-    this.#byName.add(name, lock);
+    if (isRestored) this.#byName.addLasting(name, lock);
+    else this.#byName.add(name, lock);
     return lock;
   }
 

@@ -1,4 +1,4 @@
-import type { ServiceSettings } from "lockdb/protocol";
+import type { Metadata, ServiceSettings } from "lockdb/protocol";
 import type {
   AnswerRecord,
   CeilingRecord,
@@ -21,10 +21,21 @@ export interface DurableRecord {
   readonly value: unknown;
 }
 
+/** So many that no list is made of them. */
+export interface ManyRecords extends Iterable<DurableRecord> {
+  readonly size: number;
+}
+
+export interface Restored {
+  readonly records: readonly DurableRecord[];
+  /** More of them, all holds: taken one at a time, when all else is there. */
+  readonly holds: ManyRecords;
+  readonly writesSessionHolds: boolean;
+}
+
 /** Takes up what an earlier process made durable. After a crash the sessions on the list are waited for (R4). */
 export function restore(
-  records: readonly DurableRecord[],
-  writesSessionHolds: boolean,
+  { records, holds, writesSessionHolds }: Restored,
   sessions: Sessions,
   grants: Grants,
   nowMs: number,
@@ -50,14 +61,17 @@ export function restore(
   }
   const previous = [...all<PreviousRecord>("previous")].sort((a, b) => a.value.token - b.value.token);
   for (const { id, value } of previous) grants.previous.restore(id, value);
-  for (const { id, value } of all<HoldRecord>("hold")) {
+  const takeHold = (id: string, value: HoldRecord) => {
     // A clean stop's list of session holds must never be read twice: by the next start they may have been given on
     // (R5). What is written at each change stays.
     const session = value.session === undefined ? null : ownerOf(`hold/${id}`, value.session, sessions);
     const isList = session !== null && !session.isHttp && clean && !writesSessionHolds;
     if (isList) out.changes.push({ type: "hold", id, value: null });
     restoreHold(Number(id), value, session, !isList, table);
-  }
+  };
+  for (const { id, value } of all<HoldRecord>("hold")) takeHold(id, value);
+  table.holds.reserve(holds.size);
+  for (const { id, value } of holds) takeHold(id, value as HoldRecord);
   if (clean) out.changes.push({ type: "stopped", id: "", value: null });
   table.granting = !sessions.recovering;
 }
@@ -96,10 +110,10 @@ function restoreHold(
   const from = { owner, client: request?.slice(0, at) ?? null, id: Number(request?.slice(at + 1) ?? 0) };
   const hold = new Hold(
     token,
-    table.locksFor(record.names),
+    table.locksFor(record.names, true),
     session,
     from,
-    { metadata: record.metadata, leads: record.leads === true },
+    { metadata: isEmpty(record.metadata) ? NO_METADATA : record.metadata, leads: record.leads === true },
     record.grantedAtMs,
   );
   hold.minUntilMs = record.minUntilMs ?? 0;
@@ -109,9 +123,17 @@ function restoreHold(
   hold.durable = durable;
   if (record.webhookUrl !== undefined) table.webhooks.set(hold, record.webhookUrl);
   hold.leaseMs = record.leaseMs ?? null;
-  hold.writtenUntilMs = record.expiresAtMs ?? 0;
   table.insert(hold);
   table.findByRequest(hold);
   const endsAtMs = record.expiresAtMs ?? hold.maxUntilMs;
   if (endsAtMs !== null) table.deadlines.set(hold, endsAtMs);
+  hold.writtenUntilMs = record.expiresAtMs ?? hold.dueMs;
+}
+
+/** Of almost all holds, of which there may be a million. */
+const NO_METADATA: Metadata = Object.freeze({});
+
+function isEmpty(metadata: Metadata): boolean {
+  for (const _ in metadata) return false;
+  return true;
 }

@@ -141,7 +141,11 @@ class RareFacts {
   caller: Caller | null = null;
   nested: Set<Waiter> | null = null;
   leaseMs: number | null = null;
-  writtenUntilMs = 0;
+  writtenUntilMs: number;
+
+  constructor(writtenUntilMs: number) {
+    this.writtenUntilMs = writtenUntilMs;
+  }
 }
 
 /** A granted lock or set. `session: null` is a detached hold, which has only an end. */
@@ -198,7 +202,7 @@ export class Hold extends Grip implements Timed {
   }
 
   get #facts(): RareFacts {
-    this.#rare ??= new RareFacts();
+    this.#rare ??= new RareFacts(this.dueMs);
     return this.#rare;
   }
 
@@ -261,9 +265,12 @@ export class Hold extends Grip implements Timed {
     if (leaseMs !== this.leaseMs) this.#facts.leaseMs = leaseMs;
   }
 
-  /** The end that the store knows, of a hold without a session: renewals before it need not be written. */
+  /**
+   * The end that the store knows, of a hold without a session: renewals before it need not be written. Of those that
+   * are never renewed it is their end.
+   */
   get writtenUntilMs(): number {
-    return this.#rare === null ? 0 : this.#rare.writtenUntilMs;
+    return this.#rare === null ? this.dueMs : this.#rare.writtenUntilMs;
   }
 
   set writtenUntilMs(writtenUntilMs: number) {

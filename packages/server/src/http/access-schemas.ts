@@ -1,8 +1,8 @@
 /** What goes over the HTTP API about accounts and keys. See schemas.ts. */
 import { LIMITS, SCOPES } from "lockdb/protocol";
-import { type Static, Type } from "typebox";
 import { Refusal } from "./errors.js";
 import { nullable, object, ServiceId } from "./schemas.js";
+import { type Static, Type } from "./type.js";
 
 const SERVICES_MAX = 256;
 const EMAIL_LENGTH_MAX = 254;

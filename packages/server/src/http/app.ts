@@ -71,6 +71,7 @@ export async function httpServer(parts: HttpParts): Promise<HttpServer> {
     clientErrorHandler: (error, socket) => refuseBroken(error, socket, headers.of(undefined)),
     // A path that cannot be decoded.
     frameworkErrors: (_error, request, reply) => void refuse(request, reply, "INVALID"),
+    schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
     routerOptions: { maxParamLength: 2_048, ignoreDuplicateSlashes: true, ignoreTrailingSlash: true },
   });
   app.removeContentTypeParser("text/plain");
@@ -97,6 +98,11 @@ export async function httpServer(parts: HttpParts): Promise<HttpServer> {
     await listener.listenToo(host);
   };
   return { app, listen, close: () => closeAll(app, listener, sockets) };
+}
+
+/** No route has a schema of Fastify's kind. What compiles them would be the greater part of Fastify to load. */
+function noSchemas(): never {
+  throw new Error("Schemas are checked beside Fastify.");
 }
 
 /** Serves the native protocol (I2). Authentication comes before anything else. */

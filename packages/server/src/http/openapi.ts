@@ -1,8 +1,8 @@
 import { ERRORS, type ErrorCode } from "lockdb/protocol";
-import type { TSchema } from "typebox";
 import { errorBody, retryAfterS } from "./errors.js";
 import { commonErrors, type GoodAnswer, type Operation, PARAMS } from "./operation.js";
 import { COMPONENTS } from "./schemas.js";
+import type { TSchema } from "./type.js";
 
 type Json = Readonly<Record<string, unknown>>;
 

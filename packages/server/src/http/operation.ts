@@ -1,7 +1,7 @@
+import { setImmediate } from "node:timers/promises";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type ErrorCode, lockNameProblem, serviceIdProblem } from "lockdb/protocol";
-import { type TObject, type TSchema, Type } from "typebox";
-import { Compile, type Validator } from "typebox/compile";
+import type { Validator } from "typebox/schema";
 import type { KeyCaller } from "../access/index.js";
 import { type Loop, type Need, ServiceKey } from "../loop/index.js";
 import { AccountId, KeyId } from "./access-schemas.js";
@@ -11,6 +11,7 @@ import { parseJson } from "./json.js";
 import { mayBeOriginal } from "./original-routes.js";
 import { parseQuery, type Query } from "./query.js";
 import { DeliveryId, LockName, ServiceId, SessionId } from "./schemas.js";
+import { type TObject, type TSchema, Type } from "./type.js";
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
@@ -92,9 +93,12 @@ export const PARAMS: Readonly<Record<string, TSchema>> = {
 };
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
-const NO_QUERY = Type.Object({}, { additionalProperties: false });
+const NO_QUERY = Type.Object({});
 /** Of operations without a service, which look at none. */
 const NO_SERVICE = new ServiceKey("", "");
+
+/** Checks are made so long after the server began to listen, unless they are asked for before: it has better things to do then. */
+const CHECKS_MADE_AFTER_MS = 1_000;
 
 /** Codes that an operation may be refused with because of what it is, and not of what it does. */
 export function commonErrors({ need, body, path, query }: Operation): readonly ErrorCode[] {
@@ -132,9 +136,15 @@ export function addOperations(
     return refuseTyped(reply, "INTERNAL");
   });
   const served = operations.filter(({ handle }) => handle !== undefined);
+  const makers: (() => Promise<Check>)[] = [];
   for (const operation of served) {
-    // Compiled when it is first asked for: all of them together are most of a start.
-    let check: ReturnType<typeof checkOf> | null = null;
+    // Made when it is first asked for: all of them together would be half of a start.
+    let check: Check | null = null;
+    const makeCheck = async () => {
+      check ??= await checkOf(operation);
+      return check;
+    };
+    makers.push(makeCheck);
     app.route({
       method: operation.method,
       url: operation.path.replace(/\{(\w+)\}/g, ":$1"),
@@ -155,8 +165,7 @@ export function addOperations(
       handler: async (request, reply) => {
         // Of an operation that needs none, nobody asks for it.
         const caller = callers.get(request) as KeyCaller;
-        check ??= checkOf(operation);
-        const checked = check(caller?.account ?? "", request);
+        const checked = (check ?? (await makeCheck()))(caller?.account ?? "", request);
         const good = await operation.handle!({ loop, caller, request, reply, ...checked });
         if (good === undefined) return reply;
         if (!loop.ready) reply.header("connection", "close");
@@ -169,6 +178,27 @@ export function addOperations(
     });
   }
   for (const path of new Set(served.map((each) => each.path))) refuseOthers(app, path, operations);
+  callLater(app, makers);
+}
+
+/** Calls all of them once the server has been listening for a while, one in each turn of the event loop. */
+function callLater(app: FastifyInstance, makers: readonly (() => Promise<Check>)[]): void {
+  let timer: NodeJS.Timeout | undefined;
+  const callAll = async () => {
+    for (const make of makers) {
+      // What does not work is told to whoever asks for it.
+      await make().catch(() => {});
+      await setImmediate();
+    }
+  };
+  app.addHook("onListen", (done) => {
+    timer = setTimeout(callAll, CHECKS_MADE_AFTER_MS).unref();
+    done();
+  });
+  app.addHook("onClose", (_app, done) => {
+    clearTimeout(timer);
+    done();
+  });
 }
 
 function refuseOthers(app: FastifyInstance, path: string, operations: readonly Operation[]): void {
@@ -196,24 +226,28 @@ function streams({ answers }: Operation): boolean {
   return Object.values(answers).some(({ type }) => type === "text/event-stream");
 }
 
-/** Makes the check of all that comes from outside. It throws the refusal. */
-function checkOf(operation: Operation) {
+/** Checks all that comes from outside. Throws the refusal. */
+type Check = (
+  account: string,
+  request: FastifyRequest,
+) => Pick<Asked, "service" | "params" | "query" | "body">;
+
+async function checkOf(operation: Operation): Promise<Check> {
   const names = [...operation.path.matchAll(/\{(\w+)\}/g)].map((match) => match[1]!);
-  const params = Compile(Type.Object(Object.fromEntries(names.map((name) => [name, PARAMS[name]!]))));
-  const querySchema = operation.query ?? NO_QUERY;
-  const query = Compile(querySchema);
-  const body = operation.body === undefined ? null : Compile(operation.body);
-  return (account: string, request: FastifyRequest): Pick<Asked, "service" | "params" | "query" | "body"> => {
+  const paramsSchema = Type.Object(Object.fromEntries(names.map((name) => [name, PARAMS[name]!])));
+  const params = names.length === 0 ? null : await validatorOf(paramsSchema);
+  const query = operation.query === undefined ? null : await validatorOf(operation.query);
+  const body = operation.body === undefined ? null : await validatorOf(operation.body);
+  return (account, request) => {
     const given = request.params as Record<string, string>;
     // The protocol's own words, where it has some.
     const problem =
       (given.service === undefined ? null : serviceIdProblem(given.service)) ??
       (given.name === undefined ? null : lockNameProblem(given.name)) ??
-      problemOf(params, given, "") ??
-      null;
+      (params === null ? null : problemOf(params, given, ""));
     if (problem !== null) throw new Refusal("INVALID", problem);
-    const asked = parseQuery(request.raw.url ?? "", querySchema);
-    const queryProblem = typeof asked === "string" ? asked : problemOf(query, asked, "query");
+    const asked = parseQuery(request.raw.url ?? "", operation.query ?? NO_QUERY);
+    const queryProblem = typeof asked === "string" ? asked : queryProblemOf(query, asked);
     if (queryProblem !== null) throw new Refusal("INVALID", queryProblem);
     return {
       service: given.service === undefined ? NO_SERVICE : new ServiceKey(account, given.service),
@@ -237,14 +271,26 @@ function bodyOf(validator: Validator | null, bytes: Buffer = Buffer.alloc(0), is
   return parsed.value;
 }
 
+/** The part of typebox that knows values is loaded when the first of them is to be checked. */
+async function validatorOf(schema: TSchema): Promise<Validator> {
+  const { Compile } = await import("typebox/schema");
+  return Compile(schema);
+}
+
+function queryProblemOf(validator: Validator | null, query: Query): string | null {
+  if (validator !== null) return problemOf(validator, query, "query");
+  const [field] = Object.keys(query);
+  return field === undefined ? null : unknownField(field);
+}
+
 /** What is wrong with a value, in one sentence; null when nothing is. */
 function problemOf(validator: Validator, value: unknown, where: string): string | null {
   if (validator.Check(value)) return null;
-  const errors = validator.Errors(value);
+  const [, errors] = validator.Errors(value);
   const unknown = errors.find(({ keyword }) => keyword === "additionalProperties");
   if (unknown !== undefined) {
     const [field = ""] = (unknown.params as { additionalProperties: string[] }).additionalProperties;
-    return `Unknown field ${JSON.stringify(field.slice(0, 64))}.`;
+    return unknownField(field);
   }
   const error = errors[0];
   if (error === undefined) return `The ${where} is not valid.`;
@@ -257,4 +303,8 @@ function problemOf(validator: Validator, value: unknown, where: string): string 
   // It fits none of several forms: what is wrong with the first of them tells little.
   const isChoice = errors.some(({ keyword }) => keyword === "anyOf");
   return isChoice ? `${subject} has none of the forms that it may have.` : `${subject} ${error.message}.`;
+}
+
+function unknownField(field: string): string {
+  return `Unknown field ${JSON.stringify(field.slice(0, 64))}.`;
 }

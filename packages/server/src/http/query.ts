@@ -1,4 +1,4 @@
-import type { TObject } from "typebox";
+import type { TObject } from "./type.js";
 
 export type Query = Readonly<Record<string, string | number>>;
 

@@ -3,7 +3,7 @@
  * JSON Schema cannot say (bytes of UTF-8, well-formed Unicode) is checked beside them by the rules of the protocol.
  */
 import { ERRORS, LIMITS } from "lockdb/protocol";
-import { type Static, type TProperties, Type } from "typebox";
+import { type Static, type TProperties, Type } from "./type.js";
 
 export const LEASED_MS_DEFAULT = 30_000;
 export const SLICE_MS_MAX = 25_000;

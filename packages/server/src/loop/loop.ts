@@ -445,9 +445,9 @@ export class Loop {
     this.#clock = new LeaseClock(clockMs, this.#options.runtime.monotonicMs());
     this.#clockWrittenMs = clockMs;
     this.#isSampled = false;
-    for (const { key, records } of services) {
+    for (const { key, records, holds } of services) {
       const service = this.#services.add(key);
-      service.engine.restore(records, clockMs, service.out);
+      service.engine.restore(records, clockMs, service.out, holds);
       this.#addChanges(service, service.takeEffects().changes);
       this.#timed.set(service, service.engine.nextDeadlineMs);
     }

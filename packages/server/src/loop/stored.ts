@@ -1,5 +1,5 @@
-import type { DurableRecord } from "../engine/index.js";
-import { decodeRecord, type Store } from "../store/index.js";
+import type { DurableRecord, ManyRecords } from "../engine/index.js";
+import { type Block, decodeRecordIn, type Store } from "../store/index.js";
 import type { Outside } from "./outbox.js";
 import { ServiceKey } from "./service.js";
 
@@ -10,32 +10,87 @@ export const CLOCK_KEY = "default/clock";
 export interface Stored {
   /** Lease time. */
   readonly clockMs: number;
-  readonly services: readonly { readonly key: ServiceKey; readonly records: readonly DurableRecord[] }[];
+  readonly services: readonly StoredService[];
 }
 
-/** Reads a store from beginning to end. There may be a million records. */
+export interface StoredService {
+  readonly key: ServiceKey;
+  /** All but its holds. */
+  readonly records: readonly DurableRecord[];
+  /** There may be a million: each is read when it is its turn, and not kept. @throws DamagedRecordError */
+  readonly holds: ManyRecords;
+}
+
+/** Reads a store from beginning to end. */
 export async function readStored(store: Store, outside: Outside): Promise<Stored> {
-  const services: { readonly key: ServiceKey; readonly records: DurableRecord[] }[] = [];
+  const services: Reading[] = [];
   let clockMs = 0;
   // In the order of their keys: those of one service come one after the other.
-  let last: (typeof services)[0] | null = null;
+  let last: Reading | null = null;
   outside.begin();
-  for await (const entry of store.load("")) {
-    if (entry.key === CLOCK_KEY) clockMs = (decodeRecord(entry) as { nowMs: number }).nowMs;
-    if (last === null || !entry.key.startsWith(last.key.prefix)) {
-      const [account, kind, serviceId] = entry.key.split("/");
-      if (kind !== "service") {
-        // Also what nobody here keeps: a damaged record is found now (R9).
-        outside.load(kind!, { key: entry.key, value: decodeRecord(entry) as object });
-        continue;
+  for await (const block of store.load("").blocks()) {
+    for (let index = 0; index < block.size; index++) {
+      if (last?.holds.take(block, index)) continue;
+      const key = block.keyAt(index);
+      if (key === CLOCK_KEY) clockMs = (decodeRecordIn(block, index) as { nowMs: number }).nowMs;
+      if (last === null || !key.startsWith(last.key.prefix)) {
+        const [account, kind, serviceId] = key.split("/");
+        if (kind !== "service") {
+          // Also what nobody here keeps: a damaged record is found now (R9).
+          outside.load(kind!, { key, value: decodeRecordIn(block, index) as object });
+          continue;
+        }
+        const serviceKey = new ServiceKey(account!, serviceId!);
+        last = { key: serviceKey, records: [], holds: new StoredHolds(serviceKey) };
+        services.push(last);
+        if (last.holds.take(block, index)) continue;
       }
-      last = { key: new ServiceKey(account!, serviceId!), records: [] };
-      services.push(last);
+      const typeAt = last.key.prefix.length;
+      const idAt = key.indexOf("/", typeAt) + 1;
+      const [type, id] = [key.slice(typeAt, idAt - 1), key.slice(idAt)];
+      last.records.push({ type, id, value: decodeRecordIn(block, index) });
     }
-    const typeAt = last.key.prefix.length;
-    const idAt = entry.key.indexOf("/", typeAt) + 1;
-    const [type, id] = [entry.key.slice(typeAt, idAt - 1), entry.key.slice(idAt)];
-    last.records.push({ type, id, value: decodeRecord(entry) });
   }
   return { clockMs, services };
+}
+
+interface Reading extends StoredService {
+  readonly records: DurableRecord[];
+  readonly holds: StoredHolds;
+}
+
+/** The records of a service's holds, as they lie in their blocks. */
+class StoredHolds implements ManyRecords {
+  size = 0;
+  readonly #prefix: Buffer;
+  readonly #parts: { readonly block: Block; readonly from: number; to: number }[] = [];
+
+  constructor({ prefix }: ServiceKey) {
+    this.#prefix = Buffer.from(`${prefix}hold/`, "utf8");
+  }
+
+  /** Adds an entry if it is one of them. They come one after the other. */
+  take(block: Block, index: number): boolean {
+    const { bytes } = block;
+    const start = block.startAt(index);
+    for (let at = 0; at < this.#prefix.length; at++) if (bytes[start + at] !== this.#prefix[at]) return false;
+    this.size++;
+    const part = this.#parts.at(-1);
+    if (part?.block === block) part.to = index + 1;
+    else this.#parts.push({ block, from: index, to: index + 1 });
+    return true;
+  }
+
+  *[Symbol.iterator](): Iterator<DurableRecord> {
+    for (const { block, from, to } of this.#parts) {
+      for (let index = from; index < to; index++) {
+        const id = block.bytes.toString(
+          "latin1",
+          block.startAt(index) + this.#prefix.length,
+          block.valueAt(index) - 1,
+        );
+        yield { type: "hold", id, value: decodeRecordIn(block, index) };
+      }
+    }
+  }
 }

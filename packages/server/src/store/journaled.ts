@@ -1,11 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { type Block, entriesIn } from "./block.js";
 import { StoreClosedError, StoreFailedError } from "./errors.js";
 import { EPOCH_BYTES, frameOf, HALF_BYTES, Journal } from "./journal.js";
 import { encodeBatch, encodePrefix } from "./keys.js";
 import { openLmdbStore } from "./lmdb.js";
 import { decodeRecord, encodeRecord } from "./records.js";
-import type { Change, Entry, Store } from "./store.js";
+import type { Change, Entries, Store } from "./store.js";
 
 /** Where the store says how far it has taken over the journal. It is no record of an account. */
 const MARK_KEY = "journal";
@@ -81,15 +82,22 @@ class JournaledStore implements Store {
     this.#copyAfterMs = copyAfterMs;
   }
 
-  async *load(prefix: string, after = ""): AsyncGenerator<Entry> {
+  load(prefix: string, after = ""): Entries {
+    return entriesIn(
+      () => this.#blocks(prefix, after),
+      () => this.#assertUsable(),
+    );
+  }
+
+  async *#blocks(prefix: string, after: string): AsyncGenerator<Block> {
     encodePrefix(prefix);
     encodePrefix(after);
     this.#assertUsable();
     await this.#inTurn(() => this.#copyAll());
     this.#assertUsable();
-    for await (const entry of this.#inner.load(prefix, after)) {
-      if (entry.key === MARK_KEY) continue;
-      yield entry;
+    for await (const block of this.#inner.load(prefix, after).blocks()) {
+      const rest = block.without(MARK_KEY);
+      if (rest.size > 0) yield rest;
       this.#assertUsable();
     }
   }

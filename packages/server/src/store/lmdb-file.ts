@@ -74,6 +74,8 @@ class FileCheck {
   #lastPage = 0;
   #transaction = 0;
   #isUsed = new Uint8Array(0);
+  /** Most pages are leaves, and nothing of one is needed once the next is read. */
+  #leaf = Buffer.alloc(0);
   #pagesRead = 0;
 
   constructor(fd: number, size: number) {
@@ -88,6 +90,7 @@ class FileCheck {
     this.#lastPage = meta.lastPage;
     this.#transaction = meta.transaction;
     this.#isUsed = new Uint8Array(this.#pageCount);
+    this.#leaf = Buffer.alloc(this.#pageSize);
     const freeRuns: { first: number; count: number }[] = [];
     await this.#checkTree(meta.free, (list) => {
       for (const run of this.#readFreeList(list)) {
@@ -204,13 +207,7 @@ class FileCheck {
         // Without a buffer for each of a million keys.
         const order = isInteger
           ? compareNumbers(keyAt(bytes, previous), keyAt(bytes, start))
-          : bytes.compare(
-              bytes,
-              start + NODE_BYTES,
-              keyEndAt(bytes, start),
-              previous + NODE_BYTES,
-              keyEndAt(bytes, previous),
-            );
+          : compareKeys(bytes, previous, start);
         ensure(order < 0, `the keys of page ${page} are not in order`);
       }
       previous = start;
@@ -267,9 +264,11 @@ class FileCheck {
   #readPages(first: number, count: number, type: number, countRead = count): Buffer {
     ensure(first >= META_PAGES && first + count - 1 <= this.#lastPage, `a page number, ${first}, is wrong`);
     ensure(first + count <= this.#pageCount, `page ${first + count - 1} is missing at its end`);
-    ensure(!this.#isUsed.subarray(first, first + count).includes(1), `page ${first} is used twice`);
-    this.#isUsed.fill(1, first, first + count);
-    const pages = Buffer.allocUnsafe(countRead * this.#pageSize);
+    for (let page = first; page < first + count; page++) {
+      ensure(this.#isUsed[page] === 0, `page ${first} is used twice`);
+      this.#isUsed[page] = 1;
+    }
+    const pages = type === LEAF ? this.#leaf : Buffer.allocUnsafe(countRead * this.#pageSize);
     const bytesRead = readSync(this.#fd, pages, 0, pages.length, first * this.#pageSize);
     this.#pagesRead += countRead;
     ensure(bytesRead === pages.length, `page ${first} cannot be read`);
@@ -345,6 +344,18 @@ function keyAt(page: Buffer, start: number): Buffer {
 
 function keyEndAt(page: Buffer, start: number): number {
   return start + NODE_BYTES + page.readUInt16LE(start + 6);
+}
+
+/** The bytes of a key are its order, and what it is the beginning of comes after it. */
+function compareKeys(page: Buffer, a: number, b: number): number {
+  const [aAt, bAt] = [a + NODE_BYTES, b + NODE_BYTES];
+  const [aBytes, bBytes] = [keyEndAt(page, a) - aAt, keyEndAt(page, b) - bAt];
+  const bytes = Math.min(aBytes, bBytes);
+  for (let at = 0; at < bytes; at++) {
+    const difference = page[aAt + at]! - page[bAt + at]!;
+    if (difference !== 0) return difference;
+  }
+  return aBytes - bBytes;
 }
 
 function childAt(page: Buffer, start: number): number {

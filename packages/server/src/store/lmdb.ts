@@ -14,11 +14,12 @@ import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { setImmediate, setTimeout } from "node:timers/promises";
 import type { RootDatabase } from "lmdb";
+import { type Block, type Bytes, blockWith, entriesIn } from "./block.js";
 import { StoreClosedError, StoreFailedError, StoreInUseError, StoreUnusableError } from "./errors.js";
 import { type EncodedChange, encodeBatch, encodePrefix } from "./keys.js";
 import { checkLmdbFile } from "./lmdb-file.js";
 import { fillWithZeros, LmdbRoom } from "./lmdb-room.js";
-import type { Change, Entry, Store } from "./store.js";
+import type { Change, Entries, Store } from "./store.js";
 
 /** Opens the store in the directory, which is made if absent and belongs to this process until `close` (R8). */
 export async function openLmdbStore(directory: string): Promise<Store> {
@@ -44,7 +45,8 @@ export async function openLmdbStore(directory: string): Promise<Store> {
 const LEAST_BYTE = Buffer.of(0);
 
 type Database = RootDatabase<Uint8Array, Buffer>;
-type Row = { readonly key: Buffer; readonly value: Uint8Array };
+/** In memory that is LMDB's own, and the next row's as soon as it is asked for. */
+type Row = { readonly key: Bytes; readonly value: Bytes };
 
 class LmdbStore implements Store {
   readonly #db: Database;
@@ -63,25 +65,35 @@ class LmdbStore implements Store {
     this.#ownerFd = ownerFd;
   }
 
-  async *load(prefix: string, after = ""): AsyncGenerator<Entry> {
+  load(prefix: string, after = ""): Entries {
+    return entriesIn(
+      () => this.#blocks(prefix, after),
+      () => this.#assertUsable(),
+    );
+  }
+
+  async *#blocks(prefix: string, after: string): AsyncGenerator<Block> {
     const below = encodePrefix(prefix);
     const behind = encodePrefix(after);
-    const start = behind.length === 0 ? below : Buffer.concat([behind, LEAST_BYTE]);
     this.#assertUsable();
+    const start =
+      behind.length > 0 ? Buffer.concat([behind, LEAST_BYTE]) : below.length > 0 ? below : LEAST_BYTE;
     // No key in UTF-8 has the byte 255. LMDB's iterator keeps to the snapshot it began with, however long it takes.
-    const end = Buffer.concat([below, Buffer.of(0xff)]);
-    const rows = this.#db.getRange(start.length === 0 ? { end } : { start, end })[Symbol.iterator]();
+    const range = { start, end: Buffer.concat([below, Buffer.of(0xff)]) };
+    const rows = this.#db.getRange(range)[Symbol.iterator]() as Iterator<unknown> as Iterator<Row>;
     this.#loads.add(rows);
     try {
-      let count = 0;
+      let last: Block | null = null;
       for (let row = rows.next(); !row.done; row = rows.next()) {
-        yield toEntry(row.value);
-        this.#assertUsable();
-        if (++count % ROWS_A_TURN === 0) {
+        const block = blockWith(last, row.value.key, row.value.value);
+        if (last !== null && block !== last) {
+          yield last;
           await setImmediate();
           this.#assertUsable();
         }
+        last = block;
       }
+      if (last !== null) yield last;
     } finally {
       this.#loads.delete(rows);
       rows.return?.();
@@ -158,16 +170,7 @@ class LmdbStore implements Store {
   }
 }
 
-const ROWS_A_TURN = 1_000;
 const CAUSE_MS_MAX = 1_000;
-
-function toEntry({ key, value }: Row): Entry {
-  return {
-    key: key.toString("utf8"),
-    // No Buffer: its `slice` shares memory where that of a Uint8Array copies.
-    value: new Uint8Array(value.buffer, value.byteOffset, value.byteLength),
-  };
-}
 
 /** The reason is a second promise on LMDB's error; uncaught, it would end the process. */
 async function causeOf(error: unknown): Promise<unknown> {
@@ -182,7 +185,8 @@ async function causeOf(error: unknown): Promise<unknown> {
 
 /**
  * `overlappingSync` off: a commit's promise then means flushed, and a failed flush is told. `eventTurnBatching` off: it
- * makes promises that nobody can catch. Binary keys: LMDB then orders them by their bytes and keeps no type of them.
+ * makes promises that nobody can catch. Keys are bytes to LMDB, which are their order. What it reads it gives where it lies: a
+ * buffer for each key and each value was a third of what a start took.
  */
 async function openDatabase(file: string): Promise<Database> {
   const { open } = await import("lmdb");
@@ -190,11 +194,39 @@ async function openDatabase(file: string): Promise<Database> {
     path: file,
     noSubdir: true,
     encoding: "binary",
-    keyEncoding: "binary",
+    encoder: { encode: (value: Uint8Array) => value, decode: placeOfValue() },
+    keyEncoder: { writeKey, readKey: placeOfKey() },
     overlappingSync: false,
     eventTurnBatching: false,
   } as const;
   return explained(dirname(file), () => open<Uint8Array, Buffer>(options));
+}
+
+function writeKey(key: Buffer, to: Buffer, at: number): number {
+  to.set(key, at);
+  return at + key.length;
+}
+
+const EMPTY: Uint8Array = new Uint8Array(0);
+
+/** The same object each time. */
+function placeOfKey(): (bytes: Uint8Array, start: number, end: number) => Bytes {
+  const place = { bytes: EMPTY, start: 0, length: 0 };
+  return (bytes, start, end) => {
+    place.bytes = bytes;
+    place.start = start;
+    place.length = end - start;
+    return place;
+  };
+}
+
+function placeOfValue(): (bytes: Uint8Array, length: number) => Bytes {
+  const place = { bytes: EMPTY, start: 0, length: 0 };
+  return (bytes, length) => {
+    place.bytes = bytes;
+    place.length = length;
+    return place;
+  };
 }
 
 /**

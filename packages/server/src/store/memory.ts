@@ -1,6 +1,7 @@
+import { type Block, blocksOf, entriesIn } from "./block.js";
 import { StoreClosedError } from "./errors.js";
 import { encodeBatch, encodePrefix } from "./keys.js";
-import type { Change, Entry, Store } from "./store.js";
+import type { Change, Entries, Store } from "./store.js";
 
 /** A store for tests and for `--store memory`: it keeps every promise of a store but that of outliving the process. */
 export function openMemoryStore(): Store {
@@ -11,18 +12,25 @@ class MemoryStore implements Store {
   readonly #valueByKey = new Map<string, Uint8Array>();
   #isClosed = false;
 
-  async *load(prefix: string, after = ""): AsyncGenerator<Entry> {
+  load(prefix: string, after = ""): Entries {
+    return entriesIn(
+      () => this.#blocks(prefix, after),
+      () => this.#assertOpen(),
+    );
+  }
+
+  async *#blocks(prefix: string, after: string): AsyncGenerator<Block> {
     encodePrefix(prefix);
     const afterBytes = encodePrefix(after);
     this.#assertOpen();
     // Values are never changed, only replaced: holding them is a snapshot.
     const rows = [...this.#valueByKey]
       .filter(([key]) => key.startsWith(prefix))
-      .map(([key, value]) => ({ key, value, keyBytes: Buffer.from(key, "utf8") }))
-      .filter(({ keyBytes }) => keyBytes.compare(afterBytes) > 0)
-      .sort((a, b) => a.keyBytes.compare(b.keyBytes));
-    for (const { key, value } of rows) {
-      yield { key, value: value.slice() };
+      .map(([key, value]) => ({ key: Buffer.from(key, "utf8"), value }))
+      .filter(({ key }) => key.compare(afterBytes) > 0)
+      .sort((a, b) => a.key.compare(b.key));
+    for (const block of blocksOf(rows)) {
+      yield block;
       this.#assertOpen();
     }
   }

@@ -1,3 +1,5 @@
+import type { Block } from "./block.js";
+
 /**
  * Durable state: a sorted map of small records, changed in atomic batches. This is the only seam between one machine
  * and many. What every implementation promises, and the contract suite checks:
@@ -18,10 +20,16 @@ export interface Store {
    * Committed entries below a prefix; the empty prefix gives all.
    * @param after only those behind this key, which begins with the prefix and may be gone
    */
-  load(prefix: string, after?: string): AsyncIterable<Entry>;
+  load(prefix: string, after?: string): Entries;
   /** Applies the batch, all or nothing. An empty batch resolves. */
   commit(batch: readonly Change[]): Promise<void>;
   close(): Promise<void>;
+}
+
+/** One by one, or in blocks: both begin when they are first asked for the next. */
+export interface Entries extends AsyncIterable<Entry> {
+  /** The same, many at a time. None is empty. */
+  blocks(): AsyncIterable<Block>;
 }
 
 /** Keys are 1 to 1,024 bytes of well-formed UTF-8 without control characters and begin with their account. */

@@ -9,7 +9,7 @@ import { httpServer } from "../../src/http/app.js";
 import type { TlsWatch } from "../../src/http/tls.js";
 import { type ServeOptions, type Server, serve } from "../../src/index.js";
 import { Loop, nodeRuntime } from "../../src/loop/index.js";
-import { type Change, type Entry, openMemoryStore, type Store } from "../../src/store/index.js";
+import { type Change, type Entries, openMemoryStore, type Store } from "../../src/store/index.js";
 import type { Webhooks } from "../../src/webhooks/index.js";
 import { CA } from "../tls/files.js";
 
@@ -111,7 +111,7 @@ export class ManualStore implements Store {
   readonly #commits: Commit[] = [];
   readonly #wakers = new Set<() => void>();
 
-  load(prefix: string, after?: string): AsyncIterable<Entry> {
+  load(prefix: string, after?: string): Entries {
     return this.#memory.load(prefix, after);
   }
 

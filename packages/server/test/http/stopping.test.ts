@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { type Change, type Entry, openMemoryStore, type Store } from "../../src/store/index.js";
+import { type Change, type Entries, openMemoryStore, type Store } from "../../src/store/index.js";
 import { NativeClient, startParts } from "./server.js";
 
 /** A disk that takes its time: while one commit is written, the next one fills. */
 class SlowStore implements Store {
   readonly #memory = openMemoryStore();
 
-  load(prefix: string): AsyncIterable<Entry> {
+  load(prefix: string): Entries {
     return this.#memory.load(prefix);
   }
 

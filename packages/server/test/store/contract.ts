@@ -192,6 +192,27 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
       await store.close();
     });
 
+    test("[R1u] a load in blocks gives the same, many at a time, whatever their size", async () => {
+      const store = await opened();
+      const sizes = [0, 1, 63, 64, 65, 300, 5_000, 60_000, 400_000, 262_144, 7];
+      await store.commit(
+        Array.from({ length: 2_300 }, (_, index) =>
+          put(`b/é${index}`, "x".repeat(sizes[index] ?? index % 90)),
+        ),
+      );
+      const sizesOfBlocks: number[] = [];
+      const entries: Entry[] = [];
+      for await (const block of store.load("b/").blocks()) {
+        sizesOfBlocks.push(block.size);
+        for (let index = 0; index < block.size; index++) entries.push(block.entryAt(index));
+      }
+      expect(entries).toEqual(await entriesOf(store, "b/"));
+      expect(entries.length).toBe(2_300);
+      expect(Math.min(...sizesOfBlocks)).toBeGreaterThan(0);
+      expect(Math.max(...sizesOfBlocks)).toBeGreaterThan(500);
+      for await (const block of store.load("none").blocks()) expect(block).toBeUndefined();
+    });
+
     test("[R1l] any sequence of batches leaves what a sorted map would hold", async () => {
       const key = fc.array(fc.constantFrom("a", "b", "/", "é", "\ue000", "\u{1f512}"), {
         minLength: 1,

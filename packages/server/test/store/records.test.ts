@@ -1,6 +1,7 @@
 import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import * as checksum from "../../src/store/checksum.js";
 import { DamagedRecordError, decodeRecord, encodeRecord, NewerFormatError } from "../../src/store/records.js";
 
 const KEY = "default/sessions/ß\u{1f512}";
@@ -77,6 +78,33 @@ test("[R9g] a record whose checksum is right but whose content cannot be is dama
   expectDamaged(KEY, sealed(1, KEY, "{"));
   expectDamaged(KEY, sealed(1, KEY, ""));
   expectDamaged(KEY, sealed(1, KEY, Buffer.of(0x22, 0xc3, 0x22)));
+});
+
+test("[R9q] the checksum of any part of a buffer is that of zlib", () => {
+  const part = fc.record({
+    bytes: fc.uint8Array({ maxLength: 300 }),
+    from: fc.nat(20),
+    cut: fc.nat(20),
+    before: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+  });
+  fc.assert(
+    fc.property(part, ({ bytes, from, cut, before }) => {
+      const [start, end] = [from, bytes.length - cut];
+      // Of nothing at all, zlib says that the sum is 0.
+      fc.pre(start < end);
+      expect(checksum.crc32(bytes, start, end, before)).toBe(crc32(bytes.subarray(start, end), before));
+    }),
+  );
+});
+
+test("[R9r] a text that holds the very sign for what is no text is read as it was written", () => {
+  for (const note of ["\ufffd", "a\ufffdb\u{1f512}", "\ufeff"]) {
+    expect(decodeRecord({ key: KEY, value: encodeRecord(KEY, { note }) })).toEqual({ note });
+    expectDamaged(
+      KEY,
+      sealed(1, KEY, Buffer.concat([Buffer.from(`{"note":"${note}`), Buffer.from([0xc3, 0x22, 0x7d])])),
+    );
+  }
 });
 
 test("[R9h] a value without a JSON form is refused before it is written", () => {

@@ -1,4 +1,3 @@
-import { Type } from "typebox";
 import {
   ACCOUNT_DEFAULT,
   type Access,
@@ -21,6 +20,7 @@ import {
 import { whoOf } from "../caller.js";
 import { Refusal } from "../errors.js";
 import type { Asked, Operation } from "../operation.js";
+import { Type } from "../type.js";
 
 const PAGE_DEFAULT = 100;
 const PAGE_MAX = 1_000;

@@ -1,11 +1,11 @@
 import { LIMITS, lockNameProblem } from "lockdb/protocol";
-import { Type } from "typebox";
 import type { Need } from "../../loop/index.js";
 import { Refusal } from "../errors.js";
 import type { EventHub } from "../event-hub.js";
 import type { Gate } from "../gate.js";
 import type { Asked, Good, Operation } from "../operation.js";
 import { EVENTS_A_PAGE, PastEvents, POSITION, Position, Prefix } from "../schemas.js";
+import { Type } from "../type.js";
 
 const TO_WATCH: Need = { scopes: ["read"] };
 

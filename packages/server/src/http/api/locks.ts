@@ -5,12 +5,12 @@ import {
   lockNameProblem,
   reasonProblem,
 } from "lockdb/protocol";
-import { Type } from "typebox";
 import { ask } from "../ask.js";
 import { whoOf } from "../caller.js";
 import { Refusal } from "../errors.js";
 import type { Asked, Good, Operation } from "../operation.js";
 import { LockInfo, LockName, LockPage, Prefix, Reason, Released, Token } from "../schemas.js";
+import { Type } from "../type.js";
 
 const LOCK = {
   name: "invoice/42",

@@ -1,7 +1,7 @@
-import { Type } from "typebox";
 import type { GoodAnswer, Operation } from "../operation.js";
 import { ORIGINAL_NEEDS } from "../original-routes.js";
 import { LockName, ServiceId } from "../schemas.js";
+import { Type } from "../type.js";
 
 /**
  * The three routes of the original client, for the document: they are served by rules of their own (C1 to C4), and refuse in

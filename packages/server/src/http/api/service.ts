@@ -1,9 +1,9 @@
 import type { ServiceSettings } from "lockdb/protocol";
-import { Type } from "typebox";
 import { ask } from "../ask.js";
 import { whoOf } from "../caller.js";
 import type { Asked, Good, Operation } from "../operation.js";
 import { ServiceId, Services, Settings, Stats } from "../schemas.js";
+import { Type } from "../type.js";
 
 const SERVICES_A_PAGE = 1_000;
 

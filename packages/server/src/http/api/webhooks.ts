@@ -1,9 +1,9 @@
-import { type Static, Type } from "typebox";
 import { OLD_KEPT_MS_DEFAULT, type PageQuery, type Webhooks } from "../../webhooks/index.js";
 import { whoOf } from "../caller.js";
 import { Refusal } from "../errors.js";
 import type { Asked, Good, Operation } from "../operation.js";
 import { Deliveries, Delivery, DeliveryStatus, WebhookSecret } from "../schemas.js";
+import { type Static, Type } from "../type.js";
 
 const PAGE_DEFAULT = 100;
 const PAGE_MAX = 500;

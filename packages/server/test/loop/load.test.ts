@@ -1,0 +1,67 @@
+import { describe, expect, test } from "vitest";
+import type { Command } from "../../src/engine/index.js";
+import { Loop, ServiceKey } from "../../src/loop/index.js";
+import { encodeRecord, openMemoryStore, type Store } from "../../src/store/index.js";
+
+/** The ids of services, of which one is the beginning of the other. */
+const KEYS = ["reports", "reports-2"].map((id) => new ServiceKey("default", id));
+
+describe("what a start takes up", () => {
+  test("[R5i] are all the holds of all services, however many", async () => {
+    const store = openMemoryStore();
+    for (const { prefix } of KEYS) await writeHolds(store, prefix, 2_500);
+    const loop = await start(store);
+    for (const key of KEYS)
+      expect(loop.statsOf(key)).toMatchObject({ holds: 2_500, locks: 2_500, sessions: 0 });
+    const heard: unknown[] = [];
+    const address = loop.attach({ receive: (message) => heard.push(message), flush: () => {} });
+    const check: Command = { kind: "check", session: null, address, id: 1, name: "job-2499", waitMs: 0 };
+    loop.submit(KEYS[1]!, check);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(heard).toEqual([["done", 1, true]]);
+    await loop.stop();
+  });
+
+  test("[R9s] a damaged record among many holds stops the start, and is named", async () => {
+    for (const token of [1, 1_234, 2_500]) {
+      const store = openMemoryStore();
+      await writeHolds(store, KEYS[0]!.prefix, 2_500);
+      const key = `${KEYS[0]!.prefix}hold/${token}`;
+      const value = encodeRecord(key, hold(token));
+      value[value.length - 1]! ^= 1;
+      await store.commit([{ key, value }]);
+      await expect(start(store)).rejects.toThrow(JSON.stringify(key));
+    }
+  });
+});
+
+function hold(token: number): object {
+  const name = `job-${token - 1}`;
+  const ends = { grantedAtMs: 0, expiresAtMs: 60_000 };
+  return { names: name, owner: "http", ...ends, metadata: {}, request: null, remainder: false };
+}
+
+function writeHolds(store: Store, prefix: string, count: number): Promise<void> {
+  return store.commit(
+    Array.from({ length: count }, (_, index) => {
+      const key = `${prefix}hold/${index + 1}`;
+      return { key, value: encodeRecord(key, hold(index + 1)) };
+    }),
+  );
+}
+
+function start(store: Store): Promise<Loop> {
+  return Loop.start({
+    openStore: async () => store,
+    service: { waitersMax: 10, holdsMax: 10, sessionsMax: 10, writesSessionHolds: false },
+    servicesMax: 10,
+    runtime: {
+      monotonicMs: () => 0,
+      wallMs: () => 0,
+      randomId: () => "log",
+      defer: (run) => void setImmediate(run),
+      setTimer: () => () => {},
+    },
+    log: { warn: () => {}, error: () => {} },
+  });
+}
