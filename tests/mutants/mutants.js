@@ -1,3 +1,4 @@
+import { ACCESS_ROOM } from "./access.js";
 import { CLIENT } from "./client.js";
 import { ENGINE_CALLS } from "./engine-calls.js";
 import { ENGINE_KINDS } from "./engine-kinds.js";
@@ -23,6 +24,7 @@ export const MUTANTS = [
   ...ENGINE_CALLS,
   ...SERVER,
   ...SIGNUP,
+  ...ACCESS_ROOM,
   ...STORE,
   ...TRANSPORT,
   ...WEBHOOKS,

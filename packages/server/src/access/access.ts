@@ -3,6 +3,7 @@ import {
   type Act,
   type Keeper,
   type LoopRuntime,
+  type Need,
   type OutsideChange,
   type OutsideRecord,
   Refusal,
@@ -179,9 +180,8 @@ export class Access implements Keeper {
    */
   accountFor(caller: KeyCaller, id: string | undefined): Account {
     const isOwn = id === undefined || id === caller.account;
-    const reaches = caller.account === ACCOUNT_DEFAULT && caller.record?.services === null;
     const account = this.#accounts.get(isOwn ? caller.account : id);
-    if (account === undefined || !(isOwn || reaches)) throw new Refusal("NOT_FOUND");
+    if (account === undefined || !(isOwn || isOperator(caller))) throw new Refusal("NOT_FOUND");
     return account;
   }
 
@@ -194,13 +194,16 @@ export class Access implements Keeper {
    * Makes an account, with a key that has every scope.
    * @param wish what it is to be; a trial begins now
    * @param who for the audit log
-   * @throws Refusal `LIMIT_EXCEEDED`, `UNAVAILABLE`
+   * @param by an operator; absent: somebody who signs up
+   * @throws Refusal `FORBIDDEN`, `LIMIT_EXCEEDED`, `UNAVAILABLE`
    */
   addAccount(
     wish: { readonly email: string | null; readonly isTrial: boolean },
     who: string,
+    by?: KeyCaller,
   ): Promise<{ readonly account: AccountInfo; readonly apiKey: string }> {
     return this.#change(async () => {
+      if (by !== undefined) this.#assertOperator(by);
       if (this.#accounts.size >= this.#options.accountsMax)
         throw new Refusal("LIMIT_EXCEEDED", "There are too many accounts. Ask the operator.");
       const { email, isTrial } = wish;
@@ -222,8 +225,14 @@ export class Access implements Keeper {
   }
 
   /** Extends or ends a trial, or sets limits. @throws Refusal */
-  changeAccount(account: Account, change: AccountChange, who: string): Promise<AccountInfo> {
+  changeAccount(
+    caller: KeyCaller,
+    account: Account,
+    change: AccountChange,
+    who: string,
+  ): Promise<AccountInfo> {
     return this.#change(async () => {
+      this.#assertOperator(caller);
       if (account.id === ACCOUNT_DEFAULT)
         throw new Refusal("INVALID", "The account default has no trial and no limits.");
       const { trialEndsAt = account.record.trialEndsAt, limits } = change;
@@ -250,8 +259,8 @@ export class Access implements Keeper {
 
   /** All keys of an account, the oldest first. */
   keysOf(account: Account): readonly KeyInfo[] {
-    const keys = [...this.#keys.values()].filter((key) => key.account === account);
-    return keys.map((key) => this.keyInfo(key)).sort((a, b) => compare(a.createdAt ?? "", b.createdAt ?? ""));
+    const keys = [...account.keys].map((key) => this.keyInfo(key));
+    return keys.sort((a, b) => compare(a.createdAt ?? "", b.createdAt ?? ""));
   }
 
   /** @throws Refusal `NOT_FOUND` also for a key of another account (A3) */
@@ -264,9 +273,9 @@ export class Access implements Keeper {
   /** @throws Refusal `FORBIDDEN` when the caller has not all of it; `LIMIT_EXCEEDED`, `UNAVAILABLE` */
   addKey(caller: KeyCaller, account: Account, wish: KeyWish, who: string): Promise<NewKey> {
     return this.#change(async () => {
+      this.#assertAdmin(caller);
       if (!caller.covers(wish)) throw new Refusal("FORBIDDEN", GIVES_TOO_MUCH);
-      const count = [...this.#keys.values()].filter((key) => key.account === account).length;
-      if (count >= account.limits.keys) throw new Refusal("LIMIT_EXCEEDED");
+      if (account.keys.size >= account.limits.keys) throw new Refusal("LIMIT_EXCEEDED");
       const id = newKeyId();
       const apiKey = newApiKey(id);
       const record: KeyRecord = {
@@ -339,11 +348,24 @@ export class Access implements Keeper {
 
   /** What a key is, for a caller who may change it. */
   #manageable(caller: KeyCaller, key: Key): KeyRecord {
+    this.#assertAdmin(caller);
     const { record } = key;
     if (record === null) throw new Refusal("NOT_FOUND");
     if (!caller.covers(record)) throw new Refusal("FORBIDDEN", CHANGES_TOO_MUCH);
     if (key.isRoot) throw new Refusal("INVALID", ROOT_IS_GIVEN);
     return record;
+  }
+
+  /** It was looked at before, but what came first may have changed that. */
+  #assertAdmin(caller: KeyCaller): void {
+    const code = caller.refusal(TO_CHANGE_KEYS, null);
+    if (code !== null) throw new Refusal(code);
+  }
+
+  /** Only a key of `default` that is for all services makes and changes accounts. */
+  #assertOperator(caller: KeyCaller): void {
+    this.#assertAdmin(caller);
+    if (!isOperator(caller)) throw new Refusal("FORBIDDEN");
   }
 
   async #rewrite(key: Key, record: KeyRecord, who: string, what: string, details: object): Promise<void> {
@@ -361,12 +383,14 @@ export class Access implements Keeper {
     }
     const key = new Key(id, account, record);
     this.#keys.set(id, key);
+    account.keys.add(key);
     return key;
   }
 
   #forget(id: string): void {
     const key = this.#keys.get(id)!;
     this.#keys.delete(id);
+    key.account.keys.delete(key);
     key.record = null;
   }
 
@@ -424,9 +448,14 @@ export class Access implements Keeper {
   }
 }
 
+const TO_CHANGE_KEYS: Need = { scopes: ["admin"] };
 const GIVES_TOO_MUCH = "A key can give only what it has: scopes, services and end. Use one that has them.";
 const CHANGES_TOO_MUCH = "That key may do more than this one. Use one with the same scopes and services.";
 const ROOT_IS_GIVEN = "The root key is set from outside. Start the server with another LOCKDB_ROOT_KEY.";
+
+function isOperator({ account, record }: KeyCaller): boolean {
+  return account === ACCOUNT_DEFAULT && record?.services === null;
+}
 
 function keyChange(account: string, id: string, value: KeyRecord | null): OutsideChange {
   return { key: `${account}/key/${id}`, value };

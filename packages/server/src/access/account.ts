@@ -1,4 +1,5 @@
 import type { AccountLimits } from "../loop/index.js";
+import type { Key } from "./key.js";
 import { TokenBucket } from "./token-bucket.js";
 
 /** The account of a self-hosted server; its keys are the operator's. */
@@ -59,6 +60,8 @@ export const LIMITS_FULL: Limits = {
 /** An account, as it is now. */
 export class Account {
   readonly id: string;
+  /** All of them. */
+  readonly keys = new Set<Key>();
   #record: AccountRecord;
   #limits: Limits;
   #trialEndsMs: number;
@@ -86,7 +89,7 @@ export class Account {
     const rate = this.#limits.requestsPerSecond;
     if (rate === rateBefore) return;
     this.#requests = rate === null ? null : new TokenBucket(rate);
-    this.#waysOut = rate === null ? null : new TokenBucket(rate * WAY_OUT_FACTOR);
+    this.#waysOut = rate === null ? null : new TokenBucket(Math.max(1, rate) * WAY_OUT_FACTOR);
   }
 
   get limits(): Limits {

@@ -1,6 +1,6 @@
 import type { Caller, Need } from "../loop/index.js";
 import type { Account } from "./account.js";
-import { isWithin, type Key, type KeyRecord, type Might } from "./key.js";
+import { isWithin, type Key, type KeyRecord, type Might, timeOf } from "./key.js";
 
 interface Clocks {
   wallMs(): number;
@@ -75,8 +75,11 @@ export class KeyCaller implements Caller {
     return () => void this.key.watchers.delete(watcher);
   }
 
-  /** True when it may do all that the other key may, and for as long: only then it may give that away, or change it. */
+  /**
+   * True when it may do all that the other key may, and for as long as its own secret lasts: only then it may give that away, or
+   * change it.
+   */
   covers(other: Might): boolean {
-    return this.record !== null && isWithin(other, this.record);
+    return this.record !== null && isWithin(other, this.record) && timeOf(other.expiresAt) <= this.#endsMs;
   }
 }

@@ -282,6 +282,8 @@ export interface EngineOptions {
   readonly sessionsMax: number;
   /** True when the account of this service has in all its services together as much as it may (N3). Absent: it has no such limit. */
   readonly isFull?: (what: "holds" | "sessions" | "waiters") => boolean;
+  /** Locks whose lost hold is remembered (Q11), if that are to be less than usual (N3). */
+  readonly lostMax?: () => number;
   /** True to write session holds down too: a crash then leaves nobody to wait for. */
   readonly writesSessionHolds: boolean;
 }

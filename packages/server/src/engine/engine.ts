@@ -27,7 +27,7 @@ export class Engine {
 
   constructor(options: EngineOptions) {
     this.#options = options;
-    this.#grants = new Grants(options.writesSessionHolds);
+    this.#grants = new Grants(options);
     this.#postponed = new Postponed(this.#grants.table.deadlines, options.waitersMax);
     this.#sessions = new Sessions(options, this.#grants, this.#postponed, (nowMs, out) => {
       // First what was asked of the locks as they were: an old unlock by name must not free the next holder.

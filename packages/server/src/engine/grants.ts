@@ -1,6 +1,6 @@
 import type { Previous, ServerMessage, ServiceSettings } from "lockdb/protocol";
 import { keepAnswer, sweepAnswers } from "./answers.js";
-import type { About, DeliveryFacts, Effects } from "./commands.js";
+import type { About, DeliveryFacts, Effects, EngineOptions } from "./commands.js";
 import { Deadlocks } from "./deadlock.js";
 import { noteHold, noteWaiter } from "./events.js";
 import type { Grip, Lock } from "./lock.js";
@@ -19,13 +19,14 @@ const DEADLOCK_STEPS_MAX = 200_000;
 /** How holds end and locks are given on, and how those who asked get their answers. */
 export class Grants {
   readonly table: LockTable;
-  readonly previous = new PreviousHolds();
+  readonly previous: PreviousHolds;
   /** HTTP requests that wait, or were granted and not handed over yet. */
   readonly callers = new Map<string, Caller>();
   readonly calls = new OpenCalls(this.callers);
   settings: ServiceSettings = { lockDelayMs: 0 };
 
-  constructor(writesSessionHolds: boolean) {
+  constructor({ writesSessionHolds, lostMax }: Pick<EngineOptions, "writesSessionHolds" | "lostMax">) {
+    this.previous = new PreviousHolds(lostMax);
     this.table = new LockTable(writesSessionHolds);
   }
 

@@ -61,7 +61,8 @@ export function holderInfo(hold: Hold, mode: Mode, nowMs: number): HolderInfo {
     ...(waitsFor.length === 0 ? {} : { waitsFor }),
     ...(hold.leads ? { leads: true } : {}),
     detached: hold.session === null,
-    heldForMs: nowMs - hold.grantedAtMs,
+    // After a crash the lease clock may be a little behind what it has been.
+    heldForMs: Math.max(0, nowMs - hold.grantedAtMs),
     expiresInMs: Math.max(0, endsAtMs(hold) - nowMs),
     metadata: hold.metadata,
   };

@@ -12,8 +12,14 @@ const LOCKS_MAX = 100_000;
 export class PreviousHolds {
   /** Oldest first. */
   readonly #byName = new Map<string, Previous>();
+  readonly #max: () => number;
   /** Where the oldest is: from the beginning, each look would pass all that were forgotten since. */
   #oldest = this.#byName.keys();
+
+  /** So many at most, if that is less; it may change. */
+  constructor(max: () => number = () => LOCKS_MAX) {
+    this.#max = max;
+  }
 
   of(name: string): Previous | undefined {
     // Almost always there is none, and this is on every grant's way.
@@ -26,7 +32,7 @@ export class PreviousHolds {
     this.#byName.delete(name);
     this.#byName.set(name, previous);
     out.changes.push({ type: "previous", id: name, value: previous });
-    if (this.#byName.size > LOCKS_MAX) this.settle(this.#takeOldest(), out);
+    if (this.#byName.size > Math.min(LOCKS_MAX, this.#max())) this.settle(this.#takeOldest(), out);
   }
 
   #takeOldest(): string {

@@ -165,7 +165,12 @@ export function addOperations(
       handler: async (request, reply) => {
         // Of an operation that needs none, nobody asks for it.
         const caller = callers.get(request) as KeyCaller;
-        const checked = (check ?? (await makeCheck()))(caller?.account ?? "", request);
+        const valid = check ?? (await makeCheck());
+        // Its key may have become less while the body came, which may take its time (A2).
+        const { service = null } = request.params as { readonly service?: string };
+        const code = operation.need === null ? null : caller.refusal(operation.need, service);
+        if (code !== null) return refuseTyped(reply, code);
+        const checked = valid(caller?.account ?? "", request);
         const good = await operation.handle!({ loop, caller, request, reply, ...checked });
         if (good === undefined) return reply;
         if (!loop.ready) reply.header("connection", "close");

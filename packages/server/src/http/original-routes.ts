@@ -19,7 +19,7 @@ import type { Command } from "../engine/index.js";
 import { type Loop, type Need, type Recipient, ServiceKey } from "../loop/index.js";
 import { callerLabel } from "./caller.js";
 import { retryAfterS } from "./errors.js";
-import { type Gate, refusalOf, tellQuota } from "./gate.js";
+import { type Gate, tellQuota } from "./gate.js";
 import { watchHandOver } from "./hand-over.js";
 import { parseJson } from "./json.js";
 
@@ -84,6 +84,9 @@ export async function originalRoutes(app: FastifyInstance, { gate, loop }: { gat
         const caller = gate.admit(request.raw);
         if (caller === "UNAUTHORIZED") return void plain(reply, 401, "Unauthorized");
         if (typeof caller === "string") return void refusePlain(reply, caller);
+        const isTaken = caller.take(ORIGINAL_NEEDS[event]);
+        tellQuota(caller, reply.raw);
+        if (!isTaken) return void refusePlain(reply, "RATE_LIMITED");
         callers.set(request, caller);
         done();
       },
@@ -92,10 +95,7 @@ export async function originalRoutes(app: FastifyInstance, { gate, loop }: { gat
         if (typeof body === "string") return void plain(reply, 400, `INVALID: ${body}`);
         const caller = callers.get(request)!;
         // Which service it is about stands in the body.
-        const code = refusalOf(caller, ORIGINAL_NEEDS[event], body.serviceId, (account) =>
-          loop.mayAct(account),
-        );
-        tellQuota(caller, reply.raw);
+        const code = caller.refusal(ORIGINAL_NEEDS[event], body.serviceId);
         if (code !== null) return void refusePlain(reply, code);
         const url = body.unlockWebhookUrl;
         const problem = url === undefined ? null : loop.outbox.urlProblem(url);

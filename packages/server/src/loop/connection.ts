@@ -82,7 +82,9 @@ export class Connection implements Recipient {
     this.#socket = socket;
     this.#loop = loop;
     this.#caller = caller;
-    this.#unwatchCaller = caller.watch(() => this.#mayStay());
+    this.#unwatchCaller = caller.watch(() => {
+      if (this.#mayStay() && this.#watches.size > 0) this.#endWatches();
+    });
     this.#address = loop.attach(this);
     // They may be on their way, after a pause of this process or a silence of the network: trying again helps.
     const tooLate = () => this.#close("UNAVAILABLE", "No hello and sync came in time. Connect again.");
@@ -230,6 +232,19 @@ export class Connection implements Recipient {
     // At once, however slow the other side is to close: nothing more is granted to it.
     this.#closed();
     return false;
+  }
+
+  /** Whoever may look no more is told no more (A2): each watch is refused, though it was answered before. */
+  #endWatches(): void {
+    const code = this.#refusalOf(NEEDS.watch);
+    if (code === null) return;
+    for (const id of this.#watches) {
+      this.#loop.unwatch(this.#service!, this, id);
+      this.#say(["refused", id, code, ERRORS[code].message]);
+    }
+    this.#watches.clear();
+    this.#leftOut.clear();
+    this.flush();
   }
 
   /** Why this is not done for its key now, or null. */

@@ -1,22 +1,28 @@
 import { type EventBudget, EventLog } from "./event-log.js";
 import type { LoopRuntime } from "./runtime.js";
 import type { Service } from "./service.js";
+import type { ServicesOptions } from "./services.js";
 
 /** The logs of all services that somebody watches, or has watched a while ago. */
 export class EventLogs {
   readonly #runtime: LoopRuntime;
   readonly #logged = new Set<Service>();
+  readonly #limitsOf: ServicesOptions["limitsOf"];
   #budget: EventBudget = { bytes: 0 };
+  /** Of all accounts whose services are limited: however many trials there are, others do not hear less of the past (N3). */
+  #budgetOfLimited: EventBudget = { bytes: 0 };
 
-  constructor(runtime: LoopRuntime) {
+  constructor(runtime: LoopRuntime, limitsOf?: ServicesOptions["limitsOf"]) {
     this.#runtime = runtime;
+    this.#limitsOf = limitsOf;
   }
 
   /** That of a service, begun now if there is none. */
   of(service: Service): EventLog {
     if (service.log !== null) return service.log;
     this.forgetUnwanted(this.#runtime.monotonicMs());
-    service.log = new EventLog(this.#runtime.randomId(), this.#budget);
+    const isLimited = (this.#limitsOf?.(service.key.account)?.services ?? null) !== null;
+    service.log = new EventLog(this.#runtime.randomId(), isLimited ? this.#budgetOfLimited : this.#budget);
     this.#logged.add(service);
     // What this turn does from here on is told already.
     service.out = { ...service.out, events: [] };
@@ -37,5 +43,6 @@ export class EventLogs {
   clear(): void {
     this.#logged.clear();
     this.#budget = { bytes: 0 };
+    this.#budgetOfLimited = { bytes: 0 };
   }
 }

@@ -88,7 +88,7 @@ export class Loop {
     this.#services = new Services(options);
     this.#audit = new AuditLog(options.runtime.wallMs);
     this.#outside = new Outside(options.outbox, [this.#audit, ...(options.keepers ?? [])]);
-    this.#logs = new EventLogs(options.runtime);
+    this.#logs = new EventLogs(options.runtime, options.limitsOf);
     this.#clock = new LeaseClock(0, options.runtime.monotonicMs());
   }
 
@@ -145,7 +145,8 @@ export class Loop {
   watch(key: ServiceKey, to: Recipient, id: number, query: WatchQuery): void {
     const service = this.ready ? this.#services.use(key) : null;
     const nowMs = this.runtime.monotonicMs();
-    const code = service === null ? "UNAVAILABLE" : service.log?.isFull ? "LIMIT_EXCEEDED" : null;
+    const isFull = service === null || service.log?.isFull === true;
+    const code = this.ready ? (isFull ? "LIMIT_EXCEEDED" : null) : "UNAVAILABLE";
     if (code !== null) to.receive(["refused", id, code, ERRORS[code].message]);
     else {
       const log = this.#logs.of(service!);
@@ -155,7 +156,7 @@ export class Loop {
     this.#scheduleTurn();
   }
 
-  /** What has happened in a service, as far as it is kept: from the first time that somebody looked. Null: not now. */
+  /** What has happened in a service, as far as it is kept: from the first time that somebody looked. Null: not now, or there are too many services. */
   past(key: ServiceKey, query: WatchQuery, limit: number): Past | null {
     const service = this.ready ? this.#services.use(key) : null;
     return service === null ? null : this.#logs.of(service).past(query, limit, this.runtime.monotonicMs());

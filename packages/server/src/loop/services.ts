@@ -84,6 +84,7 @@ export class Services {
       // Who waits for a lock will hold it.
       return (what === "holds" ? use.holds + use.waiters : use[what]) >= max;
     };
-    return { ...service, isFull };
+    // Nor does a service remember the loss of more locks than its account may hold.
+    return { ...service, isFull, lostMax: () => limitsOf(account)?.holds ?? Number.POSITIVE_INFINITY };
   }
 }

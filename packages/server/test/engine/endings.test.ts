@@ -152,6 +152,19 @@ describe("the next holder is told how the last hold ended", () => {
   });
 });
 
+test("[N3zf] an account that may hold little has as few lost holds remembered, in memory and in the store", () => {
+  let max = 3;
+  const story = new Story({ lostMax: () => max });
+  for (let n = 0; n < 10; n++) story.play(`${n} http${n} acquire lock${n} 30s for=1s`);
+  story.play("1500 - tick");
+  const kept = () => [...story.durable.keys()].filter((key) => key.startsWith("previous/"));
+  expect(kept()).toEqual(["previous/lock7", "previous/lock8", "previous/lock9"]);
+  max = 4;
+  story.play("1501 http99 acquire lock99 30s for=1s");
+  story.play("2600 - tick");
+  expect(kept()).toEqual(["previous/lock7", "previous/lock8", "previous/lock9", "previous/lock99"]);
+});
+
 describe("the lock delay", () => {
   test("[L8a] a lock stays closed after a hold that ended by expiry", () =>
     check(`

@@ -40,6 +40,11 @@ export interface PartsOptions {
   readonly tls?: TlsWatch;
   readonly trustedProxies?: string;
   readonly allowOrigins?: string;
+  /** The time of day, for ends of keys and trials. */
+  readonly wallMs?: () => number;
+  /** In place of the machine's, for what is counted by the second. */
+  readonly monotonicMs?: () => number;
+  readonly signup?: boolean;
 }
 
 /** The same server, put together by hand on a store of the test's own. */
@@ -52,17 +57,20 @@ export async function startParts({
   tls,
   trustedProxies = "",
   allowOrigins = "",
+  wallMs = nodeRuntime.wallMs,
+  monotonicMs = nodeRuntime.monotonicMs,
+  signup = false,
 }: PartsOptions) {
   const logger = pino({ level: "silent" });
-  const access = new Access({ runtime: nodeRuntime, accountsMax: 1_000 });
+  const access = new Access({ runtime: { ...nodeRuntime, wallMs, monotonicMs }, accountsMax: 1_000 });
   const loop = await Loop.start({
     openStore,
     service: { waitersMax: 1_000, holdsMax: 1_000, sessionsMax: 1_000, writesSessionHolds: false, ...limits },
     servicesMax: limits.servicesMax ?? 1_000,
     runtime: {
-      wallMs: nodeRuntime.wallMs,
+      wallMs,
       randomId: nodeRuntime.randomId,
-      monotonicMs: () => nodeRuntime.monotonicMs() * speed,
+      monotonicMs: () => monotonicMs() * speed,
       defer: nodeRuntime.defer,
       setTimer: (callback, ms) => nodeRuntime.setTimer(callback, ms / speed),
     },
@@ -77,6 +85,7 @@ export async function startParts({
     access,
     loop,
     logger,
+    signup,
     tls,
     trustedProxies,
     allowOrigins,
@@ -90,7 +99,7 @@ export async function startParts({
     await loop.stop().catch(() => {});
     await http.close();
   };
-  return { url, rootKey: rootKey!, loop, close };
+  return { url, rootKey: rootKey!, access, loop, close };
 }
 
 /** A commit that waits for the test to say what becomes of it. */

@@ -19,7 +19,7 @@ import {
 } from "../access-schemas.js";
 import { whoOf } from "../caller.js";
 import { Refusal } from "../errors.js";
-import type { Asked, Operation } from "../operation.js";
+import type { Operation } from "../operation.js";
 import { Type } from "../type.js";
 
 const PAGE_DEFAULT = 100;
@@ -54,11 +54,6 @@ export function accountShown(access: Access, loop: Loop, account: Account): Show
 
 /** Accounts, their trials and limits (A4, A5), and the audit log (A7). */
 export function accountOperations(access: Access): readonly Operation[] {
-  /** Only a key of `default` that is for all services makes and changes accounts. */
-  const operator = ({ caller }: Asked) => {
-    if (caller.account !== ACCOUNT_DEFAULT || caller.record?.services !== null)
-      throw new Refusal("FORBIDDEN");
-  };
   return [
     {
       id: "listAccounts",
@@ -113,9 +108,12 @@ export function accountOperations(access: Access): readonly Operation[] {
       },
       errors: ["LIMIT_EXCEEDED"],
       handle: async (asked) => {
-        operator(asked);
         const { email = null, trial = false } = asked.body as AccountBody;
-        const { account, apiKey } = await access.addAccount({ email, isTrial: trial }, whoOf(asked));
+        const { account, apiKey } = await access.addAccount(
+          { email, isTrial: trial },
+          whoOf(asked),
+          asked.caller,
+        );
         const shown = accountShown(access, asked.loop, access.accountFor(asked.caller, account.id));
         return { status: 201, body: { account: shown, apiKey } };
       },
@@ -160,7 +158,6 @@ export function accountOperations(access: Access): readonly Operation[] {
       errors: ["NOT_FOUND", "LIMIT_EXCEEDED"],
       handle: async (asked) => {
         const account = access.accountFor(asked.caller, asked.params.account);
-        operator(asked);
         const { trialEndsAt, ...more } = asked.body as ChangeAccountBody;
         const change: AccountChange = {
           ...(more as AccountChange),
@@ -168,7 +165,7 @@ export function accountOperations(access: Access): readonly Operation[] {
             ? {}
             : { trialEndsAt: trialEndsAt === null ? null : isoTime(trialEndsAt) }),
         };
-        await access.changeAccount(account, change, whoOf(asked));
+        await access.changeAccount(asked.caller, account, change, whoOf(asked));
         return { status: 200, body: accountShown(access, asked.loop, account) };
       },
     },

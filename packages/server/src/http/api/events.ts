@@ -1,7 +1,7 @@
 import { LIMITS, lockNameProblem } from "lockdb/protocol";
-import type { Need } from "../../loop/index.js";
+import type { Need, ServiceKey } from "../../loop/index.js";
 import { Refusal } from "../errors.js";
-import type { EventHub } from "../event-hub.js";
+import type { Channel, EventHub } from "../event-hub.js";
 import type { Gate } from "../gate.js";
 import type { Asked, Good, Operation } from "../operation.js";
 import { EVENTS_A_PAGE, PastEvents, POSITION, Position, Prefix } from "../schemas.js";
@@ -79,7 +79,7 @@ function past({ loop, service, query }: Asked): Good {
     { prefix, ...(since === "0" ? {} : { after: String(since) }) },
     Number(limit),
   );
-  if (kept === null) throw new Refusal("UNAVAILABLE");
+  if (kept === null) throw new Refusal(loop.ready ? "LIMIT_EXCEEDED" : "UNAVAILABLE");
   const events = kept.events.map(({ position: id, event }) => ({ id, event }));
   const { position, missed, more } = kept;
   return { status: 200, body: { events, position, missed, more } };
@@ -93,9 +93,10 @@ function stream(hub: EventHub, gate: Gate, asked: Asked): undefined {
     throw new Refusal("INVALID", "Last-Event-ID is the id of an event. Leave it out to begin now.");
   if (!loop.ready) throw new Refusal("UNAVAILABLE");
   if (hub.isFull) throw new Refusal("LIMIT_EXCEEDED");
-  const channel = hub.channel(service, prefixIn(query.prefix));
+  const prefix = prefixIn(query.prefix);
   const leave = gate.enter(caller);
   if (leave === null) throw new Refusal("LIMIT_EXCEEDED");
+  const channel = channelOf(hub, service, prefix, leave);
   const { raw: response } = reply.hijack();
   // Without chunks: the end of the connection is the end of the stream.
   response.removeHeader("transfer-encoding");
@@ -113,6 +114,16 @@ function stream(hub: EventHub, gate: Gate, asked: Asked): undefined {
     }),
   );
   return undefined;
+}
+
+/** @throws Refusal when it cannot be read now: then its reader has left again */
+function channelOf(hub: EventHub, service: ServiceKey, prefix: string, leave: () => void): Channel {
+  try {
+    return hub.channel(service, prefix);
+  } catch (error) {
+    leave();
+    throw error;
+  }
 }
 
 const LAST_EVENT_ID = new RegExp(POSITION);
