@@ -215,6 +215,15 @@ export const SERVER = [
     killedBy: { test: `${TESTS}/http/refusals-of-state.test.ts`, name: "[C2v]" },
   },
   {
+    id: "key-not-looked-at-after-body",
+    rule: "A2",
+    file: `${SERVER_SOURCES}/http/operation.ts`,
+    find: "const code = operation.need === null ? null : caller.refusal(operation.need, serviceIn(request));",
+    put: "const code = null;",
+    wrong: "A request whose body comes after its key was revoked is carried out.",
+    killedBy: { test: `${TESTS}/http/late-body.test.ts`, name: "[A2pa]" },
+  },
+  {
     id: "bad-body-in-json",
     rule: "C2",
     file: ROUTES,

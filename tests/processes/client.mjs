@@ -25,6 +25,15 @@ serveCalls({
     return { atMs, released: await leases.get(token).release() };
   },
   isHeld: ({ token }) => leases.get(token).remainingMs > 0 && !leases.get(token).signal.aborted,
+  /** Tells when the lease is no longer trusted. */
+  tellAbort: ({ token }) => {
+    const lease = leases.get(token);
+    const { remainingMs } = lease;
+    lease.signal.addEventListener("abort", () => {
+      notify("aborted", { atMs: clockMs(), reason: String(lease.signal.reason) });
+    });
+    return { atMs: clockMs(), remainingMs };
+  },
   check: ({ name }) => locker.check(name),
   unlock: ({ name }) => locker.unlock(name),
   inspect: ({ name }) => locker.inspect(name),

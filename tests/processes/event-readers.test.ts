@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { afterAll, expect, test } from "vitest";
-import { type Child, clockMs, Processes, quantile, ROOT_KEY } from "./processes.js";
+import { type Child, clockMs, memoryMib, Processes, quantile, ROOT_KEY } from "./processes.js";
 
 /** `LOCKDB_READERS=5000` is what the promise is about. */
 const READERS = Number(process.env.LOCKDB_READERS ?? 300);
@@ -83,9 +83,4 @@ function largeNames(): readonly string[] {
 function cpuSeconds({ pid }: Child): number {
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ");
   return (Number(fields[11]) + Number(fields[12])) / 100;
-}
-
-function memoryMib({ pid }: Child): number {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Number(/VmRSS:\s+(\d+) kB/.exec(status)![1]) / 1_024;
 }

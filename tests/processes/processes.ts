@@ -1,10 +1,11 @@
 import { type ChildProcess, fork } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ServerMessage } from "lockdb/protocol";
+import { CANARY_KEY } from "../../packages/server/test/canary.js";
 
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 const CLI = path("../../packages/lockdb/bin/lockdb.js");
@@ -12,7 +13,7 @@ const CLI = path("../../packages/lockdb/bin/lockdb.js");
 /** Nothing that is waited for here takes longer. */
 const ANSWER_MS = 30_000;
 
-export const ROOT_KEY = "root-key-of-these-tests";
+export const ROOT_KEY = CANARY_KEY;
 
 /** Milliseconds on the monotonic clock that all processes of this machine share. */
 export function clockMs(): number {
@@ -248,9 +249,9 @@ export class Processes {
   async client(server: ServerProcess, options: object = {}): Promise<Child> {
     const child = this.script("client.mjs", {
       service: "processes",
-      ...options,
       serverUrl: server.url,
       apiKey: ROOT_KEY,
+      ...options,
     });
     await child.next("ready");
     return child;
@@ -285,6 +286,12 @@ export async function until(what: string, isSo: () => Promise<boolean>): Promise
   while (!(await isSo())) {
     if (clockMs() > endMs) throw new Error(`not so in time: ${what}`);
   }
+}
+
+/** Resident memory of a process. */
+export function memoryMib({ pid }: Child): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/VmRSS:\s+(\d+) kB/.exec(status)![1]) / 1_024;
 }
 
 export function median(values: readonly number[]): number {

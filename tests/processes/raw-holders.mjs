@@ -15,6 +15,10 @@ class RawHolder {
   token = null;
   /** What no healthy session should hear. */
   trouble = null;
+  /** When the last message left that was answered and renews the session; when it heard of its end; when its connection was closed. */
+  renewedMs = null;
+  endedMs = null;
+  closedMs = null;
   #name;
   #socket;
   #received = 0;
@@ -39,10 +43,14 @@ class RawHolder {
       this.#received += messages.length;
       for (const message of messages) this.#take(message);
     });
-    this.#socket.on("close", (code) => this.#fail(`closed with ${code}`));
+    this.#socket.on("close", (code) => {
+      this.closedMs = clockMs();
+      this.#fail(`closed with ${code}`);
+    });
     this.#socket.on("error", (error) => this.#fail(error.message));
     await new Promise((resolve) => this.#socket.once("open", resolve));
     const session = randomUUID();
+    this.renewedMs = clockMs();
     const hello = { service, client: session, session, connection: 1, resume: false, leaseMs, owner: "raw" };
     this.#send([["hello", hello], ["sync"]]);
     [, , this.token] = await this.#ask("acquire", this.#name, 0);
@@ -53,8 +61,10 @@ class RawHolder {
     }, BEAT_MS);
   }
 
-  beat() {
-    return this.#ask("heartbeat");
+  async beat() {
+    const sentMs = clockMs();
+    const [kind] = await this.#ask("heartbeat");
+    if (kind === "done") this.renewedMs = sentMs;
   }
 
   get unansweredCount() {
@@ -88,6 +98,7 @@ class RawHolder {
   #take(message) {
     const [kind, id] = message;
     if (kind !== "granted" && kind !== "done") {
+      if (kind === "ended") this.endedMs = clockMs();
       if (kind !== "welcome") this.#fail(JSON.stringify(message));
       return;
     }
@@ -121,6 +132,9 @@ serveCalls({
     for (let at = 0; at < count; at++) await all((holder) => holder.renewed());
   },
   unanswered: () => holders.map(({ unansweredCount }) => unansweredCount),
+  /** What has become of each. */
+  ends: () =>
+    holders.map(({ trouble, renewedMs, endedMs, closedMs }) => ({ trouble, renewedMs, endedMs, closedMs })),
   troubles: () => holders.flatMap(({ trouble }) => trouble ?? []),
   release: () => all((holder) => holder.release()),
 });

@@ -25,6 +25,7 @@ import { memoryHeld } from "./memory-held.js";
 import { memoryIdle } from "./memory-idle.js";
 import { startUp } from "./start-up.js";
 import { wakeUp } from "./wake-up.js";
+import { wrongKeys } from "./wrong-keys.js";
 
 /** Those that take longest begin. */
 export const ALONE = /** @type {readonly Alone[]} */ ([
@@ -35,6 +36,7 @@ export const ALONE = /** @type {readonly Alone[]} */ ([
   growth,
   expiry,
   wakeUp,
+  wrongKeys,
   cliCold,
   clientSize,
 ]);

@@ -27,7 +27,7 @@ export interface Server {
  */
 export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> {
   const options = withDefaults(given);
-  const logger = pino({ level: options.logLevel, base: null }, pino.destination({ fd: 2, sync: true }));
+  const logger = pino({ level: options.logLevel, base: null }, standardError());
   const tls = await openTls(options, logger);
   const openStore = storeOpener(options);
   const access = new Access({ runtime: nodeRuntime, accountsMax: options.accountsMax });
@@ -88,6 +88,13 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
       return closing;
     },
   };
+}
+
+/** Where the log goes. One that cannot be written, as on a full disk, ends nothing: its lines wait until it can. */
+function standardError(): ReturnType<typeof pino.destination> {
+  const destination = pino.destination({ fd: 2, sync: true });
+  destination.on("error", () => {});
+  return destination;
 }
 
 /** Opens the same store each time: in memory there is one for the life of the server. */

@@ -155,8 +155,7 @@ export function addOperations(
         if (need === null) return done();
         const caller = gate.admit(request.raw);
         if (typeof caller === "string") return void refuseTyped(reply, caller);
-        const { service = null } = request.params as { readonly service?: string };
-        const code = refusalOf(caller, need, service, (account) => loop.mayAct(account));
+        const code = refusalOf(caller, need, serviceIn(request), (account) => loop.mayAct(account));
         tellQuota(caller, reply.raw);
         if (code !== null) return void refuseTyped(reply, code);
         callers.set(request, caller);
@@ -167,8 +166,7 @@ export function addOperations(
         const caller = callers.get(request) as KeyCaller;
         const valid = check ?? (await makeCheck());
         // Its key may have become less while the body came, which may take its time (A2).
-        const { service = null } = request.params as { readonly service?: string };
-        const code = operation.need === null ? null : caller.refusal(operation.need, service);
+        const code = operation.need === null ? null : caller.refusal(operation.need, serviceIn(request));
         if (code !== null) return refuseTyped(reply, code);
         const checked = valid(caller?.account ?? "", request);
         const good = await operation.handle!({ loop, caller, request, reply, ...checked });
@@ -204,6 +202,11 @@ function callLater(app: FastifyInstance, makers: readonly (() => Promise<Check>)
     clearTimeout(timer);
     done();
   });
+}
+
+/** Which service it is about; null: none. */
+function serviceIn(request: FastifyRequest): string | null {
+  return (request.params as { readonly service?: string }).service ?? null;
 }
 
 function refuseOthers(app: FastifyInstance, path: string, operations: readonly Operation[]): void {

@@ -31,6 +31,8 @@ const READ_WAIT_MS = 4_950;
 const MARGIN_MS = 50;
 /** How long after the limit a caller that has not hung up is answered (C3). */
 const GRACE_MS = 1_000;
+/** The whole text of a 401. */
+const UNAUTHORIZED = "Unauthorized";
 const EVENTS = ["lock", "unlock", "check"] as const;
 type EventName = (typeof EVENTS)[number];
 
@@ -82,7 +84,6 @@ export async function originalRoutes(app: FastifyInstance, { gate, loop }: { gat
     app.post(`/${event}`, {
       onRequest: (request, reply, done) => {
         const caller = gate.admit(request.raw);
-        if (caller === "UNAUTHORIZED") return void plain(reply, 401, "Unauthorized");
         if (typeof caller === "string") return void refusePlain(reply, caller);
         const isTaken = caller.take(ORIGINAL_NEEDS[event]);
         tellQuota(caller, reply.raw);
@@ -143,7 +144,7 @@ class OriginalCall implements Recipient {
       const code = caller.refusal(ORIGINAL_NEEDS[event], body.serviceId);
       if (code === null || code === "TRIAL_ENDED") return;
       this.#withdraw();
-      if (code === "UNAUTHORIZED") this.#answer(401, "Unauthorized");
+      if (code === "UNAUTHORIZED") this.#answer(401, UNAUTHORIZED);
       else this.#refuse(code, ERRORS[code].message);
     });
   }
@@ -304,6 +305,7 @@ function isSpan(value: unknown, min: number, max: number): value is number {
 }
 
 function refusePlain(reply: FastifyReply, code: ErrorCode): FastifyReply {
+  if (code === "UNAUTHORIZED") return plain(reply, 401, UNAUTHORIZED);
   const seconds = retryAfterS(code);
   if (seconds !== null) reply.header("retry-after", seconds);
   return plain(reply, ERRORS[code].status!, `${code}: ${ERRORS[code].message}`);

@@ -198,7 +198,8 @@ export class Connection implements Recipient {
   }
 
   #read(data: RawData, isBinary: boolean): void {
-    if (this.#over) return;
+    // Nothing of a frame counts for a key that has come to its end, not even that somebody is there.
+    if (!this.#mayStay()) return;
     const frame = isBinary ? undefined : parsed(data);
     if (!Array.isArray(frame))
       return this.#error("INVALID", "A frame must be a JSON array in a text message.");

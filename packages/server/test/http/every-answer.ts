@@ -1,11 +1,12 @@
 /**
  * Looks at every answer that a server gives in the tests of this folder, and compares it with the OpenAPI document: the status, the
- * kind of body, each field of it, the headers; and looks for those that every answer has (A6). A test whose server has said
- * anything else fails.
+ * kind of body, each field of it, the headers; and looks for those that every answer has (A6). And no answer says a key again that was
+ * shown once, or the root key at all (A1). A test whose server has said anything else fails.
  */
 import { ServerResponse } from "node:http";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import { afterEach, beforeAll, expect } from "vitest";
+import { CANARY_SECRET, secretOf, secretsIn } from "../canary.js";
 import { startServer } from "./server.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: the document is looked at as somebody else would.
@@ -22,6 +23,12 @@ interface Told {
 const OPTIONAL: ReadonlySet<string> = new Set(["/signup", "/v1/signup"]);
 
 const told: Told[] = [];
+
+/** What shows a key, this once: in its field `apiKey`, and nowhere else. */
+const SHOWS_A_KEY = /^POST \/v1\/(keys|keys\/[^/]+\/rotate|accounts|signup)$/;
+const KEY_FORM = /ldb_[0-9A-Za-z]{1,32}_[0-9A-Za-z]{38}/g;
+/** The secrets of all keys that were shown in this file, which nobody shows again. */
+const shown = new Set([CANARY_SECRET]);
 const bodies = new WeakMap<ServerResponse, { chunks: Buffer[]; headers: object }>();
 
 record();
@@ -41,7 +48,7 @@ afterEach(() => {
   const answers = told.splice(0);
   if (document === undefined) return;
   const wrong = answers.flatMap((answer) => {
-    const problem = problemOf(answer);
+    const problem = secretProblem(answer) ?? problemOf(answer);
     return problem === null ? [] : [`${answer.method} ${answer.url} ${answer.status}: ${problem}`];
   });
   expect(wrong, "answers that are not in the OpenAPI document").toEqual([]);
@@ -95,6 +102,18 @@ const SAFE = {
   "referrer-policy": "no-referrer",
   "cross-origin-resource-policy": "same-origin",
 };
+
+/** What an answer gives away, or null. */
+function secretProblem({ method, url, status, headers, body }: Told): string | null {
+  const text = `${JSON.stringify(headers)} ${body}`;
+  const again = secretsIn(text, shown);
+  if (again.length > 0) return "it says a key that nobody shows again";
+  // A key that somebody has put into a name is in every answer about it: that was his doing.
+  if (status >= 300 || !SHOWS_A_KEY.test(`${method} ${pathOf(url)}`)) return null;
+  const keys = text.match(KEY_FORM) ?? [];
+  for (const key of keys) shown.add(secretOf(key));
+  return keys.length === 1 && JSON.parse(body).apiKey === keys[0] ? null : "it does not show its key once";
+}
 
 /** What is wrong with an answer, or null. */
 function problemOf({ method, url, status, headers, body }: Told): string | null {

@@ -11,6 +11,7 @@ import { type ServeOptions, type Server, serve } from "../../src/index.js";
 import { Loop, nodeRuntime } from "../../src/loop/index.js";
 import { type Change, type Entries, openMemoryStore, type Store } from "../../src/store/index.js";
 import type { Webhooks } from "../../src/webhooks/index.js";
+import { CANARY_KEY } from "../canary.js";
 import { CA } from "../tls/files.js";
 
 /** Longest wait for something that has to happen: a test that meets it has failed. */
@@ -18,15 +19,12 @@ const PATIENCE_MS = 8_000;
 
 export const SERVICE = "reports";
 
-/** The same at each start, also of a store in which it is. */
-const ROOT_KEY = "ldb_root_testtesttesttesttesttesttesttest000000";
-
 /** What the helpers below need to know of a server. */
 export type Target = Pick<Server, "url" | "rootKey">;
 
 /** A server as a user has it, in memory and silent. */
 export function startServer(options: Partial<ServeOptions> = {}): Promise<Server> {
-  return serve({ port: 0, store: "memory", logLevel: "silent", ...options });
+  return serve({ port: 0, store: "memory", logLevel: "silent", rootKey: CANARY_KEY, ...options });
 }
 
 export interface PartsOptions {
@@ -79,7 +77,7 @@ export async function startParts({
     limitsOf: (account) => access.limitsOf(account),
     ...(webhooks === undefined ? {} : { outbox: webhooks }),
   });
-  const { rootKey } = await access.start(loop, ROOT_KEY);
+  const { rootKey } = await access.start(loop, CANARY_KEY);
   webhooks?.start(loop);
   const http = await httpServer({
     access,
