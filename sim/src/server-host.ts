@@ -20,6 +20,7 @@ const CALLER: Caller = {
   account: ACCOUNT,
   label: "root key",
   refusal: () => null,
+  trialIsOver: false,
   take: () => true,
   watch: () => () => {},
 };

@@ -5,6 +5,7 @@ export const ROOT_CALLER: Caller = {
   account: "default",
   label: "root key",
   refusal: () => null,
+  trialIsOver: false,
   take: () => true,
   watch: () => () => {},
 };

@@ -212,11 +212,10 @@ export class Access implements Keeper {
       const record: AccountRecord = { createdAt: this.#now(), email, trialEndsAt };
       const keyId = newKeyId();
       const apiKey = newApiKey(keyId);
-      const key = { ...rootRecord(keyHash(apiKey), this.#now()), name: "first key", createdBy: who };
+      const createdBy = by === undefined ? "sign-up" : OPERATOR;
+      const key = { ...rootRecord(keyHash(apiKey), this.#now()), name: "first key", createdBy };
       const changes = [{ key: `${id}/account`, value: record }, keyChange(id, keyId, key)];
-      await this.#write(changes, [
-        { account: id, who, what: "account made", details: { key: keyId, trialEndsAt } },
-      ]);
+      await this.#write(changes, actsOf(by, id, who, "account made", { key: keyId, trialEndsAt }));
       const account = new Account(id, record);
       this.#accounts.set(id, account);
       this.#put(keyId, account, key);
@@ -242,8 +241,8 @@ export class Access implements Keeper {
         trialEndsAt,
         limits: Object.fromEntries(all.filter(([, limit]) => limit !== null)) as Partial<Limits>,
       };
-      const act = { account: account.id, who, what: "account changed", details: change };
-      await this.#write([{ key: `${account.id}/account`, value: record }], [act]);
+      const acts = actsOf(caller, account.id, who, "account changed", change);
+      await this.#write([{ key: `${account.id}/account`, value: record }], acts);
       account.record = record;
       return this.accountInfo(account);
     });
@@ -275,21 +274,21 @@ export class Access implements Keeper {
     return this.#change(async () => {
       this.#assertAdmin(caller);
       if (!caller.covers(wish)) throw new Refusal("FORBIDDEN", GIVES_TOO_MUCH);
+      if (timeOf(wish.expiresAt) <= this.#options.runtime.wallMs())
+        throw new Refusal("INVALID", "That time has passed: the key would never work.");
       if (account.keys.size >= account.limits.keys) throw new Refusal("LIMIT_EXCEEDED");
       const id = newKeyId();
       const apiKey = newApiKey(id);
       const record: KeyRecord = {
         ...wish,
         createdAt: this.#now(),
-        createdBy: caller.label,
+        createdBy: caller.account === account.id ? caller.label : OPERATOR,
         secrets: [{ hash: keyHash(apiKey), endsAt: null }],
         lastUsedAt: null,
       };
       const details = { key: id, ...wish };
-      await this.#write(
-        [keyChange(account.id, id, record)],
-        [{ account: account.id, who, what: "key made", details }],
-      );
+      const acts = actsOf(caller, account.id, who, "key made", details);
+      await this.#write([keyChange(account.id, id, record)], acts);
       return { key: this.keyInfo(this.#put(id, account, record)), apiKey };
     });
   }
@@ -297,11 +296,11 @@ export class Access implements Keeper {
   /** @throws Refusal `INVALID` when it would be more than before; `FORBIDDEN`, `NOT_FOUND`, `UNAVAILABLE` */
   narrowKey(caller: KeyCaller, key: Key, { name, ...less }: Narrowing, who: string): Promise<KeyInfo> {
     return this.#change(async () => {
-      const before = this.#manageable(caller, key);
+      const before = this.#lessenable(caller, key);
       const record = { ...before, ...less, ...(name === undefined ? {} : { name }) };
       if (!isWithin(record, before))
         throw new Refusal("INVALID", "A key can only be narrowed. Make a new one for more.");
-      await this.#rewrite(key, record, who, "key narrowed", {
+      await this.#rewrite(caller, key, record, who, "key narrowed", {
         ...less,
         ...(name === undefined ? {} : { name }),
       });
@@ -315,12 +314,14 @@ export class Access implements Keeper {
    */
   rotateKey(caller: KeyCaller, key: Key, oldKeptMs: number, who: string): Promise<NewKey> {
     return this.#change(async () => {
-      const before = this.#manageable(caller, key);
+      const before = this.#lessenable(caller, key);
+      // Whoever has its secret may do all that it may.
+      if (!caller.covers(before)) throw new Refusal("FORBIDDEN", CHANGES_TOO_MUCH);
       const apiKey = newApiKey(key.id);
       const endsMs = Math.min(this.#options.runtime.wallMs() + oldKeptMs, timeOf(before.secrets[0]!.endsAt));
       const old = oldKeptMs === 0 ? [] : [{ hash: before.secrets[0]!.hash, endsAt: isoTime(endsMs) }];
       const record = { ...before, secrets: [{ hash: keyHash(apiKey), endsAt: null }, ...old] };
-      await this.#rewrite(key, record, who, "key rotated", { oldKeptMs });
+      await this.#rewrite(caller, key, record, who, "key rotated", { oldKeptMs });
       return { key: this.keyInfo(key), apiKey };
     });
   }
@@ -328,10 +329,10 @@ export class Access implements Keeper {
   /** Ends a key, and what is open under it, at once. @throws Refusal */
   revokeKey(caller: KeyCaller, key: Key, who: string): Promise<void> {
     return this.#change(async () => {
-      this.#manageable(caller, key);
+      this.#lessenable(caller, key);
       const { account, id } = key;
-      const act = { account: account.id, who, what: "key revoked", details: { key: id } };
-      await this.#write([keyChange(account.id, id, null)], [act]);
+      const acts = actsOf(caller, account.id, who, "key revoked", { key: id });
+      await this.#write([keyChange(account.id, id, null)], acts);
       this.#forget(id);
     });
   }
@@ -346,12 +347,12 @@ export class Access implements Keeper {
     return timeOf(endsAt) > this.#options.runtime.wallMs() ? endsAt : null;
   }
 
-  /** What a key is, for a caller who may change it. */
-  #manageable(caller: KeyCaller, key: Key): KeyRecord {
+  /** What a key is, for a caller who may make it less: an admin of all services that it is for, whatever else it may. */
+  #lessenable(caller: KeyCaller, key: Key): KeyRecord {
     this.#assertAdmin(caller);
     const { record } = key;
     if (record === null) throw new Refusal("NOT_FOUND");
-    if (!caller.covers(record)) throw new Refusal("FORBIDDEN", CHANGES_TOO_MUCH);
+    if (!caller.isForAll(record.services)) throw new Refusal("FORBIDDEN", CHANGES_TOO_MUCH);
     if (key.isRoot) throw new Refusal("INVALID", ROOT_IS_GIVEN);
     return record;
   }
@@ -368,10 +369,17 @@ export class Access implements Keeper {
     if (!isOperator(caller)) throw new Refusal("FORBIDDEN");
   }
 
-  async #rewrite(key: Key, record: KeyRecord, who: string, what: string, details: object): Promise<void> {
+  async #rewrite(
+    caller: KeyCaller,
+    key: Key,
+    record: KeyRecord,
+    who: string,
+    what: string,
+    details: object,
+  ): Promise<void> {
     const { account, id } = key;
-    const act = { account: account.id, who, what, details: { key: id, ...details } };
-    await this.#write([keyChange(account.id, id, record)], [act]);
+    const acts = actsOf(caller, account.id, who, what, { key: id, ...details });
+    await this.#write([keyChange(account.id, id, record)], acts);
     key.record = record;
   }
 
@@ -449,6 +457,24 @@ export class Access implements Keeper {
 }
 
 const TO_CHANGE_KEYS: Need = { scopes: ["admin"] };
+/** Who it is to other accounts: which key and from where is nobody's affair there. */
+const OPERATOR = "operator";
+
+/** An act on another account stands in both logs. */
+function actsOf(
+  caller: KeyCaller | undefined,
+  account: string,
+  who: string,
+  what: string,
+  details: object,
+): readonly Act[] {
+  if (caller === undefined || caller.account === account) return [{ account, who, what, details }];
+  return [
+    { account, who: OPERATOR, what, details },
+    { account: caller.account, who, what, details: { account, ...details } },
+  ];
+}
+
 const GIVES_TOO_MUCH = "A key can give only what it has: scopes, services and end. Use one that has them.";
 const CHANGES_TOO_MUCH = "That key may do more than this one. Use one with the same scopes and services.";
 const ROOT_IS_GIVEN = "The root key is set from outside. Start the server with another LOCKDB_ROOT_KEY.";

@@ -1,6 +1,6 @@
 import type { Caller, Need } from "../loop/index.js";
 import type { Account } from "./account.js";
-import { isWithin, type Key, type KeyRecord, type Might, timeOf } from "./key.js";
+import { areAmong, isWithin, type Key, type KeyRecord, type Might, timeOf } from "./key.js";
 
 interface Clocks {
   wallMs(): number;
@@ -46,15 +46,18 @@ export class KeyCaller implements Caller {
     return isOver ? null : key.record;
   }
 
-  refusal(need: Need, service: string | null): "UNAUTHORIZED" | "FORBIDDEN" | "TRIAL_ENDED" | null {
+  refusal(need: Need, service: string | null): "UNAUTHORIZED" | "FORBIDDEN" | null {
     const { record } = this;
     if (record === null) return "UNAUTHORIZED";
     const { services, scopes } = record;
     if (services !== null && (service === null ? need.isOverall === true : !services.includes(service)))
       return "FORBIDDEN";
     if (need.scopes.length > 0 && !need.scopes.some((scope) => scopes.includes(scope))) return "FORBIDDEN";
-    if (need.isNewLock === true && this.owner.trialIsOver(this.#clocks.wallMs())) return "TRIAL_ENDED";
     return null;
+  }
+
+  get trialIsOver(): boolean {
+    return this.owner.trialIsOver(this.#clocks.wallMs());
   }
 
   take(need: Need): boolean {
@@ -73,6 +76,11 @@ export class KeyCaller implements Caller {
     const watcher = () => changed();
     this.key.watchers.add(watcher);
     return () => void this.key.watchers.delete(watcher);
+  }
+
+  /** True when it is for all of these services. Null: for those of the whole account. */
+  isForAll(services: KeyRecord["services"]): boolean {
+    return this.record !== null && areAmong(services, this.record.services);
   }
 
   /**

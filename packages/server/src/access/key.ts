@@ -43,9 +43,13 @@ export type Might = Pick<KeyRecord, "scopes" | "services" | "expiresAt">;
 /** True when the first may nothing that the second may not. */
 export function isWithin(less: Might, more: Might): boolean {
   const hasScopes = less.scopes.every((scope) => more.scopes.includes(scope));
-  const { services } = more;
-  const hasServices = services === null || less.services?.every((each) => services.includes(each)) === true;
+  const hasServices = areAmong(less.services, more.services);
   return hasScopes && hasServices && timeOf(less.expiresAt) <= timeOf(more.expiresAt);
+}
+
+/** True when the first of these are all among the second. Null: all services. */
+export function areAmong(services: KeyRecord["services"], of: KeyRecord["services"]): boolean {
+  return of === null || services?.every((each) => of.includes(each)) === true;
 }
 
 /** The operator's key, which is set from outside and has no end. */

@@ -115,8 +115,9 @@ export class Acquire {
     session: Session | null,
     wanted: readonly LockAndMode[],
     free: boolean,
-    { waitMs, detachedMs, minHoldMs, stolenBy, outboxIsFull }: AcquireCommand,
+    { waitMs, detachedMs, minHoldMs, stolenBy, outboxIsFull, trialIsOver }: AcquireCommand,
   ): ErrorCode | null {
+    if (trialIsOver === true) return "TRIAL_ENDED";
     const { table, settings } = this.#grants;
     // All that may outlive its session.
     const mayRemain = detachedMs !== null || minHoldMs > 0 || settings.lockDelayMs > 0;

@@ -137,6 +137,8 @@ export interface AcquireCommand extends From {
   readonly webhookUrl?: string | undefined;
   /** Too many deliveries are pending for a hold that would add to them (N3). */
   readonly outboxIsFull?: boolean | undefined;
+  /** Its account may have no new lock (A4). One that it has, or waits for, is no new one. */
+  readonly trialIsOver?: boolean;
 }
 
 /** A request for locks over the HTTP API, or the same once more. `detachedMs` is the lease of a leased hold. */

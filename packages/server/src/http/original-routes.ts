@@ -110,6 +110,7 @@ export async function originalRoutes(app: FastifyInstance, { gate, loop }: { gat
 /** One call, from its command to its answer, or to the moment its caller hangs up. */
 class OriginalCall implements Recipient {
   readonly #loop: Loop;
+  readonly #caller: KeyCaller;
   readonly #service: ServiceKey;
   readonly #event: EventName;
   readonly #body: Body;
@@ -132,6 +133,7 @@ class OriginalCall implements Recipient {
     response: ServerResponse,
   ) {
     this.#loop = loop;
+    this.#caller = caller;
     this.#service = new ServiceKey(caller.account, body.serviceId);
     this.#event = event;
     this.#body = body;
@@ -142,7 +144,7 @@ class OriginalCall implements Recipient {
     this.#address = loop.attach(this);
     this.#unwatchCaller = caller.watch(() => {
       const code = caller.refusal(ORIGINAL_NEEDS[event], body.serviceId);
-      if (code === null || code === "TRIAL_ENDED") return;
+      if (code === null) return;
       this.#withdraw();
       if (code === "UNAUTHORIZED") this.#answer(401, UNAUTHORIZED);
       else this.#refuse(code, ERRORS[code].message);
@@ -178,6 +180,7 @@ class OriginalCall implements Recipient {
       owner: this.#owner,
       webhookUrl: unlockWebhookUrl,
       outboxIsFull: unlockWebhookUrl !== undefined && this.#loop.outbox.isFull(this.#service.account),
+      trialIsOver: this.#caller.trialIsOver,
     });
   }
 

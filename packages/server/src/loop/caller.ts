@@ -18,7 +18,7 @@ export interface Need {
   readonly scopes: readonly Scope[];
   /** It is about the account, with all its services: not for keys that are limited to some. */
   readonly isOverall?: true;
-  /** It asks for a lock: not after the end of a trial (A4). */
+  /** It asks for a lock: after the end of a trial it is refused, unless it is no new one (A4). */
   readonly isNewLock?: true;
   /** It keeps something, or gives it back: the common limit of requests does not stop it (A5). */
   readonly isWayOut?: true;
@@ -32,7 +32,9 @@ export interface Caller {
   /** Which key it is, for the audit log. */
   readonly label: string;
   /** Why it may not do this now; null: it may. Not asked of the service itself: null, or a service that nobody has used, will do. */
-  refusal(need: Need, service: string | null): "UNAUTHORIZED" | "FORBIDDEN" | "TRIAL_ENDED" | null;
+  refusal(need: Need, service: string | null): "UNAUTHORIZED" | "FORBIDDEN" | null;
+  /** Its account may have no new lock (A4). */
+  readonly trialIsOver: boolean;
   /** Counts a request against the limits of its account (A5). False: too many. */
   take(need: Need): boolean;
   /** Calls back when it may do less than before. The returned function ends that. */

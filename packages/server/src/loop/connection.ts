@@ -212,6 +212,7 @@ export class Connection implements Recipient {
   }
 
   #take(message: unknown, isInLargeFrame: boolean): void {
+    if (!this.#caller.take(TO_CONNECT)) return this.#refuse(message, "RATE_LIMITED");
     if (isInLargeFrame) {
       // Depth first: measuring, too, would follow it down until the stack ends.
       if (isDeeperThan(message, LIMITS.depthMax))
@@ -260,7 +261,8 @@ export class Connection implements Recipient {
     if (message[0] === "hello") return this.#hello(message);
     const need = NEEDS[message[0]];
     // Whoever comes back says all at once what it waits for.
-    if (!this.#caller.take(this.#isSynced ? need : TO_CONNECT)) return this.#refuse(message, "RATE_LIMITED");
+    if (this.#isSynced && need.isWayOut !== true && !this.#caller.take(need))
+      return this.#refuse(message, "RATE_LIMITED");
     const session = this.#session;
     const address = this.#address;
     if (session === null) return this.#refuse(message, "INVALID", "Say hello first.");
@@ -293,6 +295,7 @@ export class Connection implements Recipient {
           owner: null,
           webhookUrl,
           outboxIsFull: webhookUrl !== undefined && this.#loop.outbox.isFull(this.#caller.account),
+          trialIsOver: this.#caller.trialIsOver,
         });
       }
       case "release": {

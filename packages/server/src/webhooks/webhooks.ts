@@ -148,14 +148,15 @@ export class Webhooks implements Outbox {
    * Tries a delivery now, and for another day if that fails. Null when there is none with this id.
    * @throws Error when the store does not work
    */
-  async retry(account: string, id: string): Promise<DeliveryInfo | null> {
+  async retry(account: string, id: string, who: string): Promise<DeliveryInfo | null> {
     const log = this.#logOf(account);
     const delivery = log.get(id);
     if (delivery === undefined) return null;
     if (!delivery.isInFlight) {
       delivery.again(this.#options.runtime.monotonicMs());
       log.reopened(delivery);
-      await this.#keep([{ key: delivery.key, value: delivery.record }]);
+      const act = { account, who, what: "webhook tried again", details: { id } };
+      await this.#keep([{ key: delivery.key, value: delivery.record }], act);
       if (delivery.isPending) this.#deliverer.now(delivery);
     }
     return this.#info(delivery);

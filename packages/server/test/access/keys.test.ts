@@ -189,7 +189,7 @@ describe("keys", () => {
     expect(stage.root.refusal(OVERALL, null)).toBeNull();
   });
 
-  test("[A2i] nobody makes, narrows, rotates or revokes a key that may what his own may not", async () => {
+  test("[A2i] nobody makes or rotates a key that may what his own may not, or touches one of services that his own is not for", async () => {
     const { caller: maker } = await stage.key({
       scopes: ["admin", "lock"],
       services: ["a"],
@@ -208,9 +208,12 @@ describe("keys", () => {
     for (const wish of wishes) {
       expect(await codeOf(stage.key(wish, maker)), JSON.stringify(wish)).toBe("FORBIDDEN");
       const { key } = await stage.key(wish);
-      expect(await codeOf(stage.access.narrowKey(maker, key, { name: "x" }, "a test"))).toBe("FORBIDDEN");
       expect(await codeOf(stage.access.rotateKey(maker, key, 0, "a test"))).toBe("FORBIDDEN");
-      expect(await codeOf(stage.access.revokeKey(maker, key, "a test"))).toBe("FORBIDDEN");
+      // Who may look after all its services may make it less, or end it: it may have leaked.
+      const isHis = wish.services?.every((service) => service === "a") === true;
+      const code = isHis ? "done" : "FORBIDDEN";
+      expect(await codeOf(stage.access.narrowKey(maker, key, { name: "x" }, "a test"))).toBe(code);
+      expect(await codeOf(stage.access.revokeKey(maker, key, "a test"))).toBe(code);
     }
     const { key, info } = await stage.key({ scopes: ["lock"], services: ["a"], expiresAt: end }, maker);
     expect(info.createdBy).toBe(maker.label);

@@ -81,6 +81,9 @@ const OPERATIONS: Readonly<Record<string, Row>> = {
   changeAccount: { scopes: ["admin"], overall: true, operator: true, body: {}, passes: 400 },
   listAudit: { scopes: ["admin"], overall: true, passes: 200 },
   signUp: { scopes: null, body: { email: "a@example.com" }, passes: 201 },
+  signUpPage: { scopes: null, passes: 200 },
+  // What is no form is refused, whoever sends it.
+  signUpForm: { scopes: null, body: {}, passes: 400 },
   livez: { scopes: null, passes: 200 },
   readyz: { scopes: null, passes: 200 },
   openapi: { scopes: null, passes: 200 },

@@ -119,7 +119,7 @@ describe("the end of a trial", () => {
     native.close();
   });
 
-  test("[A4f] who waits already may still be granted; one that asks again does not, and is told why", async () => {
+  test("[A4f] who waits already may still be granted, also one that asks again for what it waits for, or has", async () => {
     const { apiKey, id } = await trial();
     const key = { key: apiKey };
     const [holder, waiter] = [
@@ -148,10 +148,13 @@ describe("the end of a trial", () => {
     await waiter.next("granted", 1);
     expect((await waiting).status).toBe(200);
     expect(await original.answer()).toMatchObject({ status: 200, body: expect.stringContaining('"lock"') });
-    expect(refusalOf(await server.api.acquire("d", { waitMs: null, requestId }, key))).toEqual([
-      403,
-      "TRIAL_ENDED",
-    ]);
+    const mine = await server.api.acquire("d", { waitMs: null, requestId }, key);
+    expect(mine.status).toBe(200);
+    expect((await server.api.acquire("d", { waitMs: null, requestId }, key)).body.token).toBe(
+      mine.body.token,
+    );
+    const another = { waitMs: null, requestId: newId() };
+    expect(refusalOf(await server.api.acquire("e", another, key))).toEqual([403, "TRIAL_ENDED"]);
     holder.close();
     waiter.close();
     original.socket.destroy();

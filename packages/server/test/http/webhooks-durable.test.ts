@@ -117,8 +117,8 @@ describe("a delivery and the end of its hold are one", () => {
     await unlock(parts, "disk");
     await until(parts, ([first]) => first?.status === "delivered");
     store.isManual = true;
-    await parts.webhooks.retry("default", "none");
-    const retrying = parts.webhooks.retry("default", all(parts)[0]!.id).catch((error: Error) => error);
+    await parts.webhooks.retry("default", "none", "ann");
+    const retrying = parts.webhooks.retry("default", all(parts)[0]!.id, "ann").catch((error: Error) => error);
     const commit = await store.nextCommit();
     store.isManual = false;
     commit.fail(true);
@@ -285,7 +285,7 @@ describe("a receiver that is away", () => {
     expect(all(parts).filter(({ status }) => status === "pending").length).toBe(3);
     await until(parts, (deliveries) => deliveries.every(({ attempts }) => attempts === 1));
     const back = await receiver(target.port);
-    for (const { id } of all(parts)) await parts.webhooks.retry("default", id);
+    for (const { id } of all(parts)) await parts.webhooks.retry("default", id, "ann");
     await back.count(3);
     await until(parts, (deliveries) => deliveries.every(({ status }) => status === "delivered"));
     expect(await lock(parts, "d", target.url())).toMatchObject({ status: 200 });

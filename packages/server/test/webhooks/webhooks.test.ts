@@ -102,7 +102,7 @@ describe("what is kept to be looked at", () => {
     expect(webhooks.page("default", { limit: 10 }).deliveries).toEqual([]);
     expect(webhooks.page("other", { limit: 10 }).deliveries.length).toBe(10);
     expect([webhooks.isFull("default"), webhooks.isFull("other")]).toEqual([false, true]);
-    expect(await webhooks.retry("default", "msg_1")).toBeNull();
+    expect(await webhooks.retry("default", "msg_1", "ann")).toBeNull();
     expect((await webhooks.secret("default")).secret).not.toBe((await webhooks.secret("other")).secret);
   });
 });

@@ -129,6 +129,7 @@ read it tells nothing.`,
       owner: owner ?? (sessionId === undefined ? callerLabel(request.raw) : null),
       webhookUrl,
       outboxIsFull: webhookUrl !== undefined && outbox.isFull(asked.caller.account),
+      trialIsOver: asked.caller.trialIsOver,
     };
     new Exchange(asked, command).start(body.sliceMs ?? SLICE_MS_MAX);
     return undefined;
@@ -180,7 +181,7 @@ class Exchange implements Recipient {
     this.#address = loop.attach(this);
     this.#unwatchCaller = caller.watch(() => {
       const code = caller.refusal(acquire.need!, service.id);
-      if (code === null || code === "TRIAL_ENDED") return;
+      if (code === null) return;
       this.#leave(true);
       this.#refuse(code, ERRORS[code].message);
     });

@@ -162,7 +162,8 @@ works no more.`,
       method: "DELETE",
       path: "/v1/keys/{key}",
       tag: "Access",
-      need: { scopes: ["admin"], isAct: true },
+      // Recorded like all others, but also when an account has filled its part of the log: a key that has leaked must end.
+      need: { scopes: ["admin"] },
       summary: "Revoke an API key",
       description: `It works no more, at once. Connections, streams and waiting requests under it are closed within a second. Sessions are not: their locks are freed when
 their leases run out, because until then their holders may be at work. Who cannot wait for that frees them by force.`,

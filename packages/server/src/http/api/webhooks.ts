@@ -81,7 +81,7 @@ thousand that were given up.`,
   const retryDelivery: Operation = {
     id: "retryDelivery",
     method: "POST",
-    need: { scopes: ["admin"], isOverall: true },
+    need: { scopes: ["admin"], isOverall: true, isAct: true },
     path: "/v1/webhooks/deliveries/{delivery}/retry",
     tag: "Webhooks",
     summary: "Call a webhook once more",
@@ -95,7 +95,9 @@ thousand that were given up.`,
     },
     errors: ["NOT_FOUND"],
     handle: async (asked) => {
-      const found = await kept(asked, () => webhooks.retry(asked.caller.account, asked.params.delivery!));
+      const found = await kept(asked, () =>
+        webhooks.retry(asked.caller.account, asked.params.delivery!, whoOf(asked)),
+      );
       return shown(202, found);
     },
   };
