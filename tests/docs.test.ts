@@ -46,6 +46,19 @@ describe("the docs", () => {
     }
     expect(wrong).toEqual([]);
   });
+
+  test("[M6e] name tests that are there", () => {
+    const ids = new Set(
+      files((path) => path.endsWith(".test.ts")).flatMap((path) =>
+        [...read(path).matchAll(/["'`]\[([A-Z]\d*[a-z]*)\]/g)].map(([, id]) => id!),
+      ),
+    );
+    const named = [...read("docs/security.md").matchAll(/`([A-Z]\d{1,2}[a-z]{1,2}|E[a-z])`/g)].map(
+      ([, id]) => id!,
+    );
+    expect(named.length).toBeGreaterThan(100);
+    expect([...new Set(named)].filter((id) => !ids.has(id))).toEqual([]);
+  });
 });
 
 /** What is for people to read; decisions are of their day. */
