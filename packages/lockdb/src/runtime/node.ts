@@ -100,7 +100,10 @@ function connect(url: string, apiKey: string, handlers: SocketHandlers, tls: Sec
   });
   return {
     send: (text) => {
-      if (socket.readyState === WebSocket.OPEN) socket.send(text);
+      if (socket.readyState !== WebSocket.OPEN) return;
+      // From bytes, ws makes one piece to write; from a text two, at twice the cost. Bun has a ws of its own.
+      if (IS_BUN) socket.send(text);
+      else socket.send(Buffer.from(text), TEXT);
     },
     close: () => (socket.readyState === WebSocket.OPEN ? socket.close() : socket.terminate()),
     keepAlive: (on) => {
@@ -110,6 +113,9 @@ function connect(url: string, apiKey: string, handlers: SocketHandlers, tls: Sec
     },
   };
 }
+
+const TEXT = { binary: false };
+const IS_BUN = process.versions.bun !== undefined;
 
 /** Code and message of a typed refusal, when the body is one. */
 function refusalIn(body: string): { message?: string; code?: ErrorCode } {

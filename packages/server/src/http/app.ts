@@ -21,6 +21,7 @@ import { noteRequest } from "./hand-over.js";
 import { AnswerHeaders, type Headers } from "./headers.js";
 import { Listener } from "./listener.js";
 import { mayBeOriginal, originalRoutes } from "./original-routes.js";
+import { textSender } from "./text-frames.js";
 import type { TlsWatch } from "./tls.js";
 
 /** To a call of the original routes that comes with `Upgrade`, as HTTP/2 clients send it: it is not JSON (C2). */
@@ -146,7 +147,7 @@ function upgrades(
     server.handleUpgrade(request, socket, head, (client) => {
       sockets.add(client);
       client.once("close", () => sockets.delete(client));
-      new Connection(client, loop, caller);
+      new Connection(client, loop, caller, textSender(client, socket));
     });
   });
   return sockets;

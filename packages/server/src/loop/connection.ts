@@ -50,6 +50,7 @@ const POLICY = 1008;
 /** One native connection: frames in, commands out, and back. Input is trusted no further than `clientMessageProblem`. */
 export class Connection implements Recipient {
   readonly #socket: WebSocket;
+  readonly #sendText: (text: string) => void;
   readonly #loop: Loop;
   readonly #caller: Caller;
   readonly #address: string;
@@ -78,8 +79,15 @@ export class Connection implements Recipient {
   #over = false;
   #isClosed = false;
 
-  constructor(socket: WebSocket, loop: Loop, caller: Caller) {
+  /** @param send how a text message is sent; default: as the socket does it */
+  constructor(
+    socket: WebSocket,
+    loop: Loop,
+    caller: Caller,
+    send: (text: string) => void = (text) => socket.send(text),
+  ) {
     this.#socket = socket;
+    this.#sendText = send;
     this.#loop = loop;
     this.#caller = caller;
     this.#unwatchCaller = caller.watch(() => {
@@ -154,20 +162,20 @@ export class Connection implements Recipient {
 
   /** One frame, or several when it would be longer than a frame may be (N3). */
   #send(messages: readonly ServerMessage[]): void {
-    if (!this.#hasLong) return this.#socket.send(JSON.stringify(messages));
+    if (!this.#hasLong) return this.#sendText(JSON.stringify(messages));
     let texts: string[] = [];
     let length = 0;
     for (const message of messages) {
       const text = JSON.stringify(message);
       if (texts.length > 0 && length + text.length > FRAME_LENGTH_MAX) {
-        this.#socket.send(`[${texts.join()}]`);
+        this.#sendText(`[${texts.join()}]`);
         texts = [];
         length = 0;
       }
       texts.push(text);
       length += text.length + 1;
     }
-    this.#socket.send(`[${texts.join()}]`);
+    this.#sendText(`[${texts.join()}]`);
   }
 
   #say(message: ServerMessage): void {
