@@ -174,15 +174,6 @@ export const SERVER = [
     wrong: "An answer is forgotten that its client has not received.",
     killedBy: { seed: 36, steps: 2_000 },
   },
-  {
-    id: "goes-on-after-its-end",
-    rule: "Q10",
-    file: CONNECTION,
-    find: "for (let at = 1; at < frame.length && !this.#over; at++)",
-    put: "for (let at = 1; at < frame.length; at++)",
-    wrong: "What stands behind a refused hello in its frame has an effect.",
-    killedBy: { test: `${TESTS}/http/connection.test.ts`, name: "[Q10k]" },
-  },
 
   // --- records ---
   {
