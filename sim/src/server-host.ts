@@ -22,6 +22,8 @@ const CALLER: Caller = {
   refusal: () => null,
   trialIsOver: false,
   take: () => true,
+  borrow: () => true,
+  mayBeRefused: () => true,
   watch: () => () => {},
 };
 const CLOSE_MS = 30_000;

@@ -2,7 +2,6 @@
 
 const SOURCES = "packages/server/src";
 const ACCESS = `${SOURCES}/access/access.ts`;
-const ACCOUNT = `${SOURCES}/access/account.ts`;
 const CALLER = `${SOURCES}/access/key-caller.ts`;
 const KEY = `${SOURCES}/access/key.ts`;
 const CONNECTION = `${SOURCES}/loop/connection.ts`;
@@ -14,6 +13,7 @@ const DURABLE_TEST = `${TESTS}/access/durable.test.ts`;
 const KEYS_TEST = `${TESTS}/access/keys.test.ts`;
 const NEVER_MORE_TEST = `${TESTS}/access/never-more.test.ts`;
 const LIMITS_TEST = `${TESTS}/http/access-limits.test.ts`;
+const SESSIONS_TEST = `${TESTS}/http/access-sessions.test.ts`;
 const OPEN_TEST = `${TESTS}/http/access-open.test.ts`;
 const TRIAL_TEST = `${TESTS}/http/access-trial.test.ts`;
 
@@ -125,8 +125,8 @@ export const ACCESS_ROOM = [
     id: "locks-of-a-narrowed-key",
     rule: "A2",
     file: CONNECTION,
-    find: "if (this.#caller.refusal(TO_HOLD, service) === null) this.#need = TO_HOLD;",
-    put: 'if (this.#caller.refusal(TO_HOLD, service) === "UNAUTHORIZED") this.#need = TO_HOLD;',
+    find: "if (mayHold) this.#need = TO_HOLD;",
+    put: "if (!mayHold) this.#need = TO_HOLD;",
     wrong: "A connection whose key may lock no more keeps its locks for as long as it likes.",
     killedBy: { test: OPEN_TEST, name: "[A2af]" },
   },
@@ -187,11 +187,38 @@ export const ACCESS_ROOM = [
     killedBy: { test: LIMITS_TEST, name: "[A5j]" },
   },
   {
+    id: "reader-gives-back-others-holds",
+    rule: "L9",
+    file: `${SOURCES}/loop/caller.ts`,
+    find: "  release: TO_HOLD,",
+    put: "  release: TO_CONNECT,",
+    wrong: "Whoever may only look ends holds by the tokens that he sees.",
+    killedBy: { test: SESSIONS_TEST, name: "[L9zr]" },
+  },
+  {
+    id: "claims-counted",
+    rule: "A5",
+    file: CONNECTION,
+    find: "need.isWayOut === true || this.#caller.take(need)",
+    put: "this.#caller.take(need)",
+    wrong: "A client that comes back with many holds loses those that are too many a second.",
+    killedBy: { test: SESSIONS_TEST, name: "[A5zu]" },
+  },
+  {
+    id: "narrowed-session-goes-on",
+    rule: "A2",
+    file: `${SOURCES}/engine/sessions.ts`,
+    find: "} else if (session.reads !== (command.reads === true)) {",
+    put: "} else if (session.reads && command.reads !== true) {",
+    wrong: "A key that may lock no more keeps its session and its locks by coming back again and again.",
+    killedBy: { test: SESSIONS_TEST, name: "[A2zs]" },
+  },
+  {
     id: "ways-out-counted-alike",
     rule: "A5",
-    file: ACCOUNT,
-    find: "const bucket = isWayOut ? this.#waysOut : this.#requests;",
-    put: "const bucket = isWayOut && nowMs < 0 ? this.#waysOut : this.#requests;",
+    file: CALLER,
+    find: "const bucket = need.isWayOut === true ? this.key.waysOut(rate.ratePerS) : rate;",
+    put: "const bucket = need.isAct === true ? this.key.waysOut(rate.ratePerS) : rate;",
     wrong: "Whoever has asked for too much cannot give back what he has.",
     killedBy: { test: LIMITS_TEST, name: "[A5h]" },
   },

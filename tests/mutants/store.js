@@ -22,7 +22,16 @@ export const STORE = [
     find: "if (bytes.compare(epoch, 0, EPOCH_BYTES, 24, 24 + EPOCH_BYTES) !== 0) return null;",
     put: "if (epoch.length === 0) return null;",
     wrong: "What an earlier server left in the journal counts again.",
-    killedBy: { test: TEST, name: "[R9af]" },
+    killedBy: { test: TEST, name: "[R9ah]" },
+  },
+  {
+    id: "journal-end-is-lost",
+    rule: "R9",
+    file: JOURNAL,
+    find: "if (brokenCount > 1)",
+    put: "if (brokenCount > 9)",
+    wrong: "Several damaged batches at the end of the journal are taken for one that was half written.",
+    killedBy: { test: TEST, name: "[R9ag]" },
   },
   {
     id: "journal-no-checksum",

@@ -7,5 +7,7 @@ export const ROOT_CALLER: Caller = {
   refusal: () => null,
   trialIsOver: false,
   take: () => true,
+  borrow: () => true,
+  mayBeRefused: () => true,
   watch: () => () => {},
 };

@@ -8,9 +8,6 @@ export const ACCOUNT_DEFAULT = "default";
 const DAY_MS = 24 * 3_600_000;
 export const TRIAL_MS = 30 * DAY_MS;
 
-/** How much more often one may give back than ask (A5). */
-const WAY_OUT_FACTOR = 10;
-
 /** `<account>/account`. */
 export interface AccountRecord {
   /** ISO 8601, like all times here. */
@@ -66,7 +63,6 @@ export class Account {
   #limits: Limits;
   #trialEndsMs: number;
   #requests: TokenBucket | null = null;
-  #waysOut: TokenBucket | null = null;
 
   constructor(id: string, record: AccountRecord) {
     this.id = id;
@@ -89,7 +85,6 @@ export class Account {
     const rate = this.#limits.requestsPerSecond;
     if (rate === rateBefore) return;
     this.#requests = rate === null ? null : new TokenBucket(rate);
-    this.#waysOut = rate === null ? null : new TokenBucket(Math.max(1, rate) * WAY_OUT_FACTOR);
   }
 
   get limits(): Limits {
@@ -106,13 +101,7 @@ export class Account {
     return Math.max(0, Math.ceil((this.#trialEndsMs - wallMs) / DAY_MS));
   }
 
-  /** Counts one request. False: too many (A5). */
-  take(isWayOut: boolean, nowMs: number): boolean {
-    const bucket = isWayOut ? this.#waysOut : this.#requests;
-    return bucket === null || bucket.take(nowMs);
-  }
-
-  /** Of requests, for those who ask how much they may. */
+  /** Its requests (A5). Null: they are not counted. */
   get rate(): TokenBucket | null {
     return this.#requests;
   }

@@ -1,6 +1,13 @@
 import type { Caller, Need } from "../loop/index.js";
 import type { Account } from "./account.js";
 import { areAmong, isWithin, type Key, type KeyRecord, type Might, timeOf } from "./key.js";
+import { TokenBucket } from "./token-bucket.js";
+
+/** Requests that were made before a connection broke are made again at once, however many a second are allowed: they are made up for later. */
+const DEBT_MAX = 2_000;
+
+/** As many refusals at once are no attack: somebody began more than he may. */
+const REFUSALS_BURST = 2_000;
 
 interface Clocks {
   wallMs(): number;
@@ -12,6 +19,7 @@ export class KeyCaller implements Caller {
   readonly key: Key;
   readonly #hash: string;
   readonly #clocks: Clocks;
+  #refusals: TokenBucket | null = null;
   #version = -1;
   #endsMs = 0;
 
@@ -62,7 +70,21 @@ export class KeyCaller implements Caller {
 
   take(need: Need): boolean {
     this.key.wasUsed = true;
-    return this.owner.rate === null || this.owner.take(need.isWayOut === true, this.#clocks.monotonicMs());
+    const { rate } = this.owner;
+    if (rate === null) return true;
+    const bucket = need.isWayOut === true ? this.key.waysOut(rate.ratePerS) : rate;
+    return bucket.take(this.#clocks.monotonicMs());
+  }
+
+  borrow(): boolean {
+    return this.owner.rate?.borrow(this.#clocks.monotonicMs(), DEBT_MAX) !== false;
+  }
+
+  mayBeRefused(): boolean {
+    const { rate } = this.owner;
+    if (rate === null) return true;
+    this.#refusals ??= new TokenBucket(Math.max(1, rate.ratePerS), REFUSALS_BURST);
+    return this.#refusals.take(this.#clocks.monotonicMs());
   }
 
   /** What is left of the account's requests for this second; null: they are not counted. */

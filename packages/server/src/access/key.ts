@@ -1,5 +1,6 @@
 import { SCOPES, type Scope } from "lockdb/protocol";
 import { ACCOUNT_DEFAULT, type Account } from "./account.js";
+import { TokenBucket } from "./token-bucket.js";
 
 /** `<account>/key/<id>`. */
 export interface KeyRecord {
@@ -37,6 +38,10 @@ export interface KeyInfo {
   readonly lastUsedAt: string | null;
 }
 
+/** How much more often one may give back than ask (A5), and how often at once: also who gives back all that a trial may hold. */
+const WAY_OUT_FACTOR = 10;
+const WAY_OUT_BURST = 2_000;
+
 /** What a key may do, where, and until when. */
 export type Might = Pick<KeyRecord, "scopes" | "services" | "expiresAt">;
 
@@ -65,6 +70,7 @@ export class Key {
   version = 0;
   #record: KeyRecord | null;
   wasUsed = false;
+  #waysOut: TokenBucket | null = null;
 
   constructor(id: string, account: Account, record: KeyRecord) {
     this.id = id;
@@ -91,6 +97,13 @@ export class Key {
   /** Tells those who have it open. */
   changed(): void {
     for (const watcher of [...this.watchers]) watcher();
+  }
+
+  /** What gives back or keeps, at an account with this rate of requests: of each key its own, so that none can use up those of others. */
+  waysOut(ratePerS: number): TokenBucket {
+    const rate = Math.max(1, ratePerS) * WAY_OUT_FACTOR;
+    if (this.#waysOut?.ratePerS !== rate) this.#waysOut = new TokenBucket(rate, WAY_OUT_BURST);
+    return this.#waysOut;
   }
 
   get isRoot(): boolean {

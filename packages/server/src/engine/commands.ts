@@ -25,6 +25,8 @@ export type Command =
       readonly resume: boolean;
       readonly leaseMs: number;
       readonly owner: string;
+      /** It may look, and hold nothing. */
+      readonly reads?: true;
     }
   | ({
       readonly kind: "claim";
@@ -203,6 +205,8 @@ export interface SessionRecord {
   readonly owner: string;
   /** Set when all its holds are in the store, as with `--durability strict`: a crash leaves nothing to ask it. */
   readonly holdsKnown?: true;
+  /** Set for one that only looks: it never holds. */
+  readonly reads?: true;
   /** Set for one without a connection, which is kept by heartbeats over HTTP. */
   readonly http?: true;
   /** Set from a start until the session returns: what it has left (R6). */

@@ -69,10 +69,14 @@ export class Sessions {
       if (this.#isFull()) return ended(command.address, "LIMIT_EXCEEDED", out);
       const { client, leaseMs, owner } = command;
       session = new Session(command.session, client, leaseMs, owner);
-      session.holdsKnown = this.#options.writesSessionHolds;
+      session.reads = command.reads === true;
+      session.holdsKnown = this.#options.writesSessionHolds || session.reads;
       this.#sessions.set(session.id, session);
       this.#grants.table.deadlines.set(session, nowMs + leaseMs);
       out.changes.push(sessionPut(session));
+    } else if (session.reads !== (command.reads === true)) {
+      // Whoever may not lock keeps no locks, and what only looks is not waited for after a crash: it must never hold.
+      return ended(command.address, "SESSION_ENDED", out);
     } else if (session.client !== command.client || command.connection <= session.connection) {
       return ended(command.address, "INVALID", out, "Another connection has taken this session over.");
     }
@@ -276,12 +280,21 @@ export class Sessions {
   }
 
   restore(id: string, record: SessionRecord, clean: boolean, nowMs: number, out: Effects): void {
-    const { client, leaseMs, owner, awaitedUntilMs, holdsKnown = false, http = false } = record;
+    const {
+      client,
+      leaseMs,
+      owner,
+      awaitedUntilMs,
+      holdsKnown = false,
+      http = false,
+      reads = false,
+    } = record;
     const session = new Session(id, client, leaseMs, owner, http);
     session.restored = true;
     session.awaited = !clean || awaitedUntilMs !== undefined;
+    session.reads = reads;
     session.mayHold = session.awaited && !holdsKnown;
-    session.holdsKnown = (this.#options.writesSessionHolds || http) && !session.mayHold;
+    session.holdsKnown = (this.#options.writesSessionHolds || http || reads) && !session.mayHold;
     session.expiresAtMs = awaitedUntilMs ?? nowMs + leaseMs;
     if (session.mayHold) this.#unknownCount++;
     this.#sessions.set(id, session);
@@ -449,6 +462,7 @@ function sessionPut(
     owner,
     ...(holdsKnown ? { holdsKnown } : {}),
     ...(session.isHttp ? { http: true } : {}),
+    ...(session.reads ? { reads: true } : {}),
     ...(isAwaited ? { awaitedUntilMs: expiresAtMs } : {}),
   };
   return { type: "session", id, value };

@@ -27,6 +27,8 @@ export class Session implements Timed {
   mayHold = false;
   /** Its record says that all its holds are in the store. */
   holdsKnown = false;
+  /** It may look, and hold nothing. */
+  reads = false;
   /** It has no connection and is kept by heartbeats over HTTP; its holds are always in the store. */
   readonly isHttp: boolean;
   /** Those of its calls that wait, or whose refusal nobody has heard. Only an HTTP session has calls. */

@@ -37,6 +37,10 @@ export interface Caller {
   readonly trialIsOver: boolean;
   /** Counts a request against the limits of its account (A5). False: too many. */
   take(need: Need): boolean;
+  /** Counts one that was made before, on a connection that broke: it may be one too many, which is made up for later. */
+  borrow(): boolean;
+  /** Counts a refusal. False: so many come on this connection that it is better ended. */
+  mayBeRefused(): boolean;
   /** Calls back when it may do less than before. The returned function ends that. */
   watch(changed: () => void): () => void;
 }
@@ -60,8 +64,9 @@ export const NEEDS: { readonly [Kind in ClientMessage[0]]: Need } = {
   bye: TO_CONNECT,
   cancel: TO_CONNECT,
   unwatch: TO_CONNECT,
-  release: TO_CONNECT,
-  abandon: TO_CONNECT,
+  // It ends detached holds too, by their tokens, which whoever reads can see.
+  release: TO_HOLD,
+  abandon: TO_HOLD,
   hold: TO_HOLD,
   unlock: TO_HOLD,
   acquire: { scopes: ["lock"], isNewLock: true },

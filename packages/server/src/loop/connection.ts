@@ -220,7 +220,6 @@ export class Connection implements Recipient {
   }
 
   #take(message: unknown, isInLargeFrame: boolean): void {
-    if (!this.#caller.take(TO_CONNECT)) return this.#refuse(message, "RATE_LIMITED");
     if (isInLargeFrame) {
       // Depth first: measuring, too, would follow it down until the stack ends.
       if (isDeeperThan(message, LIMITS.depthMax))
@@ -265,12 +264,16 @@ export class Connection implements Recipient {
     return need.isAct === true && !this.#loop.mayAct(account) ? "LIMIT_EXCEEDED" : null;
   }
 
+  /** False: too many (A5). Whoever comes back says all at once what it holds and waits for: none of that may be left out (R3). */
+  #isTaken(kind: ClientMessage[0], need: Need): boolean {
+    if (this.#isSynced) return this.#caller.take(need);
+    return kind === "acquire" ? this.#caller.borrow() : need.isWayOut === true || this.#caller.take(need);
+  }
+
   #command(message: ClientMessage): void {
     if (message[0] === "hello") return this.#hello(message);
     const need = NEEDS[message[0]];
-    // Whoever comes back says all at once what it waits for.
-    if (this.#isSynced && need.isWayOut !== true && !this.#caller.take(need))
-      return this.#refuse(message, "RATE_LIMITED");
+    if (!this.#isTaken(message[0], need)) return this.#refuse(message, "RATE_LIMITED");
     const session = this.#session;
     const address = this.#address;
     if (session === null) return this.#refuse(message, "INVALID", "Say hello first.");
@@ -369,11 +372,12 @@ export class Connection implements Recipient {
       return this.#refuse(message, "INVALID", "Hello was said before on this connection.");
     const { service, ...hello } = message[1];
     this.#service = new ServiceKey(this.#caller.account, service);
-    if (this.#caller.refusal(TO_HOLD, service) === null) this.#need = TO_HOLD;
+    const mayHold = this.#caller.refusal(TO_HOLD, service) === null;
+    if (mayHold) this.#need = TO_HOLD;
     if (!this.#mayStay()) return;
     this.#session = hello.session;
     this.#owner = hello.owner;
-    this.#submit({ kind: "hello", address: this.#address, ...hello });
+    this.#submit({ kind: "hello", address: this.#address, ...hello, ...(mayHold ? {} : { reads: true }) });
   }
 
   #submit(command: Command): void {
@@ -410,6 +414,11 @@ export class Connection implements Recipient {
   /** A typed refusal of one message: under its id when it has one. The connection stays. */
   #refuse(message: unknown, code: ErrorCode, text: string = ERRORS[code].message): void {
     const [kind, id]: unknown[] = Array.isArray(message) ? message : [];
+    if (!this.#caller.mayBeRefused())
+      return this.#close(
+        "RATE_LIMITED",
+        "Too much was refused on this connection. Slow down, then connect again.",
+      );
     const hasId = Number.isSafeInteger(id) && (id as number) > 0 && !WITHOUT_ID.has(kind);
     if (!hasId) return this.#error(code, text);
     this.#say(["refused", id as number, code, text]);

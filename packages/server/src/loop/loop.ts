@@ -430,14 +430,16 @@ export class Loop {
     const store = await this.#options.openStore();
     try {
       await this.#load(store);
+      if (this.#state === "stopped") return store.close();
+      this.#store = store;
+      this.#state = "running";
+      this.#outside.opened();
     } catch (error) {
+      if (this.#state === "running") this.#state = "failed";
+      this.#store = null;
       await store.close();
       throw error;
     }
-    if (this.#state === "stopped") return store.close();
-    this.#store = store;
-    this.#state = "running";
-    this.#outside.opened();
     this.#runTurn();
   }
 

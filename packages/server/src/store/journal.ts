@@ -19,8 +19,11 @@ import { fillWithZeros } from "./lmdb-room.js";
 /** A frame begins at a multiple of this: what was flushed is never part of a page that is written again. */
 const PAGE_BYTES = 4_096;
 
-/** The longest frame. While one half is copied to where its records stay, the other is written. */
-export const HALF_BYTES = 4 * 1_024 * 1_024;
+/** While one half is copied to where its records stay, the other is written. */
+const HALF_BYTES = 4 * 1_024 * 1_024;
+
+/** The first page of a half is a frame without changes: it says whose half this is. The others are for batches. */
+export const ROOM_BYTES = HALF_BYTES - PAGE_BYTES;
 
 const HEADER_BYTES = 32;
 /** Its first two bytes are in no UTF-8: no key and no JSON can look like the beginning of a frame. */
@@ -72,10 +75,11 @@ export class Journal {
   /**
    * The frames of an epoch behind a sequence, in order. One that was being written when the power failed is not among them, and
    * nobody was told that it was written.
-   * @throws StoreUnusableError when one is damaged, as those behind it show (R9)
+   * @throws StoreUnusableError when this is no journal of that epoch, or one is damaged, as others show (R9)
    */
   frames(epoch: Uint8Array, sequence: number): readonly Frame[] {
     const found: Frame[] = [];
+    let brokenCount = 0;
     const bytes = Buffer.allocUnsafe(2 * HALF_BYTES);
     for (let at = 0; at < bytes.length; ) {
       const count = readSync(this.#fd, bytes, at, bytes.length - at, at);
@@ -83,8 +87,10 @@ export class Journal {
       at = count === 0 ? bytes.length : at + count;
     }
     for (const half of [bytes.subarray(0, HALF_BYTES), bytes.subarray(HALF_BYTES)]) {
-      for (let at = 0; at < half.length; ) {
+      if (frameLength(half, epoch) === null) throw foreign();
+      for (let at = PAGE_BYTES; at < half.length; ) {
         const length = frameLength(half.subarray(at), epoch);
+        if (length === null && isBroken(half.subarray(at), epoch)) brokenCount++;
         if (length !== null) {
           const frame = decoded(half.subarray(at, at + length));
           if (frame.sequence > sequence) found.push(frame);
@@ -96,11 +102,25 @@ export class Journal {
     found.forEach((frame, at) => {
       if (frame.sequence !== sequence + 1 + at) throw damaged(sequence + 1 + at);
     });
+    // Only one is written at a time.
+    if (brokenCount > 1) throw damaged(sequence + 1 + found.length);
     return found;
   }
 
-  /** Resolves when it is flushed. @param position from `frameOf`'s lengths, which are whole pages */
-  append(frame: Uint8Array, position: number): Promise<void> {
+  /** Begins an epoch, in both halves. Resolves when that is flushed. */
+  begin(epoch: Uint8Array): Promise<void> {
+    const head = frameOf(0, epoch, []);
+    for (const position of [0, HALF_BYTES]) writeSync(this.#fd, head, 0, head.length, position);
+    return flush(this.#fd);
+  }
+
+  /**
+   * Resolves when it is flushed.
+   * @param half 0 or 1
+   * @param end where the last frame in this half has ended: the sum of their lengths
+   */
+  append(frame: Uint8Array, half: number, end: number): Promise<void> {
+    const position = half * HALF_BYTES + PAGE_BYTES + end;
     for (let at = 0; at < frame.length; )
       at += writeSync(this.#fd, frame, at, frame.length - at, position + at);
     return flush(this.#fd);
@@ -151,6 +171,11 @@ function frameLength(bytes: Buffer, epoch: Uint8Array): number | null {
   );
 }
 
+/** Whether a frame of this epoch was begun here; asked where none is whole. */
+function isBroken(bytes: Buffer, epoch: Uint8Array): boolean {
+  return bytes.readUInt32LE(0) === MAGIC && bytes.compare(epoch, 0, EPOCH_BYTES, 24, 24 + EPOCH_BYTES) === 0;
+}
+
 function checksum(frame: Buffer, length: number): number {
   return crc32(frame.subarray(12, length), crc32(frame.subarray(4, 8)));
 }
@@ -188,6 +213,13 @@ function gone(file: string, size: number): StoreUnusableError {
   return new StoreUnusableError(
     `The file "${file}" is ${size === 0 ? "gone" : "cut off"}, and the last server here did not stop in order: what was committed last stands ` +
       "only there. Put it back, or restore a backup of the whole data directory.",
+  );
+}
+
+function foreign(): StoreUnusableError {
+  return new StoreUnusableError(
+    'The file "journal" is not the one that this store was used with, or its beginning is damaged, and the last server here did not stop in ' +
+      "order: what was committed last stood only there. Put it back, or restore a backup of the whole data directory.",
   );
 }
 

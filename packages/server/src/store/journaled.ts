@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { type Block, entriesIn } from "./block.js";
 import { StoreClosedError, StoreFailedError } from "./errors.js";
-import { EPOCH_BYTES, frameOf, HALF_BYTES, Journal } from "./journal.js";
+import { EPOCH_BYTES, frameOf, Journal, ROOM_BYTES } from "./journal.js";
 import { encodeBatch, encodePrefix } from "./keys.js";
 import { openLmdbStore } from "./lmdb.js";
 import { decodeRecord, encodeRecord } from "./records.js";
@@ -41,12 +41,15 @@ export async function withJournal(
   try {
     const mark = await readMark(inner);
     journal = Journal.open(join(directory, "journal"), mark?.isOpen === true);
-    const frames = mark === null ? [] : journal.frames(Buffer.from(mark.epoch, "hex"), mark.sequence);
+    const frames = mark?.isOpen === true ? journal.frames(Buffer.from(mark.epoch, "hex"), mark.sequence) : [];
     const sequence = frames.at(-1)?.sequence ?? mark?.sequence ?? 0;
     const epoch = randomBytes(EPOCH_BYTES);
     const changes = new Map<string, Uint8Array | null>();
     for (const frame of frames) for (const { key, value } of frame.changes) changes.set(key, value);
-    await inner.commit([...batchOf(changes), markAt(sequence, epoch, true)]);
+    // First what it had, then its new beginning: at no moment is it needed and not what it should be.
+    await inner.commit([...batchOf(changes), markAt(sequence, epoch, false)]);
+    await journal.begin(epoch);
+    await inner.commit([markAt(sequence, epoch, true)]);
     return new JournaledStore(inner, journal, epoch, sequence, copyAfterMs);
   } catch (error) {
     journal?.close();
@@ -111,17 +114,17 @@ class JournaledStore implements Store {
       if (encoded.length === 0) return;
       try {
         const frame = frameOf(this.#sequence + 1, this.#epoch, encoded);
-        if (frame.length > HALF_BYTES) await this.#copyAll();
-        else if (this.#end + frame.length > HALF_BYTES) await this.#turn();
+        if (frame.length > ROOM_BYTES) await this.#copyAll();
+        else if (this.#end + frame.length > ROOM_BYTES) await this.#turn();
         this.#assertNotFailed();
-        if (frame.length <= HALF_BYTES) {
-          await this.#journal.append(frame, this.#half * HALF_BYTES + this.#end);
+        if (frame.length <= ROOM_BYTES) {
+          await this.#journal.append(frame, this.#half, this.#end);
           this.#end += frame.length;
         }
         this.#sequence++;
         for (const [at, { value }] of encoded.entries()) this.#changes.set(keys[at]!, value);
         // One that no half holds is not durable before it is in LMDB.
-        if (frame.length > HALF_BYTES) await this.#copyAll();
+        if (frame.length > ROOM_BYTES) await this.#copyAll();
         else this.#setTimer();
       } catch (error) {
         this.#failure ??= { cause: error };

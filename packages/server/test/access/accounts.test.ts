@@ -164,7 +164,7 @@ describe("accounts", () => {
     expect(take(ASK, 100, trial.caller)).toBe(20);
     expect(take(ASK, 60, other.caller)).toBe(50);
     // What gives back is another sum.
-    expect(take(GIVE_BACK, 600)).toBe(500);
+    expect(take(GIVE_BACK, 2_100)).toBe(2_000);
     expect(caller.quota).toEqual({ ratePerS: 50, left: 0 });
     await stage.time.pass(500);
     expect(caller.quota).toEqual({ ratePerS: 50, left: 25 });

@@ -2,7 +2,7 @@ import { copyFileSync, readFileSync, rmSync, statSync, truncateSync, writeFileSy
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { StoreFailedError } from "../../src/store/errors.js";
-import { HALF_BYTES, Journal } from "../../src/store/journal.js";
+import { Journal, ROOM_BYTES } from "../../src/store/journal.js";
 import { openDiskStore, withJournal } from "../../src/store/journaled.js";
 import { openLmdbStore } from "../../src/store/lmdb.js";
 import { openMemoryStore } from "../../src/store/memory.js";
@@ -55,7 +55,7 @@ describe("a journal before the store", () => {
     const store = await withJournal(inner.asOpened(), folder, NEVER_MS);
     inner.isHanging = true;
     const copyBegins = inner.nextBatch(({ length }) => length > 1);
-    const value = new Uint8Array(HALF_BYTES / 4);
+    const value = new Uint8Array(1_048_576);
     let committed = 0;
     const all = Array.from({ length: 9 }, (_, at) =>
       store.commit([{ key: `k${at}`, value }]).then(() => {
@@ -94,10 +94,10 @@ describe("a journal before the store", () => {
     const folder = newFolder();
     const store = await openDiskStore(folder);
     await store.commit([put("a", "before")]);
-    await store.commit([put("a", "with"), { key: "large", value: new Uint8Array(HALF_BYTES + 1).fill(7) }]);
+    await store.commit([put("a", "with"), { key: "large", value: new Uint8Array(ROOM_BYTES + 1).fill(7) }]);
     await store.commit([put("a", "after")]);
     const [a, large] = await entriesOf(store, "");
-    expect([Buffer.from(a!.value).toString(), large!.value.length]).toEqual(["after", HALF_BYTES + 1]);
+    expect([Buffer.from(a!.value).toString(), large!.value.length]).toEqual(["after", ROOM_BYTES + 1]);
     await store.close();
     const again = await openDiskStore(folder);
     expect((await entriesOf(again, "")).length).toBe(2);
@@ -192,7 +192,7 @@ describe("a journal that is not as it was left", () => {
   test("[R9aa] a damaged batch with others behind it is named, and the start refused", async () => {
     for (const at of [0, 4, 8, 17, 30, 38, 39]) {
       const { file, folder, inner } = await crashed();
-      flip(file, PAGE + at);
+      flip(file, 2 * PAGE + at);
       await expect(withJournal(inner.asAfterACrash(), folder)).rejects.toThrow(
         /Batch 2 of the journal is damaged/,
       );
@@ -201,7 +201,7 @@ describe("a journal that is not as it was left", () => {
 
   test("[R9ab] the last batch, half written when the power failed, has never been", async () => {
     const { file, folder, inner } = await crashed();
-    flip(file, 2 * PAGE + 39);
+    flip(file, 3 * PAGE + 39);
     const store = await withJournal(inner.asAfterACrash(), folder);
     expect((await textByKey(store, "")).map(([key]) => key)).toEqual(["a", "b"]);
     // What is committed now takes its number, and its remains do not come back.
@@ -209,6 +209,49 @@ describe("a journal that is not as it was left", () => {
     const again = await withJournal(inner.asAfterACrash(), folder);
     expect((await textByKey(again, "")).map(([key]) => key)).toEqual(["a", "b", "d"]);
     await again.close();
+  });
+
+  test("[R9ag] several damaged batches at its end are none that was half written", async () => {
+    const { file, folder, inner } = await crashed();
+    flip(file, 2 * PAGE + 39);
+    flip(file, 3 * PAGE + 39);
+    await expect(withJournal(inner.asAfterACrash(), folder)).rejects.toThrow(
+      /Batch 2 of the journal is damaged/,
+    );
+  });
+
+  test("[R9ah] the journal of another store, and an empty one, are told from that of this store", async () => {
+    const { file, folder, inner } = await crashed();
+    const other = await crashed();
+    copyFileSync(other.file, file);
+    await expect(withJournal(inner.asAfterACrash(), folder)).rejects.toThrow(/is not the one/);
+    writeFileSync(file, new Uint8Array(statSync(file).size));
+    await expect(withJournal(inner.asAfterACrash(), folder)).rejects.toThrow(/is not the one/);
+  });
+
+  test("[R9ai] a start that ends at any of its steps is one that has not been", async () => {
+    for (const step of [0, 1, 2]) {
+      const { folder, inner } = await crashed();
+      const { begin } = Journal.prototype;
+      let commits = 0;
+      const dying: Store = {
+        ...inner.asAfterACrash(),
+        commit: async (batch) => {
+          if (commits++ === step) throw new Error("killed");
+          await inner.asAfterACrash().commit(batch);
+        },
+      };
+      if (step === 2) {
+        Journal.prototype.begin = async () => {
+          throw new Error("killed");
+        };
+      }
+      await expect(withJournal(dying, folder)).rejects.toThrow("killed");
+      Journal.prototype.begin = begin;
+      const store = await withJournal(inner.asAfterACrash(), folder);
+      expect((await textByKey(store, "")).map(([key]) => key)).toEqual(["a", "b", "c"]);
+      await store.close();
+    }
   });
 
   test("[R9ac] a journal that is gone or cut off is missed", async () => {
