@@ -81,8 +81,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   loop: ["protocol", "engine", "store"],
   access: ["protocol", "engine", "store", "loop"],
   webhooks: ["protocol", "engine", "store", "loop"],
-  http: ["protocol", "engine", "store", "access", "loop", "webhooks"],
-  server: ["protocol", "engine", "store", "access", "loop", "webhooks", "http"],
+  backup: ["protocol", "engine", "store", "loop"],
+  http: ["protocol", "engine", "store", "access", "loop", "webhooks", "backup"],
+  server: ["protocol", "engine", "store", "access", "loop", "webhooks", "backup", "http"],
 };
 
 const PURE = new Set(["engine", "protocol"]);

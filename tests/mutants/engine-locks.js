@@ -66,7 +66,7 @@ export const ENGINE_LOCKS = [
     id: "tokens-start-again",
     rule: "F1",
     file: TABLE,
-    find: "this.#tokenNext = this.#tokenCeiling = tokens;",
+    find: "this.#tokenNext = this.#tokenCeiling = Math.max(this.#tokenNext, tokens);",
     put: "this.#tokenNext = (this.#tokenCeiling = tokens) > 0 ? 1 : tokens;",
     wrong: "After a restart tokens begin at 1 again.",
     killedBy: { seed: 3, steps: 2_000 },

@@ -1,4 +1,5 @@
 import { ACCESS_ROOM } from "./access.js";
+import { BACKUP } from "./backup.js";
 import { CLIENT } from "./client.js";
 import { ENGINE_CALLS } from "./engine-calls.js";
 import { ENGINE_KINDS } from "./engine-kinds.js";
@@ -26,6 +27,7 @@ export const MUTANTS = [
   ...SIGNUP,
   ...ACCESS_ROOM,
   ...STORE,
+  ...BACKUP,
   ...TRANSPORT,
   ...WEBHOOKS,
   ...CLIENT,

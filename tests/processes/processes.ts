@@ -240,6 +240,16 @@ export class Processes {
     return this.#add(new Child(CLI, ["serve", ...args, ...flags], { LOCKDB_ROOT_KEY: ROOT_KEY }));
   }
 
+  /** Any other command, to its end. */
+  async cli(
+    args: readonly string[],
+    env: NodeJS.ProcessEnv = {},
+  ): Promise<Child & { readonly code: number | null }> {
+    const child = this.#add(new Child(CLI, args, env));
+    const { code } = await child.exited;
+    return Object.assign(child, { code });
+  }
+
   /** A script of this folder, with little memory. `given` is its one argument. */
   script(name: string, given: object): Child {
     return this.#add(new Child(path(name), [JSON.stringify(given)], {}, ["--max-old-space-size=64"]));

@@ -25,6 +25,8 @@ interface Ask<T> {
   readonly body?: object;
   /** Looks at the form of the answer. @throws FormError */
   readonly read: (value: unknown) => T;
+  /** Takes the answer, piece by piece, in place of `read`, which is given nothing then. */
+  readonly take?: (pieces: AsyncIterable<Uint8Array>) => Promise<void>;
 }
 
 /** The HTTP API, for commands that are about no lock. */
@@ -53,7 +55,7 @@ export class HttpApi {
    * Asks one server after the other, until one can be reached.
    * @throws LockDBError the refusal; `CONNECTION` when none was reached, or what answers is no LockDB
    */
-  async ask<T>(path: string, { method = "GET", query = {}, body, read }: Ask<T>): Promise<T> {
+  async ask<T>(path: string, { method = "GET", query = {}, body, read, take }: Ask<T>): Promise<T> {
     const asked = Object.entries(query).flatMap(([name, value]) =>
       value === undefined ? [] : [[name, String(value)] as [string, string]],
     );
@@ -68,9 +70,10 @@ export class HttpApi {
           apiKey: this.#apiKey,
           body,
           secure: this.#secure,
+          take,
         });
         this.#at = at;
-        return valueIn(answer, url, read);
+        return take !== undefined && answer.status === 200 ? read(undefined) : valueIn(answer, url, read);
       } catch (error) {
         if (!(error instanceof Unanswered)) throw error;
         // What may have been done is not asked for a second time: there would be two keys.
@@ -143,6 +146,7 @@ interface ExchangeOptions {
   readonly apiKey: string;
   readonly body: object | undefined;
   readonly secure: ReturnType<typeof secureOptions>;
+  readonly take: ((pieces: AsyncIterable<Uint8Array>) => Promise<void>) | undefined;
 }
 
 /**
@@ -152,7 +156,7 @@ interface ExchangeOptions {
 function exchange(
   target: string,
   url: string,
-  { method, apiKey, body, secure }: ExchangeOptions,
+  { method, apiKey, body, secure, take }: ExchangeOptions,
 ): Promise<Answer> {
   const isSecure = target.startsWith("https:");
   const text = body === undefined ? "" : JSON.stringify(body);
@@ -194,9 +198,18 @@ function exchange(
     });
     request.on("error", failed);
     request.once("response", (response) => {
+      const { statusCode: status = 0 } = response;
+      const { location } = response.headers;
+      if (take !== undefined && status === 200) {
+        clearTimeout(timer);
+        const broke = (error: Error) =>
+          response.errored === null ? reject(error) : failed(new Error("its answer broke off"));
+        take(response).then(() => resolve({ status, location, text: "" }), broke);
+        return;
+      }
       readAll(response).then((all) => {
         clearTimeout(timer);
-        resolve({ status: response.statusCode ?? 0, location: response.headers.location, text: all });
+        resolve({ status, location, text: all });
       }, failed);
     });
     request.end(text);

@@ -11,6 +11,7 @@ import { addOperatorCommands } from "./operate.js";
 import { addPingCommand } from "./ping.js";
 import { addRunCommand } from "./run.js";
 import { addServeCommand, loadServer } from "./serve.js";
+import { addStoreCommands } from "./store.js";
 import { addWhoamiCommand } from "./whoami.js";
 
 /** What may still keep the process alive when all is done, such as a connection that the other side does not close. */
@@ -68,6 +69,7 @@ async function programFor(argv: readonly string[]): Promise<{ program: Command; 
   addKeyCommands(program);
   addAccountCommands(program);
   addAuditCommand(program);
+  addStoreCommands(program);
   addPingCommand(program);
   for (const command of program.commands) {
     for (const each of [command, ...command.commands])
@@ -84,7 +86,7 @@ function commandIn(program: Command, args: readonly string[]): string | null {
 }
 
 /** Commands that are a word before others. */
-const GROUPS: ReadonlySet<string> = new Set(["keys", "accounts"]);
+const GROUPS: ReadonlySet<string> = new Set(["keys", "accounts", "store"]);
 
 const MAIN_HELP = `
 Environment:

@@ -19,6 +19,61 @@ export interface ServerPackage {
     env: NodeJS.ProcessEnv,
   ): { readonly options: ServeOptions; readonly warnings: readonly string[] };
   serve(options: ServeOptions): Promise<Server>;
+  // Of `lockdb store`.
+  checkBackup(path: string): Promise<{ readonly at: string; readonly records: number }>;
+  writeBackup(
+    path: string,
+    pieces: AsyncIterable<Uint8Array>,
+    check?: (path: string) => Promise<void>,
+  ): Promise<void>;
+  restoreBackup(
+    file: string,
+    directory: string,
+    options: { readonly keepHolds?: boolean; readonly tokensAbove?: number },
+  ): Promise<Restored>;
+  inspectStore(path: string): Promise<StoreSummary>;
+  copyStore(
+    from: string,
+    to: string,
+  ): Promise<{ readonly kind: string; readonly from: string; readonly to: string; readonly records: number }>;
+}
+
+export interface Restored {
+  readonly directory: string;
+  readonly backupAt: string;
+  readonly records: number;
+  readonly leftOut: { readonly sessions: number; readonly holds: number };
+  readonly tokensFrom: number;
+}
+
+/** What `lockdb store inspect` shows. */
+export interface StoreSummary {
+  readonly path: string;
+  readonly kind: string;
+  readonly backup: {
+    readonly at: string;
+    readonly lockdb: string;
+    readonly from: string;
+    readonly format: number;
+  } | null;
+  readonly journal: { readonly stoppedInOrder: boolean; readonly batches: number } | null;
+  readonly movedTo: string | null;
+  readonly records: number;
+  readonly bytes: number;
+  readonly recordFormats: Readonly<Record<string, number>>;
+  readonly kinds: Readonly<Record<string, number>>;
+  readonly tokensFrom: number | null;
+  readonly accounts: readonly string[];
+  readonly services: readonly {
+    readonly account: string;
+    readonly service: string;
+    readonly sessions: number;
+    readonly holds: number;
+    readonly tokens: number;
+    readonly tickets: number;
+  }[];
+  readonly damage: readonly string[];
+  readonly damageCount: number;
 }
 
 interface OptionRow {
@@ -91,7 +146,7 @@ export function addServeCommand(program: Command, server: ServerPackage | null):
     });
 }
 
-const HOW_TO_INSTALL = `The server is a package of its own. Install it beside this one:
+export const HOW_TO_INSTALL = `The server is a package of its own. Install it beside this one:
 
   npm install lockdb @lockdb/server
   npx lockdb serve`;

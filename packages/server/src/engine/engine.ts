@@ -129,6 +129,11 @@ export class Engine {
     restore({ records, holds, writesSessionHolds }, this.#sessions, this.#grants, nowMs, out);
   }
 
+  /** Its tokens and tickets begin there, or above: nothing was applied or restored yet (F3). */
+  startAbove(tokens: number, tickets: number): void {
+    this.#grants.table.startAbove(tokens, tickets);
+  }
+
   /** The records of a clean stop (R5). Nothing may be applied or answered after this. */
   stop(): readonly DurableChange[] {
     return [...stopRecords(this.#grants.table), ...this.#sessions.awaitedRecords()];

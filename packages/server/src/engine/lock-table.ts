@@ -72,10 +72,10 @@ export class LockTable {
     return { tokens: this.#tokenNext, tickets: this.#ticketNext };
   }
 
-  /** Starts above a ceiling that was made durable before (F1). */
+  /** Starts above a ceiling that was made durable before (F1), the highest that it is told of. */
   startAbove(tokens: number, tickets: number): void {
-    this.#tokenNext = this.#tokenCeiling = tokens;
-    this.#ticketNext = this.#ticketCeiling = tickets;
+    this.#tokenNext = this.#tokenCeiling = Math.max(this.#tokenNext, tokens);
+    this.#ticketNext = this.#ticketCeiling = Math.max(this.#ticketNext, tickets);
   }
 
   /** The locks of a request, made where there are none: they are forgotten again unless something is put there. */

@@ -2,7 +2,7 @@ import type { Previous } from "lockdb/protocol";
 import type { Effects, PreviousRecord } from "./commands.js";
 
 /** How many locks a service remembers the lost hold of. Over it the oldest is forgotten (N3). */
-const LOCKS_MAX = 100_000;
+export const LOST_HOLDS_MAX = 100_000;
 
 /**
  * The last holds of locks, where they ended by expiry or force. Whoever holds such a lock next is told, until one of them
@@ -17,7 +17,7 @@ export class PreviousHolds {
   #oldest = this.#byName.keys();
 
   /** So many at most, if that is less; it may change. */
-  constructor(max: () => number = () => LOCKS_MAX) {
+  constructor(max: () => number = () => LOST_HOLDS_MAX) {
     this.#max = max;
   }
 
@@ -32,7 +32,7 @@ export class PreviousHolds {
     this.#byName.delete(name);
     this.#byName.set(name, previous);
     out.changes.push({ type: "previous", id: name, value: previous });
-    if (this.#byName.size > Math.min(LOCKS_MAX, this.#max())) this.settle(this.#takeOldest(), out);
+    if (this.#byName.size > Math.min(LOST_HOLDS_MAX, this.#max())) this.settle(this.#takeOldest(), out);
   }
 
   #takeOldest(): string {

@@ -59,7 +59,7 @@ export interface Operation {
   /** All codes that it may be refused with, beside those of every operation. */
   readonly errors: readonly ErrorCode[];
   /** Undefined: `asked.reply` was taken over, or is sent already. */
-  readonly handle?: (asked: Asked) => Promise<Good> | Good | undefined;
+  readonly handle?: (asked: Asked) => Promise<Good | undefined> | Good | undefined;
 }
 
 /** A request that has passed its checks. */
@@ -231,7 +231,8 @@ function refuseOthers(app: FastifyInstance, path: string, operations: readonly O
 }
 
 function streams({ answers }: Operation): boolean {
-  return Object.values(answers).some(({ type }) => type === "text/event-stream");
+  const types = Object.values(answers).map(({ type }) => type);
+  return types.includes("text/event-stream") || types.includes("application/octet-stream");
 }
 
 /** Checks all that comes from outside. Throws the refusal. */

@@ -1,4 +1,4 @@
-export { auditPrefix } from "./audit-log.js";
+export { AuditLog, auditPrefix } from "./audit-log.js";
 export { type AccountLimits, type Caller, NEEDS, type Need, Refusal, TO_CONNECT } from "./caller.js";
 export { Connection } from "./connection.js";
 export type { Past } from "./event-log.js";
@@ -8,3 +8,4 @@ export type { Act, Keeper, Outbox, OutsideChange, OutsideRecord, OwedDelivery } 
 export type { Recipient } from "./recipient.js";
 export { type LoopRuntime, nodeRuntime } from "./runtime.js";
 export { ServiceKey } from "./service.js";
+export { CLOCK_KEY, FLOOR_KEY, type FloorRecord, partsIn, partsOf } from "./stored.js";

@@ -179,13 +179,13 @@ export class Loop {
   }
 
   /**
-   * Durable records outside services, in the order of their keys.
+   * Durable records in the order of their keys, as of one moment: all that was acknowledged before, and perhaps more.
    * @param after only those behind this key
    */
-  async *records(prefix: string, after = ""): AsyncGenerator<OutsideRecord> {
+  async *records(prefix: string, after = ""): AsyncGenerator<OutsideRecord & { readonly bytes: Uint8Array }> {
     if (!this.ready) throw new Error("The store does not work now.");
     for await (const entry of this.#store!.load(prefix, after))
-      yield { key: entry.key, value: decodeRecord(entry) as object };
+      yield { key: entry.key, value: decodeRecord(entry) as object, bytes: entry.value };
   }
 
   /** What is in memory of a service that is known. */
@@ -444,7 +444,7 @@ export class Loop {
   }
 
   async #load(store: Store): Promise<void> {
-    const { clockMs, services } = await readStored(store, this.#outside);
+    const { clockMs, services } = await readStored(store, this.#outside, this.#services);
     this.#clock = new LeaseClock(clockMs, this.#options.runtime.monotonicMs());
     this.#clockWrittenMs = clockMs;
     this.#isSampled = false;

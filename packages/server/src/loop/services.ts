@@ -1,6 +1,7 @@
 import type { EngineOptions } from "../engine/index.js";
 import type { AccountLimits } from "./caller.js";
 import { Service, type ServiceKey } from "./service.js";
+import type { FloorRecord } from "./stored.js";
 
 export interface ServicesOptions {
   /** How each service behaves. */
@@ -13,6 +14,8 @@ export interface ServicesOptions {
 /** All services in memory, and which are whose. */
 export class Services {
   readonly #options: ServicesOptions;
+  /** Where the numbers of a new service begin. */
+  floor: Pick<FloorRecord, "tokens" | "tickets"> = { tokens: 1, tickets: 1 };
   readonly #byPrefix = new Map<string, Service>();
   readonly #byAccount = new Map<string, Set<Service>>();
 
@@ -38,6 +41,7 @@ export class Services {
 
   add(key: ServiceKey): Service {
     const service = new Service(key, this.#engineOptions(key.account));
+    service.engine.startAbove(this.floor.tokens, this.floor.tickets);
     this.#byPrefix.set(key.prefix, service);
     this.#byAccount.set(key.account, this.#of(key.account).add(service));
     return service;

@@ -2,9 +2,20 @@ import type { DurableRecord, ManyRecords } from "../engine/index.js";
 import { type Block, decodeRecordIn, type Store } from "../store/index.js";
 import type { Outside } from "./outbox.js";
 import { ServiceKey } from "./service.js";
+import type { Services } from "./services.js";
 
 /** The lease clock's own record. */
 export const CLOCK_KEY = "default/clock";
+
+/** Left by a restore: where the numbers of all services begin, also of those that come to be later (F3). */
+export const FLOOR_KEY = "default/floor";
+
+export interface FloorRecord {
+  readonly tokens: number;
+  readonly tickets: number;
+  /** By how much more than the time says; for the next restore. */
+  readonly raisedBy: number;
+}
 
 /** What an earlier process made durable of services. */
 export interface Stored {
@@ -22,7 +33,7 @@ export interface StoredService {
 }
 
 /** Reads a store from beginning to end. */
-export async function readStored(store: Store, outside: Outside): Promise<Stored> {
+export async function readStored(store: Store, outside: Outside, all: Services): Promise<Stored> {
   const services: Reading[] = [];
   let clockMs = 0;
   // In the order of their keys: those of one service come one after the other.
@@ -33,25 +44,40 @@ export async function readStored(store: Store, outside: Outside): Promise<Stored
       if (last?.holds.take(block, index)) continue;
       const key = block.keyAt(index);
       if (key === CLOCK_KEY) clockMs = (decodeRecordIn(block, index) as { nowMs: number }).nowMs;
+      if (key === FLOOR_KEY) all.floor = decodeRecordIn(block, index) as FloorRecord;
       if (last === null || !key.startsWith(last.key.prefix)) {
-        const [account, kind, serviceId] = key.split("/");
+        const { account, kind, service } = partsOf(key);
         if (kind !== "service") {
           // Also what nobody here keeps: a damaged record is found now (R9).
-          outside.load(kind!, { key, value: decodeRecordIn(block, index) as object });
+          outside.load(kind, { key, value: decodeRecordIn(block, index) as object });
           continue;
         }
-        const serviceKey = new ServiceKey(account!, serviceId!);
+        const serviceKey = new ServiceKey(account, service!);
         last = { key: serviceKey, records: [], holds: new StoredHolds(serviceKey) };
         services.push(last);
         if (last.holds.take(block, index)) continue;
       }
-      const typeAt = last.key.prefix.length;
-      const idAt = key.indexOf("/", typeAt) + 1;
-      const [type, id] = [key.slice(typeAt, idAt - 1), key.slice(idAt)];
+      const { type, id } = partsIn(last.key.prefix, key);
       last.records.push({ type, id, value: decodeRecordIn(block, index) });
     }
   }
   return { clockMs, services };
+}
+
+/** What a key says: the account, a word for what it is, and of a service's records the service. */
+export function partsOf(key: string): {
+  readonly account: string;
+  readonly kind: string;
+  readonly service: string | undefined;
+} {
+  const [account, kind = "", service] = key.split("/", 3);
+  return { account: account!, kind, service };
+}
+
+/** Which record of a service it is. */
+export function partsIn(prefix: string, key: string): { readonly type: string; readonly id: string } {
+  const idAt = key.indexOf("/", prefix.length) + 1;
+  return { type: key.slice(prefix.length, idAt - 1), id: key.slice(idAt) };
 }
 
 interface Reading extends StoredService {

@@ -1,7 +1,12 @@
+export { BackupFile, type BackupHeader, BackupUnusableError, backupChunks } from "./backup-file.js";
 export type { Block } from "./block.js";
 export { StoreClosedError, StoreFailedError, StoreInUseError, StoreUnusableError } from "./errors.js";
+export { syncDirectories } from "./folder.js";
+export { type FolderMark, markFolder, markOf, refuseMarked, unmarkFolder } from "./folder-marks.js";
 export { openDiskStore } from "./journaled.js";
+export { openLmdbStore } from "./lmdb.js";
 export { openMemoryStore } from "./memory.js";
+export { type JournalState, OfflineStore } from "./offline.js";
 export {
   DamagedRecordError,
   decodeRecord,

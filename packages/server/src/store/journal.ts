@@ -1,6 +1,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fdatasync,
   fstatSync,
   fsyncSync,
@@ -70,6 +71,22 @@ export class Journal {
       closeSync(fd);
       throw error;
     }
+  }
+
+  /**
+   * Opens the file for `frames` alone. Null: it is gone, and is not needed.
+   * @throws StoreUnusableError as `open` does
+   */
+  static openToRead(file: string, isNeeded: boolean): Journal | null {
+    if (!existsSync(file)) {
+      if (isNeeded) throw gone(file, 0);
+      return null;
+    }
+    const journal = new Journal(openSync(file, constants.O_RDONLY));
+    const { size } = fstatSync(journal.#fd);
+    if (!isNeeded || size >= 2 * HALF_BYTES) return journal;
+    journal.close();
+    throw gone(file, size);
   }
 
   /**

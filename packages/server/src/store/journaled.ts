@@ -6,15 +6,15 @@ import { EPOCH_BYTES, frameOf, Journal, ROOM_BYTES } from "./journal.js";
 import { encodeBatch, encodePrefix } from "./keys.js";
 import { openLmdbStore } from "./lmdb.js";
 import { decodeRecord, encodeRecord } from "./records.js";
-import type { Change, Entries, Store } from "./store.js";
+import type { Change, Entries, Entry, Store } from "./store.js";
 
 /** Where the store says how far it has taken over the journal. It is no record of an account. */
-const MARK_KEY = "journal";
+export const MARK_KEY = "journal";
 
 /** How long a batch may stand in the journal alone. Meanwhile records that come and go need not go further. */
 const COPY_AFTER_MS = 100;
 
-interface Mark {
+export interface Mark {
   /** In hexadecimal: new at each opening, so that frames of an earlier one, or of another store, do not count. */
   readonly epoch: string;
   /** The last frame whose changes are here. */
@@ -214,7 +214,7 @@ class JournaledStore implements Store {
   }
 }
 
-async function readMark(store: Store): Promise<Mark | null> {
+export async function readMark(store: { load(prefix: string): AsyncIterable<Entry> }): Promise<Mark | null> {
   for await (const entry of store.load(MARK_KEY))
     if (entry.key === MARK_KEY) return decodeRecord(entry) as Mark;
   return null;

@@ -1,34 +1,35 @@
-import {
-  closeSync,
-  constants,
-  fdatasyncSync,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  writeSync,
-} from "node:fs";
-import { hostname } from "node:os";
+import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, mkdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { setImmediate, setTimeout } from "node:timers/promises";
 import type { RootDatabase } from "lmdb";
 import { type Block, type Bytes, blockWith, entriesIn } from "./block.js";
-import { StoreClosedError, StoreFailedError, StoreInUseError, StoreUnusableError } from "./errors.js";
+import { StoreClosedError, StoreFailedError } from "./errors.js";
+import {
+  explained,
+  giveUpOwnership,
+  messageOf,
+  openOrMake,
+  syncDirectories,
+  takeOwnership,
+} from "./folder.js";
+import { refuseMarked } from "./folder-marks.js";
 import { type EncodedChange, encodeBatch, encodePrefix } from "./keys.js";
 import { checkLmdbFile } from "./lmdb-file.js";
 import { fillWithZeros, LmdbRoom } from "./lmdb-room.js";
 import type { Change, Entries, Store } from "./store.js";
 
-/** Opens the store in the directory, which is made if absent and belongs to this process until `close` (R8). */
-export async function openLmdbStore(directory: string): Promise<Store> {
+/**
+ * Opens the store in the directory, which is made if absent and belongs to this process until `close` (R8).
+ * @param isBeingMade true for whoever fills a folder that nobody else may use before it is whole
+ */
+export async function openLmdbStore(directory: string, isBeingMade = false): Promise<Store> {
   const path = resolve(directory);
   const firstMade = explained(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
   const ownerFd = await takeOwnership(path);
   let room: LmdbRoom | null = null;
   try {
-    const file = join(path, "store.mdb");
+    if (!isBeingMade) refuseMarked(path);
+    const file = join(path, STORE_FILE);
     explained(path, () => prepareFiles(file));
     explained(path, () => syncDirectories(path, firstMade === undefined ? path : dirname(firstMade)));
     await checkLmdbFile(file);
@@ -40,6 +41,8 @@ export async function openLmdbStore(directory: string): Promise<Store> {
     throw error;
   }
 }
+
+export const STORE_FILE = "store.mdb";
 
 /** Behind a key it makes the next one that there could be. */
 const LEAST_BYTE = Buffer.of(0);
@@ -251,113 +254,3 @@ function prepareFiles(file: string): void {
 
 const LOCK_FILE_BYTES = 16_384;
 const NEW_STORE_BYTES = 262_144;
-
-function openOrMake(file: string): number {
-  return openSync(file, constants.O_RDWR | constants.O_CREAT, 0o600);
-}
-
-/** LMDB lets a second process in and neither would notice. The lock ends with the process, however that ends. */
-async function takeOwnership(directory: string): Promise<number> {
-  const { tryLock } = await import("fs-native-extensions");
-  // Not truncated before it is ours: the text is the owner's.
-  const fd = explained(directory, () => openOrMake(join(directory, OWNER_FILE)));
-  try {
-    if (!explained(directory, () => tryLock(fd))) {
-      throw new StoreInUseError(
-        `The data directory "${directory}" is in use by ${readOwner(fd)}. Stop that server, or give this one a data ` +
-          "directory of its own.",
-      );
-    }
-    explained(directory, () => {
-      ftruncateSync(fd, 0);
-      writeSync(fd, `${process.pid} ${hostname()}\n`, 0);
-    });
-    return fd;
-  } catch (error) {
-    closeSync(fd);
-    throw error;
-  }
-}
-
-const OWNER_FILE = "owner.lock";
-
-function giveUpOwnership(fd: number): void {
-  try {
-    ftruncateSync(fd, 0);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function readOwner(fd: number): string {
-  const [, pid, host] = /^(\d+) (\S+)$/m.exec(readFileSync(fd, "utf8")) ?? [];
-  if (pid === undefined) {
-    return "another process";
-  }
-  // In containers two hosts may share a folder, and process numbers mean little.
-  return host === hostname() ? `process ${pid}` : `process ${pid} on host ${host}`;
-}
-
-/** A new file is only as durable as its entry in its directory, and that one as its own. */
-function syncDirectories(from: string, to: string): void {
-  for (let directory = from; ; directory = dirname(directory)) {
-    syncDirectory(directory);
-    if (directory === to) {
-      return;
-    }
-  }
-}
-
-function syncDirectory(directory: string): void {
-  let fd: number | null = null;
-  try {
-    fd = openSync(directory, "r");
-    fsyncSync(fd);
-  } catch (error) {
-    // Windows, some file systems, and a parent that we may not read know no such thing.
-    if (
-      !["EACCES", "EINVAL", "EISDIR", "ENOTSUP", "EPERM"].includes(
-        (error as NodeJS.ErrnoException).code ?? "",
-      )
-    ) {
-      throw error;
-    }
-  } finally {
-    if (fd !== null) {
-      closeSync(fd);
-    }
-  }
-}
-
-/** Runs a system call; when it fails, the error names the directory and says what to do. */
-function explained<T>(directory: string, call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const next = NEXT_STEP_BY_CODE[code ?? ""] ?? "Mend that, or name another data directory.";
-    throw new StoreUnusableError(
-      `The data directory "${directory}" cannot be used (${messageOf(error)}). ${next}`,
-      { cause: error },
-    );
-  }
-}
-
-const NEXT_STEP_PERMISSION =
-  "Give the user of the server the right to write there, or name another data directory.";
-const NEXT_STEP_PLACE = "Something else is in its place: move that away, or name another data directory.";
-const NEXT_STEP_ROOM = "Make room on that disk, then start again.";
-const NEXT_STEP_BY_CODE: Readonly<Record<string, string>> = {
-  EACCES: NEXT_STEP_PERMISSION,
-  EPERM: NEXT_STEP_PERMISSION,
-  EROFS: NEXT_STEP_PERMISSION,
-  EEXIST: NEXT_STEP_PLACE,
-  EISDIR: NEXT_STEP_PLACE,
-  ENOTDIR: NEXT_STEP_PLACE,
-  EDQUOT: NEXT_STEP_ROOM,
-  ENOSPC: NEXT_STEP_ROOM,
-};
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

@@ -12,6 +12,7 @@ import type { Page } from "../page.js";
 import { signupForm } from "../signup-form.js";
 import { accountOperations } from "./accounts.js";
 import { acquire } from "./acquire.js";
+import { backupOperations } from "./backup.js";
 import { eventOperations } from "./events.js";
 import { HOLDS } from "./holds.js";
 import { keyOperations } from "./keys.js";
@@ -45,6 +46,7 @@ export async function httpApi(app: FastifyInstance, { access, webhooks, signup, 
     ...(webhooks === undefined ? [] : webhookOperations(webhooks)),
     ...keyOperations(access),
     ...accountOperations(access),
+    ...backupOperations(),
     ...(signups === null ? [] : signupOperations(signups)),
     ...ORIGINAL,
     ...serverOperations({ document: () => made().text, page: () => made().page }),
