@@ -80,10 +80,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   store: ["protocol", "engine"],
   loop: ["protocol", "engine", "store"],
   access: ["protocol", "engine", "store", "loop"],
+  metrics: ["protocol", "engine", "store", "loop", "access", "webhooks"],
   webhooks: ["protocol", "engine", "store", "loop"],
   backup: ["protocol", "engine", "store", "loop"],
-  http: ["protocol", "engine", "store", "access", "loop", "webhooks", "backup"],
-  server: ["protocol", "engine", "store", "access", "loop", "webhooks", "backup", "http"],
+  http: ["protocol", "engine", "store", "access", "loop", "webhooks", "backup", "metrics"],
+  server: ["protocol", "engine", "store", "access", "loop", "webhooks", "backup", "metrics", "http"],
 };
 
 const PURE = new Set(["engine", "protocol"]);

@@ -41,6 +41,10 @@ export class HttpCall implements Recipient {
     wire.server.closed = () => this.#closed();
   }
 
+  get service(): ServiceKey | null {
+    return this.#key;
+  }
+
   receive(message: readonly unknown[]): void {
     if (this.#answered) return;
     this.#answered = true;

@@ -7,6 +7,7 @@ import { ENGINE_LOCKS } from "./engine-locks.js";
 import { ENGINE_NESTED } from "./engine-nested.js";
 import { ENGINE_REQUESTS } from "./engine-requests.js";
 import { ENGINE_SESSIONS } from "./engine-sessions.js";
+import { OPERATIONS } from "./operations.js";
 import { SERVER } from "./server.js";
 import { SIGNUP } from "./signup.js";
 import { STORE } from "./store.js";
@@ -30,6 +31,7 @@ export const MUTANTS = [
   ...BACKUP,
   ...TRANSPORT,
   ...WEBHOOKS,
+  ...OPERATIONS,
   ...CLIENT,
 ];
 

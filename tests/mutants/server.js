@@ -140,7 +140,7 @@ export const SERVER = [
     id: "failure-untold",
     rule: "R7",
     file: LOOP,
-    find: 'this.#tellAll("The store does not work now. Try again soon.");',
+    find: 'this.#recipients.end("The store does not work now. Try again soon.");',
     put: "",
     wrong: "After a failed commit connections stay open, to sessions that nobody knows.",
     killedBy: { test: `${TESTS}/http/durability.test.ts`, name: "[R7r]" },

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { PORT_DEFAULT } from "lockdb/protocol";
+import { durationMs, PORT_DEFAULT } from "lockdb/protocol";
 import { ROOT_KEY_LENGTH_MIN } from "./access/index.js";
 import { originList } from "./http/headers.js";
 import { networkList } from "./webhooks/index.js";
@@ -29,6 +29,7 @@ export interface ServeOptions {
   readonly webhookAllow: string;
   readonly webhooksPendingMax: number;
   readonly logLevel: (typeof LOG_LEVELS)[number];
+  readonly slowWait: string;
 }
 
 /** One option: a bad value stops the start and says how to mend it. */
@@ -211,6 +212,15 @@ export const OPTIONS: { readonly [K in keyof ServeOptions]: OptionRow<ServeOptio
     doc: `How much is logged, as JSON lines on standard error: ${LOG_LEVELS.join(", ")}.`,
     parse: (text) => oneOf(text, LOG_LEVELS),
   },
+  slowWait: {
+    flag: "--slow-wait <duration>",
+    env: "LOCKDB_SLOW_WAIT",
+    default: "30s",
+    doc:
+      "From when on a request that waits for a lock is told in the log, with who has the lock, such as 30s; 0s: never. " +
+      "Shorter: more lines, 20 a minute at most.",
+    parse: duration,
+  },
 };
 
 /** Variables of the client and the command line, which may well stand in a server's environment. */
@@ -322,6 +332,16 @@ function environmentText(name: string, env: NodeJS.ProcessEnv, warnings: string[
 
 function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+/** As it was written; `durationMs` reads it. */
+function duration(text: string): string {
+  try {
+    durationMs(text);
+  } catch {
+    throw new Error(`must be a time span such as 500ms, 30s or 5m, not ${JSON.stringify(text)}.`);
+  }
+  return text;
 }
 
 function nonEmpty(text: string): string {

@@ -1,9 +1,11 @@
+import { durationMs } from "lockdb/protocol";
 import { type Logger, pino } from "pino";
 import { Access } from "./access/index.js";
 import { httpServer } from "./http/app.js";
 import { TlsWatch } from "./http/tls.js";
-import { Loop, nodeRuntime } from "./loop/index.js";
-import { type ServeOptions, withDefaults } from "./options.js";
+import { Loop, measured, nodeRuntime, ServerTotals } from "./loop/index.js";
+import { OPTIONS, type ServeOptions, withDefaults } from "./options.js";
+import { SlowWaitLog } from "./slow-wait-log.js";
 import { openDiskStore, openMemoryStore, type Store } from "./store/index.js";
 import { Webhooks } from "./webhooks/index.js";
 
@@ -15,6 +17,10 @@ export interface Server {
   readonly rootKey: string;
   /** True when this start made the root key; it is never shown again. */
   readonly rootKeyIsNew: boolean;
+  /** Resolves with the reason when the server cannot go on by itself: services fail again and again. Close it then. */
+  readonly failed: Promise<Error>;
+  /** Looks at its TLS files now, and takes the log level that is given. What else has changed needs a new start. */
+  reload(options?: Pick<Partial<ServeOptions>, "logLevel">): Promise<void>;
   /** Stops: everybody is told, session holds are written down for the next start, connections are closed. */
   close(): Promise<void>;
 }
@@ -29,7 +35,12 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
   const options = withDefaults(given);
   const logger = pino({ level: options.logLevel, base: null }, standardError());
   const tls = await openTls(options, logger);
+  const totals = new ServerTotals();
   const openStore = storeOpener(options);
+  let onFatal: (error: Error) => void = () => {};
+  const failed = new Promise<Error>((resolve) => {
+    onFatal = resolve;
+  });
   const access = new Access({ runtime: nodeRuntime, accountsMax: options.accountsMax });
   const webhooks = new Webhooks({
     addresses: { allowPrivate: options.webhookAllowPrivate, allowed: options.webhookAllow },
@@ -39,7 +50,9 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
     log: logger,
   });
   const loop = await Loop.start({
-    openStore,
+    openStore: async () => measured(await openStore(), totals, nodeRuntime.monotonicMs),
+    totals,
+    onFatal,
     keepers: [access],
     limitsOf: (account) => access.limitsOf(account),
     outbox: webhooks,
@@ -48,8 +61,10 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
     runtime: nodeRuntime,
     log: logger,
   });
+  const slowWaits = new SlowWaitLog(loop, durationMs(options.slowWait), logger);
   const stop = async () => {
     tls?.stop();
+    slowWaits.stop();
     await webhooks.stop();
     await access.stop();
     await loop.stop();
@@ -74,6 +89,7 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
   try {
     await http.listen(options);
     tls?.start();
+    slowWaits.start();
   } catch (error) {
     await stop();
     throw portError(error, options);
@@ -83,6 +99,11 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
     url: urlOf(http.app.server.address(), options),
     rootKey: rootKey ?? "",
     rootKeyIsNew: isNew,
+    failed,
+    reload: async ({ logLevel } = {}) => {
+      if (logLevel !== undefined) http.setLogLevel(OPTIONS.logLevel.parse(logLevel));
+      await tls?.reload();
+    },
     close: () => {
       closing ??= stop().finally(() => http.close());
       return closing;

@@ -93,6 +93,8 @@ interface Server {
   readonly url: string;
   readonly rootKey: string;
   readonly rootKeyIsNew: boolean;
+  readonly failed: Promise<Error>;
+  reload(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -158,7 +160,8 @@ Only in the environment:
 ${rows.join("\n")}
 
 A flag wins over its variable. Logs are JSON lines on standard error. SIGTERM or
-Ctrl-C stops in order, within 5 s; a second one stops at once.
+Ctrl-C stops in order, within 5 s; a second one stops at once. SIGHUP, where
+there is no terminal, reads the TLS files now.
 
 Exit codes:
   0   stopped in order
@@ -198,20 +201,34 @@ function readOptions(server: ServerPackage, flags: Readonly<Record<string, strin
 /** Ends the process by itself. */
 function untilStopped(server: Server): Promise<never> {
   let isStopping = false;
-  onSignals(ENDING, (signal) => {
-    if (isStopping) process.exit(signalExitCode(signal));
+  const stop = (exitCode: number) => {
     isStopping = true;
     setTimeout(() => {
       warn("did not stop in time: exiting all the same", VOICE);
       process.exit(EXIT.failed);
     }, STOP_MS).unref();
     server.close().then(
-      () => process.exit(EXIT.ok),
+      () => process.exit(exitCode),
       (error: Error) => {
         warn(`could not stop in order: ${error.message}`, VOICE);
         process.exit(EXIT.failed);
       },
     );
+  };
+  // At a terminal it says that the terminal is gone.
+  const reloads = !process.stdin.isTTY && !process.stdout.isTTY;
+  onSignals(reloads ? ENDING.filter((signal) => signal !== "SIGHUP") : ENDING, (signal) => {
+    if (isStopping) process.exit(signalExitCode(signal));
+    stop(EXIT.ok);
+  });
+  if (reloads) {
+    onSignals(["SIGHUP"], () => {
+      server.reload().catch((error: Error) => warn(`could not reload: ${error.message}`, VOICE));
+    });
+  }
+  void server.failed.then((error) => {
+    warn(`stopping: ${error.message}`, VOICE);
+    if (!isStopping) stop(EXIT.failed);
   });
   return new Promise(() => {});
 }

@@ -91,6 +91,25 @@ test("[I6e] a second signal ends it at once", async () => {
   socket.destroy();
 });
 
+test("[I6zo] SIGHUP ends nothing: it reads the TLS files now", async () => {
+  const certs = fileURLToPath(new URL("../../../server/test/tls/", import.meta.url));
+  const [cert, key] = [join(folder, "tls.crt"), join(folder, "tls.key")];
+  const put = async (name: string) => {
+    await cp(`${certs}${name}.pem`, cert);
+    await cp(`${certs}${name}.key`, key);
+  };
+  await put("server");
+  const server = start(["serve", "--port=0", "--store=memory", "--tls-cert", cert, "--tls-key", key]);
+  await server.until(/LockDB listens on https:/);
+  server.child.kill("SIGHUP");
+  await server.until(/new TLS files are in use/);
+  await put("server-new");
+  server.child.kill("SIGHUP");
+  await server.until(/in use[\s\S]*new TLS files are in use/);
+  server.child.kill("SIGTERM");
+  expect((await server.ended).code).toBe(0);
+});
+
 test("[I6f] the process is the server itself", async () => {
   const server = start(IN_MEMORY);
   await server.until(URL_LINE);

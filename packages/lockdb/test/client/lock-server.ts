@@ -48,7 +48,7 @@ export class LockServer implements Endpoint {
   async setLockDelay(lockDelayMs: number): Promise<void> {
     const loop = this.#process!.loop!;
     await new Promise<void>((resolve) => {
-      const address = loop.attach({ receive: () => resolve(), flush: () => {} });
+      const address = loop.attach({ service: null, receive: () => resolve(), flush: () => {} });
       const from = { session: null, address, id: 1, who: "test" } as const;
       loop.submit(new ServiceKey("default", "reports"), {
         kind: "settings",

@@ -171,6 +171,10 @@ export class Access implements Keeper {
     return this.#accounts.get(account)?.limits ?? LIMITS_FULL;
   }
 
+  get counts(): { readonly accounts: number; readonly keys: number } {
+    return { accounts: this.#accounts.size, keys: this.#keys.size };
+  }
+
   // --- accounts ---
 
   /**

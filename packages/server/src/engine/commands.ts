@@ -9,6 +9,7 @@ import type {
   ServiceEvent,
   ServiceSettings,
 } from "lockdb/protocol";
+import type { Totals } from "./totals.js";
 
 /**
  * What can happen to a service. `address` is where the sender is reached: one per connection or per HTTP request,
@@ -288,6 +289,8 @@ export interface EngineOptions {
   readonly sessionsMax: number;
   /** True when the account of this service has in all its services together as much as it may (N3). Absent: it has no such limit. */
   readonly isFull?: (what: "holds" | "sessions" | "waiters") => boolean;
+  /** What happens is counted there. Absent: in one of its own. */
+  readonly totals?: Totals;
   /** Locks whose lost hold is remembered (Q11), if that are to be less than usual (N3). */
   readonly lostMax?: () => number;
   /** True to write session holds down too: a crash then leaves nobody to wait for. */

@@ -8,7 +8,9 @@ import { refusalOfLock, tell } from "./replies.js";
 import { Requests } from "./requests.js";
 import { type DurableRecord, type ManyRecords, restore, stopRecords } from "./restore.js";
 import { Sessions } from "./sessions.js";
+import { type SlowWait, takeSlowWaits } from "./slow-waits.js";
 import type { Waiter } from "./state.js";
+import { Totals } from "./totals.js";
 
 const NO_RECORDS: ManyRecords = new Set();
 
@@ -27,7 +29,7 @@ export class Engine {
 
   constructor(options: EngineOptions) {
     this.#options = options;
-    this.#grants = new Grants(options);
+    this.#grants = new Grants(options, options.totals ?? new Totals());
     this.#postponed = new Postponed(this.#grants.table.deadlines, options.waitersMax);
     this.#sessions = new Sessions(options, this.#grants, this.#postponed, (nowMs, out) => {
       // First what was asked of the locks as they were: an old unlock by name must not free the next holder.
@@ -55,6 +57,17 @@ export class Engine {
     const { holds, locks, nested, waiterCount } = this.#grants.table;
     const counts = { holds: holds.size, locks: locks.size, waiters: waiterCount, nested: nested.size };
     return { sessions: this.#sessions.size, ...counts };
+  }
+
+  /**
+   * Requests that have waited for `slowMs` by now, each told once. Changes nothing else.
+   * @param shownMax how many are described; the others are only counted
+   */
+  takeSlowWaits(
+    asked: { readonly slowMs: number; readonly shownMax: number },
+    nowMs: number,
+  ): { readonly count: number; readonly shown: readonly SlowWait[] } {
+    return takeSlowWaits(this.#grants.table.arrivals, asked, nowMs);
   }
 
   /** Applies one command, and adds what comes of it to `out`. */

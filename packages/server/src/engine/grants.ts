@@ -12,6 +12,7 @@ import type { Place } from "./queue.js";
 import { coveringHold, grantedAgain } from "./reentry.js";
 import { deadlockMessage, grantedMessage, refusal, tell } from "./replies.js";
 import type { Call, Caller, Hold, HoldTerms, LockAndMode, Session, Waiter } from "./state.js";
+import type { HoldEnd, Totals } from "./totals.js";
 
 /** How much one step looks at for deadlocks. */
 const DEADLOCK_STEPS_MAX = 200_000;
@@ -25,9 +26,12 @@ export class Grants {
   readonly calls = new OpenCalls(this.callers);
   settings: ServiceSettings = { lockDelayMs: 0 };
 
-  constructor({ writesSessionHolds, lostMax }: Pick<EngineOptions, "writesSessionHolds" | "lostMax">) {
+  constructor(
+    { writesSessionHolds, lostMax }: Pick<EngineOptions, "writesSessionHolds" | "lostMax">,
+    totals: Totals,
+  ) {
     this.previous = new PreviousHolds(lostMax);
-    this.table = new LockTable(writesSessionHolds);
+    this.table = new LockTable(writesSessionHolds, totals);
   }
 
   /** Ends a hold by its holder's wish; what remains of a minimum hold stays closed, durably (L7). */
@@ -72,11 +76,12 @@ export class Grants {
   /** Takes a hold away, whatever it was: the next waiters have its locks in the same step (Q2). */
   takeBack(hold: Hold, nowMs: number, out: Effects): void {
     noteHold(out, hold.remainder ? "opened" : "released", hold);
+    this.#count("taken_back", hold, nowMs);
     this.#free(hold, nowMs, out);
     this.#serveAll(hold, nowMs, out);
   }
 
-  /** Grants locks that have room for it. */
+  /** Grants locks that have room for it. @param sinceMs when it came to its queue; default: it was in none */
   grant(
     wanted: readonly LockAndMode[],
     to: Requester,
@@ -84,8 +89,11 @@ export class Grants {
     ticket: number | null,
     nowMs: number,
     out: Effects,
+    sinceMs: number = nowMs,
   ): ServerMessage {
     const hold = this.table.grant(wanted, to, terms, nowMs, out);
+    this.table.totals.granted++;
+    this.table.totals.waitMs.observe(nowMs - sinceMs);
     noteHold(out, "granted", hold, ticket === null ? undefined : { ticket });
     return grantedMessage(to.id, hold.token, { ticket, previous: this.previousOf(wanted) });
   }
@@ -135,7 +143,7 @@ export class Grants {
   #grantWaiter(waiter: Waiter, nowMs: number, out: Effects): void {
     const { places, ticket } = waiter;
     this.table.dequeue(waiter);
-    const message = this.grant(places, waiter, waiter.terms, ticket, nowMs, out);
+    const message = this.grant(places, waiter, waiter.terms, ticket, nowMs, out, waiter.since);
     this.settleWaiter(waiter, message, nowMs, out);
   }
 
@@ -253,6 +261,7 @@ export class Grants {
   }
 
   #end(hold: Hold, endedBy: "expiry" | null, closedUntilMs: number, nowMs: number, out: Effects): void {
+    this.#count(endedBy === null ? "released" : "expired", hold, nowMs);
     hold.endedBy = endedBy;
     this.#oweDeliveries(hold, endedBy ?? "release", out);
     const type = endedBy === null ? "released" : "expired";
@@ -286,9 +295,15 @@ export class Grants {
 
   #forced(hold: Hold, reason: string, nowMs: number, out: Effects): void {
     noteHold(out, "forced", hold, { reason });
+    this.#count("forced", hold, nowMs);
     if (!hold.remainder) hold.endedBy = "force";
     this.#oweDeliveries(hold, "force", out);
     this.#free(hold, nowMs, out);
+  }
+
+  /** What remains of a hold was counted when that ended. */
+  #count(how: HoldEnd, hold: Hold, nowMs: number): void {
+    if (!hold.remainder) this.table.totals.holdEnded(how, nowMs - hold.grantedAtMs);
   }
 
   /** Its locks have room then, which nobody is given yet. */

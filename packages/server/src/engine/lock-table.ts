@@ -1,4 +1,5 @@
 import { ANSWER_KEPT_MS, ChurnMap, type LockNames, NumberMap, type ServerMessage } from "lockdb/protocol";
+import { Arrivals } from "./arrivals.js";
 import type { About, DurableChange, Effects, HoldRecord } from "./commands.js";
 import { Deadlines } from "./deadlines.js";
 import type { Grip } from "./lock.js";
@@ -17,6 +18,7 @@ import {
   type Session,
   Waiter,
 } from "./state.js";
+import type { Totals } from "./totals.js";
 
 /** How many tokens and tickets are reserved at a time (F2). */
 const BLOCK = 100_000;
@@ -57,13 +59,16 @@ export class LockTable {
   keptCount = 0;
   /** Requests that wait, each once. */
   waiterCount = 0;
+  readonly arrivals = new Arrivals();
+  readonly totals: Totals;
   readonly #writesSessionHolds: boolean;
   #tokenNext = 1;
   #tokenCeiling = 1;
   #ticketNext = 1;
   #ticketCeiling = 1;
 
-  constructor(writesSessionHolds: boolean) {
+  constructor(writesSessionHolds: boolean, totals: Totals) {
+    this.totals = totals;
     this.#writesSessionHolds = writesSessionHolds;
   }
 
@@ -119,6 +124,8 @@ export class LockTable {
     if (from.session !== null) waiter.seenOn = from.session.connection;
     if (from.caller !== null) from.caller.waiter = waiter;
     this.waiterCount++;
+    this.totals.queued++;
+    this.arrivals.add(waiter);
     if (waitMs !== Number.POSITIVE_INFINITY) this.deadlines.set(waiter, nowMs + waitMs);
     return waiter;
   }
@@ -126,6 +133,7 @@ export class LockTable {
   /** Takes a waiter out of its queues, which may be idle then. */
   dequeue(waiter: Waiter): void {
     this.waiterCount--;
+    this.arrivals.remove(waiter);
     for (let place: Place | null = waiter; place !== null; place = place.nextOfWaiter)
       place.lock.remove(place);
     for (const hold of waiter.outer) hold.nested?.delete(waiter);

@@ -124,6 +124,7 @@ function restoreHold(
   if (record.webhookUrl !== undefined) table.webhooks.set(hold, record.webhookUrl);
   hold.leaseMs = record.leaseMs ?? null;
   table.insert(hold);
+  if (!hold.remainder) table.totals.restored++;
   table.findByRequest(hold);
   const endsAtMs = record.expiresAtMs ?? hold.maxUntilMs;
   if (endsAtMs !== null) table.deadlines.set(hold, endsAtMs);

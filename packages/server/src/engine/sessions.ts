@@ -74,6 +74,7 @@ export class Sessions {
       this.#sessions.set(session.id, session);
       this.#grants.table.deadlines.set(session, nowMs + leaseMs);
       out.changes.push(sessionPut(session));
+      this.#grants.table.totals.sessionsOpened++;
     } else if (session.reads !== (command.reads === true)) {
       // Whoever may not lock keeps no locks, and what only looks is not waited for after a crash: it must never hold.
       return ended(command.address, "SESSION_ENDED", out);
@@ -230,6 +231,7 @@ export class Sessions {
       session.holdsKnown = true;
       session.expiresAtMs = nowMs + leaseMs;
       this.#sessions.set(sessionId, session);
+      this.#grants.table.totals.sessionsOpened++;
       this.#grants.table.deadlines.set(session, session.expiresAtMs);
       out.changes.push(sessionPut(session));
     }
@@ -276,6 +278,7 @@ export class Sessions {
     const overAtMs = this.#overAtMs(session);
     if (overAtMs > nowMs) return this.#grants.table.deadlines.set(session, overAtMs);
     if (session.address !== null) ended(session.address, "SESSION_ENDED", out);
+    this.#grants.table.totals.sessionsExpired++;
     this.#end(session, nowMs, out);
   }
 
@@ -350,6 +353,7 @@ export class Sessions {
     }
     for (const rival of rivals) {
       noteHold(out, "expired", rival);
+      if (!rival.remainder) table.totals.holdEnded("displaced", nowMs - rival.grantedAtMs);
       table.free(rival, nowMs, out);
       // Of a set only some locks may have been in the way: the others are nobody's now.
       for (const { lock } of rival.grips)
@@ -363,6 +367,7 @@ export class Sessions {
     // One that is lost is only restored to be ended by the `sync`, with all that comes of it.
     if (claim.extra.lost !== true) hold.seenOn = session.connection;
     table.insert(hold);
+    table.totals.restored++;
     noteHold(out, "restored", hold);
     return true;
   }

@@ -331,6 +331,9 @@ export class Waiter extends Place implements Timed {
   readonly terms: HoldTerms;
   /** The holds that it is made inside of, as far as they are known here (D1). */
   outer: readonly Hold[] = NO_HOLDS;
+  /** Its neighbours among all who wait in the service: who came before it, and who came later. */
+  cameAfter: Waiter | null = null;
+  cameBefore: Waiter | null = null;
   dueMs = 0;
   heapIndex = -1;
   /** The connection on which its session last spoke of it. */

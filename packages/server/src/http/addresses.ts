@@ -2,6 +2,7 @@
 import { IncomingMessage } from "node:http";
 import { type BlockList, isIP } from "node:net";
 import { networkList } from "../webhooks/index.js";
+import { requestId } from "./request-log.js";
 
 /** More proxies than this in a row nobody has; a longer header is somebody's joke. */
 const HOPS_MAX = 32;
@@ -35,6 +36,11 @@ export class TrustedProxies {
     return address;
   }
 
+  /** True when one of them has sent this, whoever has asked it to. */
+  haveSent({ socket }: IncomingMessage): boolean {
+    return this.#networks !== null && this.#trusts(normalAddress(socket.remoteAddress ?? "") ?? UNKNOWN);
+  }
+
   #trusts(address: string): boolean {
     return address !== UNKNOWN && this.#networks!.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
   }
@@ -45,17 +51,25 @@ const NO_PROXIES = new TrustedProxies("");
 /** A request of a server that believes some proxies. */
 interface Addressed {
   readonly callerAddress?: string;
+  readonly requestId?: string;
 }
 
 /** The class of requests of a server that believes these proxies, for `createServer`. */
 export function requestClass(proxies: TrustedProxies): typeof IncomingMessage {
   return class extends IncomingMessage implements Addressed {
     #address: string | null = null;
+    #id: string | null = null;
 
     /** Kept: when the connection is gone it cannot be asked any more. */
     get callerAddress(): string {
       this.#address ??= proxies.addressOf(this);
       return this.#address;
+    }
+
+    /** `X-Request-Id`, when a proxy that is believed has set it; else a new one. */
+    get requestId(): string {
+      this.#id ??= requestId(proxies.haveSent(this) ? this.headers["x-request-id"] : undefined);
+      return this.#id;
     }
   };
 }
@@ -63,6 +77,11 @@ export function requestClass(proxies: TrustedProxies): typeof IncomingMessage {
 /** The address of whoever sent a request, in one spelling: IPv4 inside of IPv6 is IPv4, and there is no zone. */
 export function addressOf(request: IncomingMessage): string {
   return (request as Addressed).callerAddress ?? NO_PROXIES.addressOf(request);
+}
+
+/** What a request is called in the log, and in its answer. */
+export function requestIdOf(request: IncomingMessage): string {
+  return (request as Addressed).requestId ?? requestId(undefined);
 }
 
 /** True when the request came from that address itself, and not by a proxy that was believed. */

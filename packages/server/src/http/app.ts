@@ -13,19 +13,31 @@ import { CONNECT_PATH, ERRORS, type ErrorCode, KEY_SUBPROTOCOL, LIMITS, SUBPROTO
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Access } from "../access/index.js";
 import { Connection, type Loop, TO_CONNECT } from "../loop/index.js";
+import { metricsText, ProcessMeter } from "../metrics/index.js";
 import type { Webhooks } from "../webhooks/index.js";
+import { requestIdOf } from "./addresses.js";
 import { httpApi } from "./api/index.js";
 import { errorBody, errorHeaders, refuseTyped } from "./errors.js";
+import { EventHub } from "./event-hub.js";
 import { Gate } from "./gate.js";
 import { noteRequest } from "./hand-over.js";
 import { AnswerHeaders, type Headers } from "./headers.js";
 import { Listener } from "./listener.js";
 import { mayBeOriginal, originalRoutes } from "./original-routes.js";
+import { noteRefusal, watchAnswers } from "./request-log.js";
 import { textSender } from "./text-frames.js";
 import type { TlsWatch } from "./tls.js";
+import { version } from "./version.js";
 
 /** To a call of the original routes that comes with `Upgrade`, as HTTP/2 clients send it: it is not JSON (C2). */
 const UPGRADE_REFUSED = "INVALID: Leave out the Upgrade header.";
+
+interface UpgradeParts {
+  readonly gate: Gate;
+  readonly loop: Loop;
+  readonly headers: AnswerHeaders;
+  readonly logger: FastifyBaseLogger;
+}
 
 /** How long clients have to close their side when the server stops. */
 const CLOSING_MS = 1_000;
@@ -51,20 +63,25 @@ export interface HttpServer {
   listen(where: { readonly host: string; readonly port: number }): Promise<void>;
   /** Ends every connection: politely, then after a second by force. */
   close(): Promise<void>;
+  /** How much is logged from now on, by requests that begin then. */
+  setLogLevel(level: string): void;
 }
 
 /** The one port: health, the original routes, and the native protocol's upgrade. */
 export async function httpServer(parts: HttpParts): Promise<HttpServer> {
   const { access, loop, webhooks, signup = false, logger } = parts;
   const { tls = null, trustedProxies = "", allowOrigins = "" } = parts;
-  const gate = new Gate(access, loop.runtime.monotonicMs, logger);
+  const gate = new Gate(access, loop, logger);
   const headers = new AnswerHeaders({ isTls: tls !== null, allowOrigins });
   const listener = new Listener({ headers, trustedProxies, tls, log: logger });
+  const meter = new ProcessMeter();
+  meter.start();
+  const requestLogger = logger.child({}, { level: requestLevel(logger.level) });
   const app = fastify({
     serverFactory: (handler) => listener.create(handler),
-    // Its own notes, such as where it listens, are not for the log of every start.
-    loggerInstance: logger.child({}, { level: logger.level === "info" ? "warn" : logger.level }),
-    logController: new LogController({ disableRequestLogging: true }),
+    loggerInstance: requestLogger,
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "requestId" }),
+    genReqId: requestIdOf,
     bodyLimit: LIMITS.messageBytesMax,
     forceCloseConnections: false,
     // Its answer would be JSON, which the original client takes for success (C2); ours says the same in plain text.
@@ -89,16 +106,36 @@ export async function httpServer(parts: HttpParts): Promise<HttpServer> {
     if (!headers.isPreflight(request.raw)) return done();
     reply.code(204).send();
   });
+  watchAnswers(app, loop.totals);
+  const hub = new EventHub(loop);
+  const sources = { loop, access, webhooks, process: meter, version: version(), events: hub };
+  const tlsEndsAtMs = () => tls?.material.endsAtMs ?? null;
   await app.register(originalRoutes, { gate, loop });
-  await app.register(httpApi, { access, gate, loop, webhooks, signup });
+  await app.register(httpApi, {
+    ...{ access, gate, loop, hub, webhooks, signup },
+    metrics: () => metricsText({ ...sources, tlsEndsAtMs }),
+  });
 
-  const sockets = upgrades(app, gate, loop, headers);
+  const sockets = upgrades(app, { gate, loop, headers, logger });
   await app.ready();
   const listen = async ({ host, port }: { readonly host: string; readonly port: number }) => {
     await app.listen({ host, port });
     await listener.listenToo(host);
   };
-  return { app, listen, close: () => closeAll(app, listener, sockets) };
+  const close = () => {
+    meter.stop();
+    return closeAll(app, listener, sockets);
+  };
+  const setLogLevel = (level: string) => {
+    logger.level = level;
+    requestLogger.level = requestLevel(level);
+  };
+  return { app, listen, close, setLogLevel };
+}
+
+/** The framework's own notes, such as where it listens, are not for the log of every start. */
+function requestLevel(level: string): string {
+  return level === "info" ? "warn" : level;
 }
 
 /** No route has a schema of Fastify's kind. What compiles them would be the greater part of Fastify to load. */
@@ -109,9 +146,7 @@ function noSchemas(): never {
 /** Serves the native protocol (I2). Authentication comes before anything else. */
 function upgrades(
   app: FastifyInstance,
-  gate: Gate,
-  loop: Loop,
-  headers: AnswerHeaders,
+  { gate, loop, headers, logger }: UpgradeParts,
 ): ReadonlySet<WebSocket> {
   const sockets = new Set<WebSocket>();
   const server = new WebSocketServer({
@@ -128,9 +163,14 @@ function upgrades(
   app.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on("error", () => socket.destroy());
     const said = headers.of(request);
-    const refuse = (code: ErrorCode, message?: string) => refuseUpgrade(socket, said, code, message);
-    if (mayBeOriginal(request.method, request.url))
+    const refuse = (code: ErrorCode, message?: string) => {
+      loop.totals.refusedWith(code);
+      refuseUpgrade(socket, said, code, message);
+    };
+    if (mayBeOriginal(request.method, request.url)) {
+      loop.totals.refusedWith("INVALID");
       return endWith(socket, "400 INVALID", { ...said, ...PLAIN }, UPGRADE_REFUSED);
+    }
     const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
     const caller = gate.admit(request, request.headers.authorization ?? authorizationIn(offered));
     if (request.url?.split("?")[0] !== CONNECT_PATH) return refuse("NOT_FOUND");
@@ -146,8 +186,19 @@ function upgrades(
     socket.once("close", leave);
     server.handleUpgrade(request, socket, head, (client) => {
       sockets.add(client);
-      client.once("close", () => sockets.delete(client));
-      new Connection(client, loop, caller, textSender(client, socket));
+      const facts = { requestId: requestIdOf(request), account: caller.account, key: caller.label };
+      logger.debug(facts, "a connection is open");
+      loop.totals.connectionsOpened++;
+      loop.totals.connectionsOpen++;
+      client.once("close", (status) => {
+        sockets.delete(client);
+        loop.totals.connectionsOpen--;
+        logger.debug({ ...facts, status }, "a connection has ended");
+      });
+      new Connection(client, loop, caller, {
+        send: textSender(client, socket),
+        failed: (error) => logger.error({ ...facts, err: error }, "a connection failed"),
+      });
     });
   });
   return sockets;
@@ -166,6 +217,7 @@ function authorizationIn(offered: readonly string[]): string | undefined {
 function refuse(request: FastifyRequest, reply: FastifyReply, code: ErrorCode): FastifyReply {
   if (!mayBeOriginal(request.method, request.url)) return refuseTyped(reply, code);
   const { status, message } = ERRORS[code];
+  noteRefusal(reply.raw, code);
   return reply.code(status!).type("text/plain; charset=utf-8").send(`${code}: ${message}`);
 }
 

@@ -13,6 +13,7 @@ export type Question = (address: string) => Command;
 export function ask(loop: Loop, service: ServiceKey, question: Question): Promise<DoneValue> {
   return new Promise((resolve, reject) => {
     const address = loop.attach({
+      service,
       receive: (message) => {
         loop.detach(address);
         try {

@@ -1,5 +1,7 @@
-import type { FastifyReply } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import { ERRORS, type ErrorCode, type RefusalDetails } from "lockdb/protocol";
+
+import { noteRefusal } from "./request-log.js";
 
 export { Refusal } from "../loop/index.js";
 
@@ -24,6 +26,28 @@ export function retryAfterS(code: ErrorCode): number | null {
   return ERRORS[code].status === 429 ? 5 : null;
 }
 
+/** A handler failed that had taken the answer over: nobody else gives one any more. */
+export function answerFailure(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  error: unknown,
+  form: { readonly type: string; readonly body: string } = {
+    type: "application/json; charset=utf-8",
+    body: JSON.stringify(errorBody("INTERNAL")),
+  },
+): void {
+  const { raw } = reply;
+  request.log.error({ err: error }, "a request failed");
+  if (raw.headersSent) return void raw.destroy();
+  noteRefusal(raw, "INTERNAL");
+  raw.writeHead(ERRORS.INTERNAL.status!, {
+    "content-type": form.type,
+    "content-length": Buffer.byteLength(form.body),
+    connection: "close",
+  });
+  raw.end(form.body);
+}
+
 /** A typed refusal in that shape, with its status. */
 export function refuseTyped(
   reply: FastifyReply,
@@ -32,6 +56,7 @@ export function refuseTyped(
   details?: RefusalDetails,
 ): FastifyReply {
   const { status } = ERRORS[code];
+  noteRefusal(reply.raw, code);
   // Who knows better when has said so.
   const headers = reply.hasHeader("retry-after") ? {} : errorHeaders(code);
   return reply

@@ -31,6 +31,8 @@ export class EventHub {
   readonly #channels = new Map<string, Channel>();
   readonly backlog = { bytes: 0 };
   readerCount = 0;
+  /** Readers that were cut since they read too slowly. */
+  cutCount = 0;
 
   constructor(loop: Loop) {
     this.#loop = loop;
@@ -60,7 +62,7 @@ export class EventHub {
     watch: (over: (code: ErrorCode) => void) => () => void,
   ): void {
     this.readerCount++;
-    const reader = new Reader(response, this.backlog);
+    const reader = new Reader(response, this.backlog, () => this.cutCount++);
     const unwatch = watch((code) => reader.end("ended", { reason: code, message: ERRORS[code].message }));
     response.once("close", () => {
       unwatch();
@@ -77,10 +79,12 @@ class Reader {
   readonly response: ServerResponse;
   readonly #socket: Socket;
   readonly #all: { bytes: number };
+  readonly #onCut: () => void;
   #pending = 0;
   isCut = false;
 
-  constructor(response: ServerResponse, all: { bytes: number }) {
+  constructor(response: ServerResponse, all: { bytes: number }, onCut: () => void) {
+    this.#onCut = onCut;
     this.response = response;
     // Its headers were flushed: it has one.
     this.#socket = response.socket!;
@@ -132,6 +136,7 @@ class Reader {
   }
 
   #cut(): void {
+    if (!this.isCut) this.#onCut();
     this.end("cut", { reason: "SLOW_READER", message: "You read too slowly. Come back with Last-Event-ID." });
   }
 
@@ -147,7 +152,7 @@ export class Channel implements Recipient {
   /** Why it cannot be read. */
   refusal: Refusal | null = null;
   readonly #loop: Loop;
-  readonly #service: ServiceKey;
+  readonly service: ServiceKey;
   readonly #prefix: string;
   readonly #onOver: () => void;
   readonly #address: string;
@@ -164,7 +169,7 @@ export class Channel implements Recipient {
 
   constructor(loop: Loop, service: ServiceKey, prefix: string, onOver: () => void) {
     this.#loop = loop;
-    this.#service = service;
+    this.service = service;
     this.#prefix = prefix;
     this.#onOver = onOver;
     this.#address = loop.attach(this);
@@ -219,7 +224,7 @@ export class Channel implements Recipient {
 
   #past(after: string | undefined, limit: number): Past | null {
     const query = { prefix: this.#prefix, ...(after === undefined ? {} : { after }) };
-    return this.#loop.past(this.#service, query, limit);
+    return this.#loop.past(this.service, query, limit);
   }
 
   #join(reader: Reader): void {
@@ -274,7 +279,7 @@ export class Channel implements Recipient {
     clearInterval(this.#keepAlive);
     clearTimeout(this.#gathering);
     this.#loop.detach(this.#address);
-    this.#loop.unwatch(this.#service, this, null);
+    this.#loop.unwatch(this.service, this, null);
     this.#onOver();
   }
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Access, KeyCaller } from "../access/index.js";
-import type { Need } from "../loop/index.js";
+import type { Loop, Need, ServerTotals } from "../loop/index.js";
 import { AddressCounts } from "./address-counts.js";
 import { addressBucket, addressOf } from "./addresses.js";
 
@@ -15,11 +15,13 @@ export class Gate {
   readonly access: Access;
   readonly #wrong: AddressCounts;
   readonly #log: Log;
+  readonly #totals: ServerTotals;
   readonly #openByAccount = new Map<string, number>();
 
-  constructor(access: Access, monotonicMs: () => number, log: Log) {
+  constructor(access: Access, loop: Loop, log: Log) {
     this.access = access;
-    this.#wrong = new AddressCounts(WRONG_MAX, WRONG_WINDOW_MS, monotonicMs);
+    this.#totals = loop.totals;
+    this.#wrong = new AddressCounts(WRONG_MAX, WRONG_WINDOW_MS, loop.runtime.monotonicMs);
     this.#log = log;
   }
 
@@ -46,8 +48,11 @@ export class Gate {
   ): KeyCaller | "UNAUTHORIZED" | "RATE_LIMITED" {
     const caller = this.access.callerOf(authorization);
     if (caller !== null) return caller;
-    // Nothing was tried.
-    if (authorization === undefined) return "UNAUTHORIZED";
+    if (authorization === undefined) {
+      this.#totals.authFailures.no_key++;
+      return "UNAUTHORIZED";
+    }
+    this.#totals.authFailures.wrong_key++;
     const address = addressBucket(addressOf(request));
     const { count, waitMs } = this.#wrong.add(address);
     if (count === WRONG_MAX + 1) this.#log.warn({ address }, "many wrong API keys came from one address");

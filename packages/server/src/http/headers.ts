@@ -6,6 +6,8 @@ import {
   ServerResponse,
 } from "node:http";
 
+import { requestIdOf } from "./addresses.js";
+
 export type Headers = Readonly<Record<string, string>>;
 
 /**
@@ -31,7 +33,7 @@ const PREFLIGHT: Headers = {
   "access-control-max-age": "600",
 };
 
-const EXPOSED = "retry-after, ratelimit, ratelimit-policy";
+const EXPOSED = "retry-after, ratelimit, ratelimit-policy, x-request-id";
 
 export interface HeaderOptions {
   readonly isTls: boolean;
@@ -53,11 +55,12 @@ export class AnswerHeaders {
 
   /** Of an answer to this request; undefined: it is none that could be read. */
   of(request: IncomingMessage | undefined): Headers {
-    if (this.#origins.size === 0 || request === undefined) return this.#always;
+    if (request === undefined) return this.#always;
+    const always = { ...this.#always, "x-request-id": requestIdOf(request) };
     const { origin } = request.headers;
-    if (origin === undefined || !this.#origins.has(origin)) return this.#always;
+    if (origin === undefined || !this.#origins.has(origin)) return always;
     return {
-      ...this.#always,
+      ...always,
       "access-control-allow-origin": origin,
       ...(this.isPreflight(request) ? PREFLIGHT : { "access-control-expose-headers": EXPOSED }),
     };

@@ -5,11 +5,12 @@ import type { Validator } from "typebox/schema";
 import type { KeyCaller } from "../access/index.js";
 import { type Loop, type Need, ServiceKey } from "../loop/index.js";
 import { AccountId, KeyId } from "./access-schemas.js";
-import { errorBody, Refusal, refuseTyped } from "./errors.js";
+import { answerFailure, errorBody, Refusal, refuseTyped } from "./errors.js";
 import { type Gate, refusalOf, tellQuota } from "./gate.js";
 import { parseJson } from "./json.js";
 import { mayBeOriginal } from "./original-routes.js";
 import { parseQuery, type Query } from "./query.js";
+import { noteRefusal } from "./request-log.js";
 import { DeliveryId, LockName, ServiceId, SessionId } from "./schemas.js";
 import { type TObject, type TSchema, Type } from "./type.js";
 
@@ -169,7 +170,7 @@ export function addOperations(
         const code = operation.need === null ? null : caller.refusal(operation.need, serviceIn(request));
         if (code !== null) return refuseTyped(reply, code);
         const checked = valid(caller?.account ?? "", request);
-        const good = await operation.handle!({ loop, caller, request, reply, ...checked });
+        const good = await handled(operation, { loop, caller, request, reply, ...checked });
         if (good === undefined) return reply;
         if (!loop.ready) reply.header("connection", "close");
         if (good.type !== undefined) reply.type(good.type);
@@ -209,6 +210,16 @@ function serviceIn(request: FastifyRequest): string | null {
   return (request.params as { readonly service?: string }).service ?? null;
 }
 
+async function handled({ handle }: Operation, asked: Asked): Promise<Good | undefined> {
+  try {
+    return await handle!(asked);
+  } catch (error) {
+    if (!asked.reply.sent) throw error;
+    answerFailure(asked.request, asked.reply, error);
+    return undefined;
+  }
+}
+
 function refuseOthers(app: FastifyInstance, path: string, operations: readonly Operation[]): void {
   const own = operations.filter((each) => each.path === path);
   const used = new Set<string>(own.map(({ method }) => method));
@@ -221,6 +232,7 @@ function refuseOthers(app: FastifyInstance, path: string, operations: readonly O
       reply.header("allow", allow);
       if (request.method === "OPTIONS") return void reply.code(204).send();
       const text = `This address knows ${allow}. Use one of them.`;
+      noteRefusal(reply.raw, "INVALID");
       // The original client, at a wrong base address, would take JSON for a lock (C2).
       if (!mayBeOriginal(request.method, request.url))
         return void reply.code(405).send(errorBody("INVALID", text));

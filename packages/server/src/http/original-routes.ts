@@ -18,10 +18,11 @@ import type { KeyCaller } from "../access/index.js";
 import type { Command } from "../engine/index.js";
 import { type Loop, type Need, type Recipient, ServiceKey } from "../loop/index.js";
 import { callerLabel } from "./caller.js";
-import { retryAfterS } from "./errors.js";
+import { answerFailure, retryAfterS } from "./errors.js";
 import { type Gate, tellQuota } from "./gate.js";
 import { watchHandOver } from "./hand-over.js";
 import { parseJson } from "./json.js";
+import { noteRefusal } from "./request-log.js";
 
 const WAIT_MS_DEFAULT = 30_000;
 const EXPIRATION_S_DEFAULT = 300;
@@ -73,13 +74,14 @@ export async function originalRoutes(app: FastifyInstance, { gate, loop }: { gat
     const status = error.statusCode ?? 500;
     if (status >= 500) request.log.error({ err: error }, "a request failed");
     const code: ErrorCode = status === 413 ? "TOO_LARGE" : status >= 500 ? "INTERNAL" : "INVALID";
-    return plain(reply, ERRORS[code].status!, `${code}: ${ERRORS[code].message}`);
+    return plain(reply, code, `${code}: ${ERRORS[code].message}`);
   });
   for (const event of EVENTS) {
     app.route({
       method: ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"],
       url: `/${event}`,
-      handler: (_request, reply) => plain(reply.header("allow", "POST"), 405, "INVALID: Use POST."),
+      handler: (_request, reply) =>
+        plain(reply.header("allow", "POST"), "INVALID", "INVALID: Use POST.", 405),
     });
     app.post(`/${event}`, {
       onRequest: (request, reply, done) => {
@@ -93,15 +95,21 @@ export async function originalRoutes(app: FastifyInstance, { gate, loop }: { gat
       },
       handler: (request, reply) => {
         const body = readBody(event, request.body);
-        if (typeof body === "string") return void plain(reply, 400, `INVALID: ${body}`);
+        if (typeof body === "string") return void plain(reply, "INVALID", `INVALID: ${body}`);
         const caller = callers.get(request)!;
         // Which service it is about stands in the body.
         const code = caller.refusal(ORIGINAL_NEEDS[event], body.serviceId);
         if (code !== null) return void refusePlain(reply, code);
         const url = body.unlockWebhookUrl;
         const problem = url === undefined ? null : loop.outbox.urlProblem(url);
-        if (problem !== null) return void plain(reply, 400, `INVALID: ${problem}`);
-        new OriginalCall(loop, caller, event, body, request, reply.hijack().raw).start();
+        if (problem !== null) return void plain(reply, "INVALID", `INVALID: ${problem}`);
+        reply.hijack();
+        try {
+          new OriginalCall(loop, caller, event, body, request, reply.raw).start();
+        } catch (error) {
+          const text = `INTERNAL: ${ERRORS.INTERNAL.message}`;
+          answerFailure(request, reply, error, { type: "text/plain; charset=utf-8", body: text });
+        }
       },
     });
   }
@@ -111,7 +119,7 @@ export async function originalRoutes(app: FastifyInstance, { gate, loop }: { gat
 class OriginalCall implements Recipient {
   readonly #loop: Loop;
   readonly #caller: KeyCaller;
-  readonly #service: ServiceKey;
+  readonly service: ServiceKey;
   readonly #event: EventName;
   readonly #body: Body;
   readonly #response: ServerResponse;
@@ -134,7 +142,7 @@ class OriginalCall implements Recipient {
   ) {
     this.#loop = loop;
     this.#caller = caller;
-    this.#service = new ServiceKey(caller.account, body.serviceId);
+    this.service = new ServiceKey(caller.account, body.serviceId);
     this.#event = event;
     this.#body = body;
     this.#response = response;
@@ -146,6 +154,7 @@ class OriginalCall implements Recipient {
       const code = caller.refusal(ORIGINAL_NEEDS[event], body.serviceId);
       if (code === null) return;
       this.#withdraw();
+      noteRefusal(this.#response, code);
       if (code === "UNAUTHORIZED") this.#answer(401, UNAUTHORIZED);
       else this.#refuse(code, ERRORS[code].message);
     });
@@ -179,7 +188,7 @@ class OriginalCall implements Recipient {
       ticket: null,
       owner: this.#owner,
       webhookUrl: unlockWebhookUrl,
-      outboxIsFull: unlockWebhookUrl !== undefined && this.#loop.outbox.isFull(this.#service.account),
+      outboxIsFull: unlockWebhookUrl !== undefined && this.#loop.outbox.isFull(this.service.account),
       trialIsOver: this.#caller.trialIsOver,
     });
   }
@@ -221,10 +230,13 @@ class OriginalCall implements Recipient {
   /** Silence until the caller's own timer has fired: only that gives it the `TimeoutError` it looks for (C3). */
   #timeOut(): void {
     const limitMs = this.#startedAtMs + this.#waitMs + GRACE_MS;
+    // Now: it will hang up before it is answered.
+    this.#loop.totals.refusedWith("LOCK_TIMEOUT");
     this.#timer = setTimeout(() => this.#answer(408, "TimeoutError"), limitMs - performance.now());
   }
 
   #refuse(code: ErrorCode, text: string): void {
+    noteRefusal(this.#response, code);
     const seconds = retryAfterS(code);
     if (seconds !== null && !this.#response.headersSent) this.#response.setHeader("retry-after", seconds);
     this.#answer(ERRORS[code].status!, `${code}: ${text}`);
@@ -263,7 +275,7 @@ class OriginalCall implements Recipient {
   }
 
   #submit(command: Command): void {
-    this.#loop.submit(this.#service, command);
+    this.#loop.submit(this.service, command);
   }
 }
 
@@ -308,12 +320,18 @@ function isSpan(value: unknown, min: number, max: number): value is number {
 }
 
 function refusePlain(reply: FastifyReply, code: ErrorCode): FastifyReply {
-  if (code === "UNAUTHORIZED") return plain(reply, 401, UNAUTHORIZED);
+  if (code === "UNAUTHORIZED") return plain(reply, code, UNAUTHORIZED);
   const seconds = retryAfterS(code);
   if (seconds !== null) reply.header("retry-after", seconds);
-  return plain(reply, ERRORS[code].status!, `${code}: ${ERRORS[code].message}`);
+  return plain(reply, code, `${code}: ${ERRORS[code].message}`);
 }
 
-function plain(reply: FastifyReply, status: number, text: string): FastifyReply {
+function plain(
+  reply: FastifyReply,
+  code: ErrorCode,
+  text: string,
+  status: number = ERRORS[code].status!,
+): FastifyReply {
+  noteRefusal(reply.raw, code);
   return reply.code(status).header("content-type", "text/plain; charset=utf-8").send(text);
 }

@@ -143,10 +143,21 @@ export class TlsWatch {
     this.#warn();
   }
 
+  /** Reads the files now, without waiting whether they stay as they are: somebody says that they are complete. */
+  async reload(): Promise<void> {
+    this.#seenAs = await lookOf(this.#files);
+    await this.#take();
+    this.#warn();
+  }
+
   async #look(): Promise<void> {
     const before = this.#seenAs;
     this.#seenAs = await lookOf(this.#files);
     if (this.#seenAs === this.#readAs || this.#seenAs !== before) return;
+    await this.#take();
+  }
+
+  async #take(): Promise<void> {
     const found = await readTls(this.#files).catch((error: Error) => error);
     // Changed while it was read: this may be the old certificate with the new key.
     if ((await lookOf(this.#files)) !== this.#seenAs) return;

@@ -12,6 +12,7 @@ import type { Command } from "../engine/index.js";
 import { type Caller, NEEDS, type Need, TO_CONNECT, TO_FORCE, TO_HOLD } from "./caller.js";
 import type { Loop } from "./loop.js";
 import type { Recipient } from "./recipient.js";
+import { isAnswer, mayBeLong, subjectOf } from "./server-messages.js";
 import { ServiceKey } from "./service.js";
 
 /** A reader that lets more than this pile up is cut off (N3). */
@@ -47,6 +48,14 @@ const NO_TOKENS: readonly number[] = Object.freeze([]);
 const GOING_AWAY = 1001;
 const POLICY = 1008;
 
+/** What a connection needs of who has opened it. */
+export interface ConnectionHost {
+  /** How a text message is sent; default: as the socket does it. */
+  readonly send?: (text: string) => void;
+  /** Told of a mistake of ours: that connection is over, and others go on. Default: it is thrown. */
+  readonly failed?: (error: unknown) => void;
+}
+
 /** One native connection: frames in, commands out, and back. Input is trusted no further than `clientMessageProblem`. */
 export class Connection implements Recipient {
   readonly #socket: WebSocket;
@@ -79,13 +88,8 @@ export class Connection implements Recipient {
   #over = false;
   #isClosed = false;
 
-  /** @param send how a text message is sent; default: as the socket does it */
-  constructor(
-    socket: WebSocket,
-    loop: Loop,
-    caller: Caller,
-    send: (text: string) => void = (text) => socket.send(text),
-  ) {
+  constructor(socket: WebSocket, loop: Loop, caller: Caller, host: ConnectionHost = {}) {
+    const { send = (text) => socket.send(text), failed = rethrow } = host;
     this.#socket = socket;
     this.#sendText = send;
     this.#loop = loop;
@@ -97,10 +101,22 @@ export class Connection implements Recipient {
     // They may be on their way, after a pause of this process or a silence of the network: trying again helps.
     const tooLate = () => this.#close("UNAVAILABLE", "No hello and sync came in time. Connect again.");
     this.#cancelHelloTimer = loop.runtime.setTimer(tooLate, HELLO_MS);
-    socket.on("message", (data, isBinary) => this.#read(data, isBinary));
+    socket.on("message", (data, isBinary) => {
+      try {
+        this.#read(data, isBinary);
+      } catch (error) {
+        // It may come back: what it holds is not to be lost by our mistake.
+        this.#close("UNAVAILABLE", "This connection failed by a mistake in LockDB. Connect again.");
+        failed(error);
+      }
+    });
     socket.on("close", () => this.#closed());
     // A broken frame or a reset: 'close' follows.
     socket.on("error", () => {});
+  }
+
+  get service(): ServiceKey | null {
+    return this.#service;
   }
 
   receive(message: ServerMessage): void {
@@ -179,6 +195,8 @@ export class Connection implements Recipient {
   }
 
   #say(message: ServerMessage): void {
+    if (message[0] === "refused") this.#loop.totals.refusedWith(message[2]);
+    else if (message[0] === "error") this.#loop.totals.refusedWith(message[1]);
     this.#hasLong ||= mayBeLong(message);
     if (message[0] === "ended") this.#ended ??= message;
     this.#outgoing.push(message);
@@ -448,23 +466,8 @@ export class Connection implements Recipient {
   }
 }
 
-function isAnswer(
-  message: ServerMessage,
-): message is Extract<ServerMessage, readonly ["granted" | "refused" | "done", ...unknown[]]> {
-  return message[0] === "granted" || message[0] === "refused" || message[0] === "done";
-}
-
-/** A message that tells of more than a request. All others are so short that a frame's worth of them is no problem. */
-function mayBeLong(message: ServerMessage): boolean {
-  if (message[0] === "event") return true;
-  if (message[0] === "done") return typeof message[2] === "object" && message[2] !== null;
-  return message[0] === "refused" && message[4] !== undefined;
-}
-
-/** What an acknowledgement of this message is about: a request's id, or, below 0, a token that was lost. 0: nothing. */
-function subjectOf(message: ServerMessage): number {
-  if (isAnswer(message)) return message[1];
-  return message[0] === "lost" ? -message[1] : 0;
+function rethrow(error: unknown): never {
+  throw error;
 }
 
 function isHello(message: unknown): boolean {

@@ -1,4 +1,6 @@
+import type { EngineEvent } from "../engine/index.js";
 import { type EventBudget, EventLog } from "./event-log.js";
+import type { Recipient } from "./recipient.js";
 import type { LoopRuntime } from "./runtime.js";
 import type { Service } from "./service.js";
 import type { ServicesOptions } from "./services.js";
@@ -37,6 +39,23 @@ export class EventLogs {
       service.log = null;
       this.#logged.delete(service);
     }
+  }
+
+  /** Writes events down for those who watch. @returns those who are told now */
+  add(service: Service, events: readonly EngineEvent[]): Iterable<Recipient> {
+    if (events.length === 0 || service.log === null) return [];
+    const at = new Date(this.#runtime.wallMs()).toISOString();
+    const nowMs = this.#runtime.monotonicMs();
+    const told = service.log.add(events, at, nowMs);
+    if (!service.log.isWanted(nowMs)) this.forgetUnwanted(nowMs);
+    return told;
+  }
+
+  /** This service is no more. */
+  forget(service: Service): void {
+    if (!this.#logged.delete(service)) return;
+    service.log?.clear();
+    service.log = null;
   }
 
   /** The services are no more. */

@@ -3,9 +3,13 @@ export { type AccountLimits, type Caller, NEEDS, type Need, Refusal, TO_CONNECT 
 export { Connection } from "./connection.js";
 export type { Past } from "./event-log.js";
 export { LeaseClock } from "./lease-clock.js";
-export { Loop, type LoopOptions } from "./loop.js";
+export { Loop } from "./loop.js";
+export { measured } from "./measured-store.js";
+export type { LoopOptions } from "./options.js";
 export type { Act, Keeper, Outbox, OutsideChange, OutsideRecord, OwedDelivery } from "./outbox.js";
 export type { Recipient } from "./recipient.js";
 export { type LoopRuntime, nodeRuntime } from "./runtime.js";
+export { ServerTotals } from "./server-totals.js";
 export { ServiceKey } from "./service.js";
+export type { Census, SlowWaitOf } from "./services.js";
 export { CLOCK_KEY, FLOOR_KEY, type FloorRecord, partsIn, partsOf } from "./stored.js";

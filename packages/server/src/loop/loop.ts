@@ -4,27 +4,23 @@ import {
   type Command,
   Deadlines,
   type DurableChange,
-  type Engine,
   type EngineEvent,
 } from "../engine/index.js";
 import { type Change, decodeRecord, encodeRecord, type Store } from "../store/index.js";
 import { AuditLog } from "./audit-log.js";
+import { BrokenServices } from "./broken-services.js";
 import type { Past } from "./event-log.js";
 import { EventLogs } from "./event-logs.js";
 import { LeaseClock } from "./lease-clock.js";
-import {
-  type Act,
-  type Keeper,
-  type Outbox,
-  Outside,
-  type OutsideChange,
-  type OutsideRecord,
-} from "./outbox.js";
+import type { LoopOptions } from "./options.js";
+import { type Act, type Outbox, Outside, type OutsideChange, type OutsideRecord } from "./outbox.js";
 import type { Recipient } from "./recipient.js";
+import { Recipients } from "./recipients.js";
 import type { LoopRuntime } from "./runtime.js";
+import { ServerTotals } from "./server-totals.js";
 import type { Service, ServiceKey } from "./service.js";
-import { Services, type ServicesOptions } from "./services.js";
-import { CLOCK_KEY, readStored } from "./stored.js";
+import { Services, type ServicesSeen } from "./services.js";
+import { CLOCK_KEY, readService, readStored, type StoredService } from "./stored.js";
 
 /** While anything runs on the lease clock it is read at least this often, so that only a stall meets the 250 ms step. */
 const SAMPLE_MS = 100;
@@ -40,28 +36,22 @@ const HELD_MAX = 1_000_000;
 
 const REOPEN_MS = 1_000;
 
-export interface LoopOptions extends ServicesOptions {
-  readonly openStore: () => Promise<Store>;
-  readonly runtime: LoopRuntime;
-  /** Who sees to the webhooks (C5). Absent: their records are written, and nothing comes of them. */
-  readonly outbox?: Outbox;
-  /** Others with records outside services. */
-  readonly keepers?: readonly Keeper[];
-  readonly log: { warn(facts: object, text: string): void; error(facts: object, text: string): void };
-}
+const TICK: readonly Command[] = [{ kind: "tick" }];
 
 /**
  * Everything that arrives in a turn of the event loop is applied, its durable changes are committed as one batch, and
  * the answers leave when that is flushed. One commit is in flight at a time; what comes meanwhile is the next batch.
  */
 export class Loop {
+  /** What has happened since this process began. */
+  readonly totals: ServerTotals;
   readonly #options: LoopOptions;
   readonly #services: Services;
+  readonly #broken: BrokenServices;
   #timed = new Deadlines<Service>();
   /** Services with answers behind a batch that is not flushed. */
   readonly #holding = new Set<Service>();
-  readonly #recipients = new Map<string, Recipient>();
-  #dirty = new Set<Recipient>();
+  readonly #recipients = new Recipients();
   readonly #logs: EventLogs;
   readonly #audit: AuditLog;
   readonly #outside: Outside;
@@ -71,7 +61,6 @@ export class Loop {
   /** Services with something in their inboxes. */
   #touched: Service[] = [];
   #turnIsDue = false;
-  #addresses = 0;
   #batch: Change[] = [];
   #batchNumber = 1;
   #committed = 0;
@@ -85,7 +74,9 @@ export class Loop {
 
   private constructor(options: LoopOptions) {
     this.#options = options;
-    this.#services = new Services(options);
+    this.totals = options.totals ?? new ServerTotals();
+    this.#services = new Services(options, this.totals.engine);
+    this.#broken = this.#newBroken();
     this.#audit = new AuditLog(options.runtime.wallMs);
     this.#outside = new Outside(options.outbox, [this.#audit, ...(options.keepers ?? [])]);
     this.#logs = new EventLogs(options.runtime, options.limitsOf);
@@ -128,14 +119,12 @@ export class Loop {
 
   /** A new address for somebody who will send commands. */
   attach(recipient: Recipient): string {
-    const address = `a${++this.#addresses}`;
-    this.#recipients.set(address, recipient);
-    return address;
+    return this.#recipients.attach(recipient);
   }
 
   /** Nothing more is delivered there. */
   detach(address: string): void {
-    this.#recipients.delete(address);
+    this.#recipients.detach(address);
   }
 
   /**
@@ -143,7 +132,7 @@ export class Loop {
    * has happened since. Only what is durable is told (R1).
    */
   watch(key: ServiceKey, to: Recipient, id: number, query: WatchQuery): void {
-    const service = this.ready ? this.#services.use(key) : null;
+    const service = this.#use(key);
     const nowMs = this.runtime.monotonicMs();
     const isFull = service === null || service.log?.isFull === true;
     const code = this.ready ? (isFull ? "LIMIT_EXCEEDED" : null) : "UNAVAILABLE";
@@ -152,19 +141,19 @@ export class Loop {
       const log = this.#logs.of(service!);
       log.watch(to, id, query, (start) => to.receive(["done", id, start]), nowMs);
     }
-    this.#dirty.add(to);
+    this.#recipients.told(to);
     this.#scheduleTurn();
   }
 
   /** What has happened in a service, as far as it is kept: from the first time that somebody looked. Null: not now, or there are too many services. */
   past(key: ServiceKey, query: WatchQuery, limit: number): Past | null {
-    const service = this.ready ? this.#services.use(key) : null;
+    const service = this.#use(key);
     return service === null ? null : this.#logs.of(service).past(query, limit, this.runtime.monotonicMs());
   }
 
-  /** The ids of an account's services, sorted. */
-  servicesOf(account: string): readonly string[] {
-    return this.#services.idsOf(account);
+  /** What there is in memory, to look at. */
+  get services(): ServicesSeen {
+    return this.#services;
   }
 
   /** What an account has in all its services together, and entries in the audit log. */
@@ -188,11 +177,9 @@ export class Loop {
       yield { key: entry.key, value: decodeRecord(entry) as object, bytes: entry.value };
   }
 
-  /** What is in memory of a service that is known. */
-  statsOf(key: ServiceKey): (Engine["counts"] & { readonly recovering: boolean }) | null {
-    const service = this.#services.get(key);
-    if (service === undefined) return null;
-    return { ...service.engine.counts, recovering: service.engine.recovering };
+  /** Lease time as it was last read, in milliseconds. */
+  get leaseMs(): number {
+    return this.#clock.lastMs;
   }
 
   /** The end of one watch, or of all of a recipient. */
@@ -206,7 +193,7 @@ export class Loop {
 
   /** Puts a command into this turn's inbox. While the store does not work it is refused at once. */
   submit(key: ServiceKey, command: Command): void {
-    const service = this.ready ? this.#services.use(key) : null;
+    const service = this.#use(key);
     const isRequest = "id" in command && command.kind !== "cancel";
     const isStuck = isRequest && service !== null && service.heldCount > HELD_MAX;
     if (service !== null && !isStuck) {
@@ -214,14 +201,15 @@ export class Loop {
       return this.#scheduleTurn();
     }
     if (!("address" in command)) return;
-    const code = this.ready && !isStuck ? "LIMIT_EXCEEDED" : "UNAVAILABLE";
+    const isMuch = this.ready && !isStuck && this.#services.get(key) === undefined;
+    const code = isMuch ? "LIMIT_EXCEEDED" : "UNAVAILABLE";
     // Whoever is refused by a disk that hangs must come back, with this request too: its connection ends.
     const message: ServerMessage =
       "id" in command && !isStuck
         ? ["refused", command.id, code, ERRORS[code].message]
         : ["ended", code, ERRORS[code].message];
-    this.#deliver([{ to: command.address, message }]);
-    this.#flush();
+    this.#recipients.deliver([{ to: command.address, message }]);
+    this.#recipients.flush();
   }
 
   /** Stops for good: everybody is told, then the session holds are written down for the next start (R5). */
@@ -237,7 +225,7 @@ export class Loop {
     const wasRunning = this.#works;
     this.#state = "stopped";
     this.#cancelTimer?.();
-    this.#tellAll("The server is stopping. Try again soon.");
+    this.#recipients.end("The server is stopping. Try again soon.");
     await this.#reopening;
     if (wasRunning) {
       for (const service of this.#services.all()) this.#addChanges(service, service.engine.stop());
@@ -254,6 +242,12 @@ export class Loop {
   /** What was taken is still applied and committed. */
   get #works(): boolean {
     return this.#state === "running" || this.#state === "stopping";
+  }
+
+  /** A service that is ready for work; null: not now, or there are too many. */
+  #use(key: ServiceKey): Service | null {
+    const service = this.ready ? this.#services.use(key) : null;
+    return service?.isLoading === true ? null : service;
   }
 
   // --- a turn ---
@@ -273,23 +267,37 @@ export class Loop {
     const nowMs = this.#readClock();
     const touched = new Set(this.#touched);
     this.#touched = [];
-    for (const service of touched) {
-      for (const command of service.takeInbox()) service.engine.apply(command, nowMs, service.out);
-    }
+    for (const service of touched) this.#apply(service, service.takeInbox(), nowMs);
     // After the inbox: a renewal that has arrived counts, however late this turn is.
     for (let due = this.#timed.takeDue(nowMs); due !== undefined; due = this.#timed.takeDue(nowMs)) {
-      due.engine.apply({ kind: "tick" }, nowMs, due.out);
-      this.#timed.set(due, due.engine.nextDeadlineMs);
+      this.#apply(due, TICK, nowMs);
+      if (!due.isOver) this.#timed.set(due, due.engine.nextDeadlineMs);
       touched.add(due);
     }
-    for (const service of touched) this.#collect(service);
+    for (const service of touched) if (!service.isOver) this.#collect(service);
     const clockAgeMs = nowMs - this.#clockWrittenMs;
     const isWriting = this.#batch.length > 0;
     const runs = this.#timed.nextMs !== Number.POSITIVE_INFINITY;
     if (runs && clockAgeMs >= (isWriting ? CLOCK_AGE_MS : CLOCK_WRITTEN_MS)) this.#addClock(nowMs);
-    this.#flush();
+    this.#recipients.flush();
     this.#commit();
     this.#arm(nowMs);
+  }
+
+  /** An error here is a mistake of ours. It ends what is in memory of that service, and of no other. */
+  #apply(service: Service, commands: readonly Command[], nowMs: number): void {
+    if (service.isOver) return;
+    try {
+      for (const command of commands) service.engine.apply(command, nowMs, service.out);
+    } catch (error) {
+      this.#services.replace(service);
+      this.#timed.delete(service);
+      // What waits for a flush is not told any more, either: they come back and ask.
+      this.#holding.delete(service);
+      this.#logs.forget(service);
+      this.#recipients.end("The service is read anew. Try again soon.", service.key);
+      this.#broken.broke(service.key, error);
+    }
   }
 
   /** Sends a service's answers on their way: at once, or behind the changes they must not overtake (R1). */
@@ -356,7 +364,7 @@ export class Loop {
       }
       if (service.held.length === 0) this.#holding.delete(service);
     }
-    this.#flush();
+    this.#recipients.flush();
     this.#outside.flushed(number);
     this.#commit();
   }
@@ -366,40 +374,8 @@ export class Loop {
   }
 
   #tell(service: Service, answers: readonly Answer[], events: readonly EngineEvent[]): void {
-    this.#deliver(answers);
-    if (events.length === 0 || service.log === null) return;
-    const { runtime } = this.#options;
-    const at = new Date(runtime.wallMs()).toISOString();
-    const nowMs = runtime.monotonicMs();
-    for (const watcher of service.log.add(events, at, nowMs)) this.#dirty.add(watcher);
-    if (!service.log.isWanted(nowMs)) this.#logs.forgetUnwanted(nowMs);
-  }
-
-  #deliver(answers: readonly Answer[]): void {
-    let address: string | null = null;
-    let recipient: Recipient | undefined;
-    for (const { to, message } of answers) {
-      // Mostly one after the other goes to the same.
-      if (to !== address) {
-        address = to;
-        recipient = this.#recipients.get(to);
-        if (recipient !== undefined) this.#dirty.add(recipient);
-      }
-      recipient?.receive(message);
-    }
-  }
-
-  #flush(): void {
-    if (this.#dirty.size === 0) return;
-    const dirty = this.#dirty;
-    this.#dirty = new Set();
-    for (const recipient of dirty) recipient.flush();
-  }
-
-  #tellAll(text: string): void {
-    const message: ServerMessage = ["ended", "UNAVAILABLE", text];
-    this.#deliver([...this.#recipients.keys()].map((to) => ({ to, message })));
-    this.#flush();
+    this.#recipients.deliver(answers);
+    for (const watcher of this.#logs.add(service, events)) this.#recipients.told(watcher);
   }
 
   // --- time ---
@@ -475,8 +451,32 @@ export class Loop {
     this.#batch = [];
     this.#committed = this.#batchNumber - 1;
     this.#outside.over(error);
-    this.#tellAll("The store does not work now. Try again soon.");
+    this.#recipients.end("The store does not work now. Try again soon.");
     this.#reopening ??= this.#reopen();
+  }
+
+  /** How a service comes back whose memory was dropped by `#apply`. */
+  #newBroken(): BrokenServices {
+    const { log, runtime, onFatal = () => {} } = this.#options;
+    return new BrokenServices({
+      monotonicMs: () => runtime.monotonicMs(),
+      isWanted: (key) => this.ready && this.#services.get(key)?.isLoading === true,
+      flushed: () => this.keep([{ key: CLOCK_KEY, value: { nowMs: this.#clock.lastMs } }]),
+      read: (key) => readService(this.#store!, key),
+      restore: (stored) => this.#takeUp(stored),
+      totals: this.totals,
+      log,
+      onFatal,
+    });
+  }
+
+  /** Its answers wait for what this changes (R5, R6), as all do. */
+  #takeUp({ key, records, holds }: StoredService): void {
+    const service = this.#services.replace(this.#services.get(key)!);
+    service.engine.restore(records, this.#readClock(), service.out, holds);
+    service.isLoading = false;
+    this.#collect(service);
+    this.#scheduleTurn();
   }
 
   async #reopen(): Promise<void> {

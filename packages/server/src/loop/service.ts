@@ -39,6 +39,10 @@ export class Service implements Timed {
   /** Answers behind a batch that is not flushed, in order. */
   heldCount = 0;
   readonly held: Held[] = [];
+  /** Its records are being read, after a failure: nothing is taken meanwhile. */
+  isLoading = false;
+  /** Another one has taken its place. */
+  isOver = false;
 
   constructor(key: ServiceKey, options: EngineOptions) {
     this.key = key;

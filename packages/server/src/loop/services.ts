@@ -1,4 +1,4 @@
-import type { EngineOptions } from "../engine/index.js";
+import type { Engine, EngineOptions, SlowWait, Totals } from "../engine/index.js";
 import type { AccountLimits } from "./caller.js";
 import { Service, type ServiceKey } from "./service.js";
 import type { FloorRecord } from "./stored.js";
@@ -11,6 +11,26 @@ export interface ServicesOptions {
   readonly limitsOf?: (account: string) => AccountLimits | null;
 }
 
+/** How much of each there is. */
+export type Census = Readonly<
+  Record<"services" | "recovering" | "sessions" | "holds" | "locks" | "waiters" | "nested", number>
+>;
+
+export interface SlowWaitQuery {
+  /** From when on a wait is slow, in lease time. */
+  readonly slowMs: number;
+  /** How many are described. */
+  readonly shownMax: number;
+}
+
+export interface SlowWaitOf {
+  readonly key: ServiceKey;
+  readonly wait: SlowWait;
+}
+
+/** What others may look at. */
+export type ServicesSeen = Pick<Services, "idsOf" | "statsOf" | "census" | "takeSlowWaits">;
+
 /** All services in memory, and which are whose. */
 export class Services {
   readonly #options: ServicesOptions;
@@ -19,8 +39,9 @@ export class Services {
   readonly #byPrefix = new Map<string, Service>();
   readonly #byAccount = new Map<string, Set<Service>>();
 
-  constructor(options: ServicesOptions) {
-    this.#options = options;
+  /** @param totals where what happens in any of them is counted */
+  constructor(options: ServicesOptions, totals: Totals) {
+    this.#options = { ...options, service: { ...options.service, totals } };
   }
 
   get(key: ServiceKey): Service | undefined {
@@ -47,8 +68,54 @@ export class Services {
     return service;
   }
 
-  all(): Iterable<Service> {
-    return this.#byPrefix.values();
+  /** Another one in its place, without anything in memory. */
+  replace(service: Service): Service {
+    service.isOver = true;
+    this.#of(service.key.account).delete(service);
+    const fresh = this.add(service.key);
+    fresh.isLoading = true;
+    return fresh;
+  }
+
+  /** But for those whose records are being read. */
+  *all(): Iterable<Service> {
+    for (const service of this.#byPrefix.values()) if (!service.isLoading) yield service;
+  }
+
+  /** What is in memory of a service that is known. */
+  statsOf(key: ServiceKey): (Engine["counts"] & { readonly recovering: boolean }) | null {
+    const service = this.get(key);
+    if (service === undefined) return null;
+    return { ...service.engine.counts, recovering: service.isLoading || service.engine.recovering };
+  }
+
+  /** What there is in all services together. */
+  census(): Census {
+    const census = { services: this.#byPrefix.size, recovering: 0, sessions: 0, holds: 0, locks: 0 };
+    const waiting = { waiters: 0, nested: 0 };
+    for (const { engine, isLoading } of this.#byPrefix.values()) {
+      const { sessions, holds, locks, waiters, nested } = engine.counts;
+      if (isLoading || engine.recovering) census.recovering++;
+      census.sessions += sessions;
+      census.holds += holds;
+      census.locks += locks;
+      waiting.waiters += waiters;
+      waiting.nested += nested;
+    }
+    return { ...census, ...waiting };
+  }
+
+  /** Requests that have waited for so long by now, each once: how many, and the first of them. */
+  takeSlowWaits(asked: SlowWaitQuery, nowMs: number): { count: number; shown: readonly SlowWaitOf[] } {
+    let count = 0;
+    const shown: SlowWaitOf[] = [];
+    for (const { engine, key } of this.all()) {
+      const shownMax = asked.shownMax - shown.length;
+      const found = engine.takeSlowWaits({ slowMs: asked.slowMs, shownMax }, nowMs);
+      count += found.count;
+      for (const wait of found.shown) shown.push({ key, wait });
+    }
+    return { count, shown };
   }
 
   /** The ids of an account's services, sorted. */

@@ -57,8 +57,7 @@ export async function readStored(store: Store, outside: Outside, all: Services):
         services.push(last);
         if (last.holds.take(block, index)) continue;
       }
-      const { type, id } = partsIn(last.key.prefix, key);
-      last.records.push({ type, id, value: decodeRecordIn(block, index) });
+      last.records.push(recordIn(block, index, last.key));
     }
   }
   return { clockMs, services };
@@ -78,6 +77,22 @@ export function partsOf(key: string): {
 export function partsIn(prefix: string, key: string): { readonly type: string; readonly id: string } {
   const idAt = key.indexOf("/", prefix.length) + 1;
   return { type: key.slice(prefix.length, idAt - 1), id: key.slice(idAt) };
+}
+
+/** Reads what there is of one service. @throws DamagedRecordError */
+export async function readService(store: Store, key: ServiceKey): Promise<StoredService> {
+  const stored: Reading = { key, records: [], holds: new StoredHolds(key) };
+  for await (const block of store.load(key.prefix).blocks()) {
+    for (let index = 0; index < block.size; index++) {
+      if (!stored.holds.take(block, index)) stored.records.push(recordIn(block, index, key));
+    }
+  }
+  return stored;
+}
+
+function recordIn(block: Block, index: number, { prefix }: ServiceKey): DurableRecord {
+  const key = block.keyAt(index);
+  return { ...partsIn(prefix, key), value: decodeRecordIn(block, index) };
 }
 
 interface Reading extends StoredService {

@@ -102,6 +102,11 @@ export class Deliverer {
     return this.#origins.get(origin)?.breaker.isOpen === true;
   }
 
+  /** Targets that are left alone. */
+  get parkedCount(): number {
+    return [...this.#origins.values()].filter(({ breaker }) => breaker.isOpen).length;
+  }
+
   /** Begins nothing more. Resolves when what is on its way has come to something, or after this time, and then ends it. */
   async stop(graceMs: number): Promise<void> {
     this.#isStopped = true;

@@ -58,6 +58,8 @@ export interface DeliveryInfo {
 /** Tells the ends of holds to those who were named for it (C5). The loop's outbox, and what operators look at. */
 export class Webhooks implements Outbox {
   readonly kinds: ReadonlySet<string> = new Set(["delivery", "webhook"]);
+  /** What has become of attempts since this process began. */
+  readonly totals = { delivered: 0, attemptsFailed: 0, givenUp: 0 };
   readonly #options: WebhooksOptions;
   readonly #policy: AddressPolicy;
   readonly #logs = new Map<string, DeliveryLog>();
@@ -135,6 +137,13 @@ export class Webhooks implements Outbox {
 
   // --- what operators look at ---
 
+  /** Deliveries that are still to be made, of all accounts, and targets that are left alone. */
+  census(): { readonly pending: number; readonly pausedTargets: number } {
+    let pending = 0;
+    for (const { pendingCount } of this.#logs.values()) pending += pendingCount;
+    return { pending, pausedTargets: this.#deliverer.parkedCount };
+  }
+
   /** The newest first. */
   page(
     account: string,
@@ -175,6 +184,7 @@ export class Webhooks implements Outbox {
     if (delivery.isPending && !delivery.isInFlight) {
       this.#deliverer.forget(delivery);
       delivery.giveUp("given up by hand", this.#options.runtime.monotonicMs());
+      this.totals.givenUp++;
       await this.#written(delivery, { account, who, what: "webhook given up", details: { id } });
     }
     return this.#info(delivery);
@@ -268,6 +278,7 @@ export class Webhooks implements Outbox {
   /** What has become of it is written down; if that fails, all is read anew and the attempt is made again. */
   #changed(delivery: Delivery): void {
     const { record } = delivery;
+    this.#count(record);
     this.#written(delivery).catch(() => {});
     if (record.status !== "failed") return;
     const { id, service, attempts, error } = record;
@@ -275,6 +286,12 @@ export class Webhooks implements Outbox {
       { id, service, origin: delivery.origin, attempts, error },
       "a webhook is given up",
     );
+  }
+
+  #count({ status }: DeliveryRecord): void {
+    if (status === "delivered") this.totals.delivered++;
+    else if (status === "failed") this.totals.givenUp++;
+    else this.totals.attemptsFailed++;
   }
 
   #written(delivery: Delivery, ...acts: readonly Act[]): Promise<void> {

@@ -1,4 +1,5 @@
 import type { HolderInfo, LockInfo, ServerMessage, WaiterInfo } from "lockdb/protocol";
+import { type Histogram, Totals } from "../../src/engine/index.js";
 import { Naive, type NaiveHold, type NaiveMode, type NaiveRequest, type NaiveWant } from "./naive.js";
 import { Story } from "./story.js";
 
@@ -45,7 +46,8 @@ type StepOf<D extends Step["do"]> = Extract<Step, { do: D }>;
 
 /** Plays steps to the engine and to the naive model, and compares all that can be seen of them after each. */
 export class Play {
-  readonly #story = new Story({ waitersMax: WAITERS_MAX });
+  readonly #totals = new Totals();
+  readonly #story = new Story({ waitersMax: WAITERS_MAX, totals: this.#totals });
   readonly #naive = new Naive({ leaseMs: LEASE_MS, waitersMax: WAITERS_MAX });
   readonly #tally: Map<string, number>;
   /** How many sessions each actor has had: `ann`, then `ann2`. */
@@ -223,6 +225,14 @@ export class Play {
     for (const name of this.#names) this.#compare(name, this.#engineView(name), this.#naiveView(name));
     const { sessions, holds, locks } = this.#story.engine.counts;
     this.#compare("counts", `${sessions} ${holds} ${locks}`, this.#naiveCounts());
+    // What was granted has ended, or is there (I6).
+    const { granted, ended, waitMs, heldMs } = this.#totals;
+    const over = Object.values(ended).reduce((sum, count) => sum + count);
+    this.#compare(
+      "totals",
+      `${granted - over} ${countOf(waitMs)} ${countOf(heldMs)}`,
+      `${holds} ${granted} ${over}`,
+    );
   }
 
   #compare(what: string, engine: string, naive: string): void {
@@ -358,4 +368,8 @@ function shownWants(wants: readonly NaiveWant[]): string {
 
 function shownMode(mode: NaiveMode): string {
   return typeof mode === "string" ? mode : `${mode[0]}/${mode[1]}`;
+}
+
+function countOf({ counts }: Histogram): number {
+  return counts.reduce((sum, count) => sum + count);
 }

@@ -184,7 +184,7 @@ describe("what is not there and what is not one's own", () => {
   ) {
     const given = body === undefined ? {} : { body: JSON.stringify(body) };
     const answer = (await ask(server, { method, path: path.replace("ID", id), key, ...given })) as HttpAnswer;
-    const { date: _date, ...headers } = answer.headers;
+    const { date: _date, "x-request-id": _id, ...headers } = answer.headers;
     return JSON.stringify({ ...answer, headers, body: answer.body.replaceAll(id, "ID") });
   }
 

@@ -86,6 +86,7 @@ const OPERATIONS: Readonly<Record<string, Row>> = {
   signUpForm: { scopes: null, body: {}, passes: 400 },
   livez: { scopes: null, passes: 200 },
   readyz: { scopes: null, passes: 200 },
+  metrics: { scopes: ["read"], overall: true, operator: true, passes: 200 },
   openapi: { scopes: null, passes: 200 },
   docs: { scopes: null, passes: 200 },
   originalLock: {

@@ -28,7 +28,7 @@ export class Api {
   /** @param path after `/v1/services/{service}`, or whole when it begins with `/v1` or has no service */
   async call(method: string, path: string, body?: unknown, options: CallOptions = {}): Promise<ApiAnswer> {
     const { service = SERVICE, key = this.#server.rootKey, headers = {}, signal } = options;
-    const isWhole = /^\/(v1|openapi|docs|livez|readyz)/.test(path);
+    const isWhole = /^\/(v1|openapi|docs|livez|readyz|metrics)/.test(path);
     const response = await fetch(`${this.#server.url}${isWhole ? "" : `/v1/services/${service}`}${path}`, {
       method,
       headers: { ...(key === null ? {} : { authorization: `Bearer ${key}` }), ...headers },

@@ -140,7 +140,7 @@ describe("HTTP from a page", () => {
     const headers = { origin: APP };
     const exposed = {
       "access-control-allow-origin": APP,
-      "access-control-expose-headers": "retry-after, ratelimit, ratelimit-policy",
+      "access-control-expose-headers": "retry-after, ratelimit, ratelimit-policy, x-request-id",
       vary: "Origin",
     };
     const body = JSON.stringify({ names: "disk" });

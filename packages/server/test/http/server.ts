@@ -1,14 +1,14 @@
 import { connect, type Socket } from "node:net";
 import { type ConnectionOptions as TlsOptions, connect as tlsConnect } from "node:tls";
 import { ERRORS, type Hello, type LockInfo, type ServerMessage } from "lockdb/protocol";
-import { pino } from "pino";
+import { type Logger, pino } from "pino";
 import { expect } from "vitest";
 import { WebSocket } from "ws";
 import { Access } from "../../src/access/index.js";
 import { httpServer } from "../../src/http/app.js";
 import type { TlsWatch } from "../../src/http/tls.js";
 import { type ServeOptions, type Server, serve } from "../../src/index.js";
-import { Loop, nodeRuntime } from "../../src/loop/index.js";
+import { Loop, measured, nodeRuntime, ServerTotals } from "../../src/loop/index.js";
 import { type Change, type Entries, openMemoryStore, type Store } from "../../src/store/index.js";
 import type { Webhooks } from "../../src/webhooks/index.js";
 import { CANARY_KEY } from "../canary.js";
@@ -38,6 +38,7 @@ export interface PartsOptions {
   readonly tls?: TlsWatch;
   readonly trustedProxies?: string;
   readonly allowOrigins?: string;
+  readonly logger?: Logger;
   /** The time of day, for ends of keys and trials. */
   readonly wallMs?: () => number;
   /** In place of the machine's, for what is counted by the second. */
@@ -55,14 +56,16 @@ export async function startParts({
   tls,
   trustedProxies = "",
   allowOrigins = "",
+  logger = pino({ level: "silent" }),
   wallMs = nodeRuntime.wallMs,
   monotonicMs = nodeRuntime.monotonicMs,
   signup = false,
 }: PartsOptions) {
-  const logger = pino({ level: "silent" });
   const access = new Access({ runtime: { ...nodeRuntime, wallMs, monotonicMs }, accountsMax: 1_000 });
+  const totals = new ServerTotals();
   const loop = await Loop.start({
-    openStore,
+    openStore: async () => measured(await openStore(), totals, nodeRuntime.monotonicMs),
+    totals,
     service: { waitersMax: 1_000, holdsMax: 1_000, sessionsMax: 1_000, writesSessionHolds: false, ...limits },
     servicesMax: limits.servicesMax ?? 1_000,
     runtime: {

@@ -7,7 +7,11 @@ function log(name = "log") {
   const budget = { bytes: 0 };
   const log = new EventLog(name, budget);
   const heard: ServerMessage[] = [];
-  const reader = { receive: (message: ServerMessage) => void heard.push(message), flush: () => {} };
+  const reader = {
+    service: null,
+    receive: (message: ServerMessage) => void heard.push(message),
+    flush: () => {},
+  };
   const watch = (query: WatchQuery, nowMs = 0): WatchStart => {
     let start: WatchStart | undefined;
     log.watch(reader, 1, query, (answer) => (start = answer), nowMs);

@@ -30,9 +30,9 @@ test("[R7u] what waited behind a commit that failed is never written", async () 
     log: { warn: () => {}, error: () => {} },
   });
   const [heard, watched]: [ServerMessage[], ServerMessage[]] = [[], []];
-  loop.watch(KEY, { receive: (message) => watched.push(message), flush: () => {} }, 1, {});
+  loop.watch(KEY, { service: KEY, receive: (message) => watched.push(message), flush: () => {} }, 1, {});
   const lock = (name: string) => {
-    const address = loop.attach({ receive: (message) => heard.push(message), flush: () => {} });
+    const address = loop.attach({ service: KEY, receive: (message) => heard.push(message), flush: () => {} });
     loop.submit(KEY, acquire(address, name));
   };
   fails = true;

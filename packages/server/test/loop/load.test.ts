@@ -12,9 +12,13 @@ describe("what a start takes up", () => {
     for (const { prefix } of KEYS) await writeHolds(store, prefix, 2_500);
     const loop = await start(store);
     for (const key of KEYS)
-      expect(loop.statsOf(key)).toMatchObject({ holds: 2_500, locks: 2_500, sessions: 0 });
+      expect(loop.services.statsOf(key)).toMatchObject({ holds: 2_500, locks: 2_500, sessions: 0 });
     const heard: unknown[] = [];
-    const address = loop.attach({ receive: (message) => heard.push(message), flush: () => {} });
+    const address = loop.attach({
+      service: null,
+      receive: (message) => heard.push(message),
+      flush: () => {},
+    });
     const check: Command = { kind: "check", session: null, address, id: 1, name: "job-2499", waitMs: 0 };
     loop.submit(KEYS[1]!, check);
     await new Promise((resolve) => setImmediate(resolve));

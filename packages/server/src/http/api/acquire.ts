@@ -19,6 +19,7 @@ import { callerLabel } from "../caller.js";
 import { errorBody, errorHeaders, Refusal } from "../errors.js";
 import { watchHandOver } from "../hand-over.js";
 import type { Asked, Operation } from "../operation.js";
+import { noteRefusal } from "../request-log.js";
 import { AcquireBody, Grant, LEASED_MS_DEFAULT, SLICE_MS_MAX, Waiting } from "../schemas.js";
 
 export const acquire: Operation = {
@@ -162,7 +163,7 @@ function namesOf({ names }: AcquireBody): LockNames {
 /** One HTTP request of a call: from its command to its answer, or to the moment its caller hangs up. */
 class Exchange implements Recipient {
   readonly #loop: Loop;
-  readonly #service: ServiceKey;
+  readonly service: ServiceKey;
   readonly #command: Omit<CallCommand, "address">;
   readonly #socket: Socket;
   readonly #response: ServerResponse;
@@ -174,7 +175,7 @@ class Exchange implements Recipient {
 
   constructor({ loop, service, caller, request, reply }: Asked, command: Omit<CallCommand, "address">) {
     this.#loop = loop;
-    this.#service = service;
+    this.service = service;
     this.#command = command;
     this.#socket = request.raw.socket;
     this.#response = reply.hijack().raw;
@@ -195,7 +196,7 @@ class Exchange implements Recipient {
     }
     this.#response.once("close", this.#onHungUp);
     this.#timer = setTimeout(() => this.#leave(false), sliceMs);
-    this.#loop.submit(this.#service, { ...this.#command, address: this.#address });
+    this.#loop.submit(this.service, { ...this.#command, address: this.#address });
   }
 
   receive(message: ServerMessage): void {
@@ -231,7 +232,7 @@ class Exchange implements Recipient {
     if (this.#response.destroyed || this.#socket.destroyed) return this.#hungUp();
     watchHandOver(this.#socket, this.#response, (wasRead) => {
       if (!wasRead) return this.#hungUp();
-      this.#loop.submit(this.#service, { kind: "delivered", address: this.#address });
+      this.#loop.submit(this.service, { kind: "delivered", address: this.#address });
       this.#loop.detach(this.#address);
     });
     this.#write(200, {
@@ -245,6 +246,7 @@ class Exchange implements Recipient {
   }
 
   #refuse(code: ErrorCode, text: string, details?: RefusalDetails): void {
+    noteRefusal(this.#response, code);
     this.#answer(ERRORS[code].status!, errorBody(code, text, details), errorHeaders(code));
   }
 
@@ -282,6 +284,6 @@ class Exchange implements Recipient {
   }
 
   #leave(hungUp: boolean): void {
-    this.#loop.submit(this.#service, { kind: "leave", address: this.#address, hungUp });
+    this.#loop.submit(this.service, { kind: "leave", address: this.#address, hungUp });
   }
 }

@@ -1,15 +1,15 @@
-import { readFileSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
 import type { Access } from "../../access/index.js";
 import type { Loop } from "../../loop/index.js";
 import type { Webhooks } from "../../webhooks/index.js";
 import { docsPage } from "../docs-page.js";
-import { EventHub } from "../event-hub.js";
+import type { EventHub } from "../event-hub.js";
 import type { Gate } from "../gate.js";
 import { openApiDocument } from "../openapi.js";
 import { addOperations, type Operation } from "../operation.js";
 import type { Page } from "../page.js";
 import { signupForm } from "../signup-form.js";
+import { version } from "../version.js";
 import { accountOperations } from "./accounts.js";
 import { acquire } from "./acquire.js";
 import { backupOperations } from "./backup.js";
@@ -30,11 +30,16 @@ interface ApiParts {
   readonly loop: Loop;
   readonly webhooks: Webhooks | undefined;
   readonly signup: boolean;
+  readonly hub: EventHub;
+  /** Text of all metrics. */
+  readonly metrics: () => string;
 }
 
 /** The HTTP API (I3): every operation, the document that is made of them, and the page of it. */
-export async function httpApi(app: FastifyInstance, { access, webhooks, signup, ...parts }: ApiParts) {
-  const hub = new EventHub(parts.loop);
+export async function httpApi(
+  app: FastifyInstance,
+  { access, webhooks, signup, hub, metrics, ...parts }: ApiParts,
+) {
   const signups = signup ? new Signups(access, parts.loop.runtime.monotonicMs) : null;
   const operations: readonly Operation[] = [
     acquire,
@@ -49,7 +54,7 @@ export async function httpApi(app: FastifyInstance, { access, webhooks, signup, 
     ...backupOperations(),
     ...(signups === null ? [] : signupOperations(signups)),
     ...ORIGINAL,
-    ...serverOperations({ document: () => made().text, page: () => made().page }),
+    ...serverOperations({ document: () => made().text, page: () => made().page, metrics }),
   ];
   // Made when somebody reads it.
   let docs: Docs | null = null;
@@ -66,9 +71,4 @@ export async function httpApi(app: FastifyInstance, { access, webhooks, signup, 
 interface Docs {
   readonly text: string;
   readonly page: Page;
-}
-
-function version(): string {
-  const file = new URL("../../../package.json", import.meta.url);
-  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
 }

@@ -1,12 +1,19 @@
+import { ACCOUNT_DEFAULT } from "../../access/index.js";
+import { METRICS_TYPE } from "../../metrics/index.js";
+import { Refusal } from "../errors.js";
 import type { Operation } from "../operation.js";
 import { Type } from "../type.js";
 
 const READY = { description: "So it is.", type: "text/plain" };
 
-/** What tells of the server itself, and needs no key. */
+const NOT_THE_OPERATORS =
+  "Metrics are of the whole server. Use a key of the account default, with the scope read.";
+
+/** What tells of the server itself. All but its metrics needs no key. */
 export function serverOperations(parts: {
   readonly document: () => string;
   readonly page: () => { readonly html: string; readonly policy: string };
+  readonly metrics: () => string;
 }): readonly Operation[] {
   return [
     {
@@ -39,6 +46,22 @@ export function serverOperations(parts: {
         loop.ready
           ? { status: 200, type: "text/plain", body: "ok\n" }
           : { status: 503, type: "text/plain", body: "not ready\n", headers: { "retry-after": "1" } },
+    },
+    {
+      id: "metrics",
+      method: "GET",
+      path: "/metrics",
+      tag: "The server",
+      summary: "Metrics, for Prometheus",
+      description:
+        "Numbers about the whole server, so it takes a key of the account `default` that is not for some services only. docs/metrics.md lists them.",
+      need: { scopes: ["read"], isOverall: true },
+      answers: { 200: { description: "Text format 0.0.4.", type: "text/plain" } },
+      errors: [],
+      handle: ({ caller }) => {
+        if (caller.account !== ACCOUNT_DEFAULT) throw new Refusal("FORBIDDEN", NOT_THE_OPERATORS);
+        return { status: 200, type: METRICS_TYPE, body: parts.metrics() };
+      },
     },
     {
       id: "openapi",

@@ -34,8 +34,8 @@ const listServices: Operation = {
   handle: ({ loop, caller, query }) => {
     const { after = "", limit = 100 } = query;
     const own = caller.record?.services ?? null;
-    const ids = loop
-      .servicesOf(caller.account)
+    const ids = loop.services
+      .idsOf(caller.account)
       .filter((id) => id > String(after) && (own === null || own.includes(id)));
     const page = ids.slice(0, Number(limit));
     const next = ids.length > page.length ? page.at(-1)! : null;
@@ -61,7 +61,7 @@ const stats: Operation = {
   },
   errors: [],
   handle: ({ loop, service }) => {
-    const { nested: _nested, ...counts } = loop.statsOf(service) ?? NOTHING;
+    const { nested: _nested, ...counts } = loop.services.statsOf(service) ?? NOTHING;
     return { status: 200, body: { service: service.id, ...counts } };
   },
 };

@@ -1,0 +1,20 @@
+import type { Store } from "../store/index.js";
+import type { Keeper, Outbox } from "./outbox.js";
+import type { LoopRuntime } from "./runtime.js";
+import type { ServerTotals } from "./server-totals.js";
+import type { ServicesOptions } from "./services.js";
+
+/** What a loop is made of. */
+export interface LoopOptions extends ServicesOptions {
+  readonly openStore: () => Promise<Store>;
+  /** What happens is counted there. Absent: in one of its own. */
+  readonly totals?: ServerTotals;
+  readonly runtime: LoopRuntime;
+  /** Who sees to the webhooks (C5). Absent: their records are written, and nothing comes of them. */
+  readonly outbox?: Outbox;
+  /** Others with records outside services. */
+  readonly keepers?: readonly Keeper[];
+  readonly log: { warn(facts: object, text: string): void; error(facts: object, text: string): void };
+  /** Services fail again and again: the server has to stop. */
+  readonly onFatal?: (error: Error) => void;
+}

@@ -1,0 +1,5 @@
+export { metricsPage } from "./page.js";
+export { ProcessMeter } from "./process-meter.js";
+export type { Sources } from "./sources.js";
+export { METRICS } from "./table.js";
+export { METRICS_TYPE, metricsText } from "./text.js";

@@ -1,0 +1,54 @@
+import type { Histogram } from "../engine/index.js";
+import type { Scrape, Sources } from "./sources.js";
+import { METRICS, type MetricRow } from "./table.js";
+
+/** Text format 0.0.4 of Prometheus. */
+export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+
+/** All metrics as they are now. */
+export function metricsText(sources: Sources): string {
+  const { loop, webhooks } = sources;
+  const scrape: Scrape = {
+    ...sources,
+    census: loop.services.census(),
+    deliveries: webhooks?.census() ?? { pending: 0, pausedTargets: 0 },
+  };
+  return METRICS.map((row) => textOf(row, scrape)).join("");
+}
+
+function textOf(row: MetricRow, scrape: Scrape): string {
+  const { name, type, help } = row;
+  const lines = [`# HELP ${name} ${escaped(help, false)}`, `# TYPE ${name} ${type}`];
+  if (row.type === "histogram") lines.push(...bucketsOf(name, row.read(scrape), row.scale));
+  else if (row.label === null) {
+    const value = row.read(scrape);
+    // Not known here, such as the files that are open on a system that does not tell.
+    if (value === null) return "";
+    lines.push(`${name} ${numberText(value)}`);
+  } else {
+    for (const [label, value] of Object.entries(row.read(scrape)))
+      lines.push(`${name}{${row.label}="${escaped(label, true)}"} ${numberText(value)}`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function bucketsOf(name: string, { bounds, counts, sum }: Histogram, scale: number): readonly string[] {
+  let count = 0;
+  const lines = counts.map((own, at) => {
+    count += own;
+    const bound = at < bounds.length ? numberText(bounds[at]! / scale) : "+Inf";
+    return `${name}_bucket{le="${bound}"} ${count}`;
+  });
+  return [...lines, `${name}_sum ${numberText(sum / scale)}`, `${name}_count ${count}`];
+}
+
+function numberText(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return "+Inf";
+  if (value === Number.NEGATIVE_INFINITY) return "-Inf";
+  return String(value);
+}
+
+function escaped(text: string, isLabel: boolean): string {
+  const plain = text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
+  return isLabel ? plain.replaceAll('"', '\\"') : plain;
+}

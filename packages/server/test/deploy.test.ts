@@ -1,0 +1,51 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { OPTIONS } from "../src/index.js";
+import { METRICS } from "../src/metrics/index.js";
+
+const FOLDER = fileURLToPath(new URL("../../../deploy", import.meta.url));
+const files = readdirSync(FOLDER, { recursive: true, encoding: "utf8" })
+  .filter((path) => statSync(join(FOLDER, path)).isFile())
+  .map((path) => ({ path, text: readFileSync(join(FOLDER, path), "utf8") }));
+
+/** Labels by every name that a query may use. */
+const known = new Map(
+  METRICS.flatMap(({ name, type, label }): [string, string | null][] =>
+    type === "histogram"
+      ? [
+          [`${name}_bucket`, "le"],
+          [`${name}_sum`, null],
+          [`${name}_count`, null],
+        ]
+      : [[name, label]],
+  ),
+);
+
+test("[I6zp] alerts and dashboard use metrics of the table, by labels that they have", () => {
+  const wrong: string[] = [];
+  const used = new Set<string>();
+  for (const { path, text } of files) {
+    for (const [, name = "", labels = ""] of text.matchAll(/\b(lockdb_[a-z_]+)(?:\{([^}]*)\})?/g)) {
+      used.add(name);
+      if (!known.has(name)) wrong.push(`${path}: ${name}`);
+      for (const [, label = ""] of labels.matchAll(/([a-z]+)=/g))
+        if (label !== "instance" && label !== known.get(name)) wrong.push(`${path}: ${name}{${label}}`);
+    }
+  }
+  expect(wrong).toEqual([]);
+  expect(used.size).toBeGreaterThan(30);
+});
+
+test("[I6zp] every variable in there is an option, and the dashboard is JSON with a query in each panel", () => {
+  const options = new Set(Object.values(OPTIONS).map(({ env }) => env)).add("LOCKDB_ROOT_KEY_FILE");
+  // What Kubernetes sets by itself is told of in a comment.
+  const named = files.flatMap(({ text }) => [
+    ...text.replace(/^\s*#.*$/gm, "").matchAll(/\bLOCKDB_[A-Z_]+/g),
+  ]);
+  expect(named.map(([name]) => name).filter((name) => !options.has(name))).toEqual([]);
+  const { panels } = JSON.parse(files.find(({ path }) => path.endsWith(".json"))!.text);
+  for (const { type, title, targets = [] } of panels)
+    if (type !== "row") expect(targets.length, title).toBeGreaterThan(0);
+});
