@@ -68,8 +68,8 @@ test("[A1pa] no key is in any answer, log, error, file or entry of the audit log
   for (const file of files) expect(secretsIn(file, walk.secrets)).toEqual([]);
   for (const output of outputs) {
     expect(secretsIn(output, [...walk.secrets, secretOf(named.apiKey)])).toEqual([]);
-    // No log has a path.
-    expect(output).not.toContain("/v1/");
+    // No log has a path as it was sent: only which route it was.
+    expect(output.toString().replaceAll(/"route":"[^"]*"/g, "")).not.toContain("/v1/");
   }
   // What would be found is there: the search itself works.
   expect(secretsIn(Buffer.concat(files), [secretOf(named.apiKey)])).toHaveLength(1);

@@ -2,8 +2,8 @@ import { setTimeout } from "node:timers/promises";
 import { afterAll, expect, test } from "vitest";
 import { Processes, ROOT_KEY, type ServerProcess } from "./processes.js";
 
-/** `LOCKDB_KEY_KILLS=200` is the long form. */
-const ROUNDS = Number(process.env.LOCKDB_KEY_KILLS ?? 20);
+/** `LOCKDB_KEY_KILLS=20` is the long form. */
+const ROUNDS = Number(process.env.LOCKDB_KEY_KILLS ?? 8);
 const WORKERS = 6;
 /** So many acts at most are answered in a round before the server is killed, soon after. */
 const ACTS_A_ROUND = 60;

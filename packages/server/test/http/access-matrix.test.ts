@@ -86,6 +86,7 @@ const OPERATIONS: Readonly<Record<string, Row>> = {
   signUpForm: { scopes: null, body: {}, passes: 400 },
   livez: { scopes: null, passes: 200 },
   readyz: { scopes: null, passes: 200 },
+  backUp: { scopes: ["admin"], overall: true, operator: true, passes: 200 },
   metrics: { scopes: ["read"], overall: true, operator: true, passes: 200 },
   openapi: { scopes: null, passes: 200 },
   docs: { scopes: null, passes: 200 },
@@ -99,6 +100,9 @@ const OPERATIONS: Readonly<Record<string, Row>> = {
   originalUnlock: { scopes: ["lock"], service: true, body: {}, passes: 200 },
   originalCheck: { scopes: ["lock", "read"], service: true, body: {}, passes: 200 },
 };
+
+/** Of these there is no head alone. */
+const STREAMS: ReadonlySet<string> = new Set(["events", "backUp"]);
 
 /** The same for native messages. All are about the service of the connection. */
 const MESSAGES: Readonly<
@@ -275,7 +279,7 @@ describe("who may what", () => {
         const body = bodyOf(id, row);
         if (id === "signUp") server.ahead.monotonicMs += 3_600_000;
         const methods =
-          method === "get" && !isOriginal && id !== "events" ? ["GET", "HEAD"] : [method.toUpperCase()];
+          method === "get" && !isOriginal && !STREAMS.has(id) ? ["GET", "HEAD"] : [method.toUpperCase()];
         for (const each of methods) {
           const parts = {
             method: each,

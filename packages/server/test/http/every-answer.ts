@@ -137,6 +137,8 @@ function problemOf({ method, url, status, headers, body }: Told): string | null 
   const operation = document.paths[template][asked];
   if (operation === undefined) return otherMethodProblem(method, status, headers);
   const response = operation.responses[status];
+  // Of what is a stream there is no head alone.
+  if (method === "HEAD" && status === 405) return otherMethodProblem(method, status, headers);
   if (response === undefined) return `this status is not in the document of ${operation.operationId}`;
   const type = headers["content-type"]?.split(";")[0];
   if (type === undefined || !Object.hasOwn(response.content, type)) return `its type is ${type}`;
