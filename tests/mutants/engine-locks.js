@@ -142,7 +142,7 @@ export const ENGINE_LOCKS = [
     find: "if (waiter.caller !== null) waiter.caller.waiter = null;\n    this.deadlines.delete(waiter);",
     put: "if (waiter.caller !== null) waiter.caller.waiter = null;\n",
     wrong: "The time of a waiter runs on after its grant, and takes it out of a queue in which it is not.",
-    killedBy: { seed: 2, steps: 2_000 },
+    killedBy: { seed: 5, steps: 2_000 },
   },
   {
     id: "heap-out-of-order",

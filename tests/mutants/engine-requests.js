@@ -41,7 +41,7 @@ export const ENGINE_REQUESTS = [
     find: "if (command.session !== null) {\n      if (session === null) return refuse(",
     put: "if (session !== null) {\n      if (session === null) return refuse(",
     wrong: "A lock is granted without checking the session: to one that is over, for ever.",
-    killedBy: { seed: 32, steps: 2_000 },
+    killedBy: { seed: 88, steps: 2_000 },
   },
   {
     id: "acquire-in-recovery",
