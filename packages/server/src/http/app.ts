@@ -11,7 +11,7 @@ import {
 } from "fastify";
 import { CONNECT_PATH, ERRORS, type ErrorCode, KEY_SUBPROTOCOL, LIMITS, SUBPROTOCOL } from "lockdb/protocol";
 import { type WebSocket, WebSocketServer } from "ws";
-import type { Access } from "../access/index.js";
+import type { Access, KeyCaller } from "../access/index.js";
 import { Connection, type Loop, TO_CONNECT } from "../loop/index.js";
 import { metricsText, ProcessMeter } from "../metrics/index.js";
 import type { Webhooks } from "../webhooks/index.js";
@@ -143,6 +143,10 @@ function noSchemas(): never {
   throw new Error("Schemas are checked beside Fastify.");
 }
 
+function endOnError(socket: Duplex): void {
+  socket.on("error", () => socket.destroy());
+}
+
 /** Serves the native protocol (I2). Authentication comes before anything else. */
 function upgrades(
   app: FastifyInstance,
@@ -160,8 +164,25 @@ function upgrades(
   server.on("wsClientError", (error, socket, request) =>
     refuseUpgrade(socket, headers.of(request), "INVALID", `${error.message}.`),
   );
+  // With a scope of its own: what is kept for as long as a connection must not keep its request too.
+  const accepted = (client: WebSocket, socket: Duplex, caller: KeyCaller, requestId: string) => {
+    sockets.add(client);
+    const facts = { requestId, account: caller.account, key: caller.label };
+    logger.debug(facts, "a connection is open");
+    loop.totals.connectionsOpened++;
+    loop.totals.connectionsOpen++;
+    client.once("close", (status) => {
+      sockets.delete(client);
+      loop.totals.connectionsOpen--;
+      logger.debug({ ...facts, status }, "a connection has ended");
+    });
+    new Connection(client, loop, caller, {
+      send: textSender(client, socket),
+      failed: (error) => logger.error({ ...facts, err: error }, "a connection failed"),
+    });
+  };
   app.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    socket.on("error", () => socket.destroy());
+    endOnError(socket);
     const said = headers.of(request);
     const refuse = (code: ErrorCode, message?: string) => {
       loop.totals.refusedWith(code);
@@ -184,22 +205,8 @@ function upgrades(
     const leave = gate.enter(caller);
     if (leave === null) return refuse("LIMIT_EXCEEDED");
     socket.once("close", leave);
-    server.handleUpgrade(request, socket, head, (client) => {
-      sockets.add(client);
-      const facts = { requestId: requestIdOf(request), account: caller.account, key: caller.label };
-      logger.debug(facts, "a connection is open");
-      loop.totals.connectionsOpened++;
-      loop.totals.connectionsOpen++;
-      client.once("close", (status) => {
-        sockets.delete(client);
-        loop.totals.connectionsOpen--;
-        logger.debug({ ...facts, status }, "a connection has ended");
-      });
-      new Connection(client, loop, caller, {
-        send: textSender(client, socket),
-        failed: (error) => logger.error({ ...facts, err: error }, "a connection failed"),
-      });
-    });
+    const requestId = requestIdOf(request);
+    server.handleUpgrade(request, socket, head, (client) => accepted(client, socket, caller, requestId));
   });
   return sockets;
 }
