@@ -107,17 +107,19 @@ export const NarrowBody = object({
 });
 export type NarrowBody = Static<typeof NarrowBody>;
 
-export const RotateKeyBody = object({
-  oldKeptMs: Type.Optional(
-    Type.Integer({
-      minimum: 0,
-      maximum: OLD_KEPT_MS_MAX,
-      default: OLD_KEPT_MS_DEFAULT,
-      description:
-        "How long the old secret works beside the new one. 0 ends it at once: for one that has leaked.",
-    }),
-  ),
-});
+/** To give a secret another, of a key or for webhooks. @param does what the old one still does, in the third person */
+export const rotateBody = (does: string) =>
+  object({
+    oldKeptMs: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: OLD_KEPT_MS_MAX,
+        default: OLD_KEPT_MS_DEFAULT,
+        description: `How long the old secret ${does} beside the new one. 0 ends it at once: for one that has leaked.`,
+      }),
+    ),
+  });
+export const RotateKeyBody = rotateBody("works");
 export type RotateKeyBody = Static<typeof RotateKeyBody>;
 
 const limit = (description: string) =>

@@ -1,6 +1,5 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { ERRORS, type ErrorCode, type RefusalDetails } from "lockdb/protocol";
-
 import { noteRefusal } from "./request-log.js";
 
 export { Refusal } from "../loop/index.js";

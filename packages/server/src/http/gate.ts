@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Access, KeyCaller } from "../access/index.js";
-import type { Loop, Need, ServerTotals } from "../loop/index.js";
+import type { Loop, ServerTotals } from "../loop/index.js";
 import { AddressCounts } from "./address-counts.js";
 import { addressBucket, addressOf } from "./addresses.js";
 
@@ -12,14 +12,15 @@ type Log = { warn(facts: object, text: string): void };
 
 /** Who comes in, the same for every interface: by the key, before anything else of a request is read (A1). */
 export class Gate {
-  readonly access: Access;
+  readonly #access: Access;
+  readonly #callers = new WeakMap<IncomingMessage, KeyCaller>();
   readonly #wrong: AddressCounts;
   readonly #log: Log;
   readonly #totals: ServerTotals;
   readonly #openByAccount = new Map<string, number>();
 
   constructor(access: Access, loop: Loop, log: Log) {
-    this.access = access;
+    this.#access = access;
     this.#totals = loop.totals;
     this.#wrong = new AddressCounts(WRONG_MAX, WRONG_WINDOW_MS, loop.runtime.monotonicMs);
     this.#log = log;
@@ -38,6 +39,11 @@ export class Gate {
     };
   }
 
+  /** Who has made a request that was admitted. */
+  callerOf(request: IncomingMessage): KeyCaller {
+    return this.#callers.get(request)!;
+  }
+
   /**
    * Who is calling, or the code of the refusal. A right key passes whatever others from its address have tried.
    * @param authorization in place of the header, for those who cannot set it
@@ -46,8 +52,11 @@ export class Gate {
     request: IncomingMessage,
     authorization: string | undefined = request.headers.authorization,
   ): KeyCaller | "UNAUTHORIZED" | "RATE_LIMITED" {
-    const caller = this.access.callerOf(authorization);
-    if (caller !== null) return caller;
+    const caller = this.#access.callerOf(authorization);
+    if (caller !== null) {
+      this.#callers.set(request, caller);
+      return caller;
+    }
     if (authorization === undefined) {
       this.#totals.authFailures.no_key++;
       return "UNAUTHORIZED";
@@ -65,17 +74,4 @@ export function tellQuota({ quota }: KeyCaller, response: ServerResponse): void 
   if (quota === null) return;
   response.setHeader("ratelimit-policy", `"account";q=${quota.ratePerS};w=1`);
   response.setHeader("ratelimit", `"account";r=${quota.left};t=1`);
-}
-
-/** Why a request that was admitted is not done, or null. */
-export function refusalOf(
-  caller: KeyCaller,
-  need: Need,
-  service: string | null,
-  mayAct: (account: string) => boolean,
-) {
-  if (!caller.take(need)) return "RATE_LIMITED";
-  const code = caller.refusal(need, service);
-  if (code !== null) return code;
-  return need.isAct === true && !mayAct(caller.account) ? "LIMIT_EXCEEDED" : null;
 }

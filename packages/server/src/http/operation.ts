@@ -3,10 +3,10 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type ErrorCode, lockNameProblem, serviceIdProblem } from "lockdb/protocol";
 import type { Validator } from "typebox/schema";
 import type { KeyCaller } from "../access/index.js";
-import { type Loop, type Need, ServiceKey } from "../loop/index.js";
+import { type Loop, type Need, refusalFor, ServiceKey } from "../loop/index.js";
 import { AccountId, KeyId } from "./access-schemas.js";
 import { answerFailure, errorBody, Refusal, refuseTyped } from "./errors.js";
-import { type Gate, refusalOf, tellQuota } from "./gate.js";
+import { type Gate, tellQuota } from "./gate.js";
 import { parseJson } from "./json.js";
 import { mayBeOriginal } from "./original-routes.js";
 import { parseQuery, type Query } from "./query.js";
@@ -116,9 +116,6 @@ export function commonErrors({ need, body, path, query }: Operation): readonly E
   ];
 }
 
-/** Who makes a request, once that is known. */
-const callers = new WeakMap<FastifyRequest, KeyCaller>();
-
 /** Adds the routes of operations, and for each of their paths what other methods are told. */
 export function addOperations(
   app: FastifyInstance,
@@ -156,15 +153,15 @@ export function addOperations(
         if (need === null) return done();
         const caller = gate.admit(request.raw);
         if (typeof caller === "string") return void refuseTyped(reply, caller);
-        const code = refusalOf(caller, need, serviceIn(request), (account) => loop.mayAct(account));
+        const isTaken = caller.take(need);
+        const code = isTaken ? refusalFor(caller, need, serviceIn(request), loop) : "RATE_LIMITED";
         tellQuota(caller, reply.raw);
         if (code !== null) return void refuseTyped(reply, code);
-        callers.set(request, caller);
         done();
       },
       handler: async (request, reply) => {
         // Of an operation that needs none, nobody asks for it.
-        const caller = callers.get(request) as KeyCaller;
+        const caller = gate.callerOf(request.raw);
         const valid = check ?? (await makeCheck());
         // Its key may have become less while the body came, which may take its time (A2).
         const code = operation.need === null ? null : caller.refusal(operation.need, serviceIn(request));

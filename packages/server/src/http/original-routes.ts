@@ -16,7 +16,7 @@ import {
 } from "lockdb/protocol";
 import type { KeyCaller } from "../access/index.js";
 import type { Command } from "../engine/index.js";
-import { type Loop, type Need, type Recipient, ServiceKey } from "../loop/index.js";
+import { type Loop, type Need, type Recipient, ServiceKey, whenRefused } from "../loop/index.js";
 import { callerLabel } from "./caller.js";
 import { answerFailure, retryAfterS } from "./errors.js";
 import { type Gate, tellQuota } from "./gate.js";
@@ -59,8 +59,6 @@ export function mayBeOriginal(method = "GET", url = "/"): boolean {
   return /\/(lock|unlock|check)\/*(\?|$)/.test(url) || (method === "POST" && !url.startsWith("/v1/"));
 }
 
-const callers = new WeakMap<FastifyRequest, KeyCaller>();
-
 /** Adds `POST /lock`, `/unlock` and `/check`. */
 export async function originalRoutes(app: FastifyInstance, { gate, loop }: { gate: Gate; loop: Loop }) {
   app.removeAllContentTypeParsers();
@@ -90,13 +88,12 @@ export async function originalRoutes(app: FastifyInstance, { gate, loop }: { gat
         const isTaken = caller.take(ORIGINAL_NEEDS[event]);
         tellQuota(caller, reply.raw);
         if (!isTaken) return void refusePlain(reply, "RATE_LIMITED");
-        callers.set(request, caller);
         done();
       },
       handler: (request, reply) => {
         const body = readBody(event, request.body);
         if (typeof body === "string") return void plain(reply, "INVALID", `INVALID: ${body}`);
-        const caller = callers.get(request)!;
+        const caller = gate.callerOf(request.raw);
         // Which service it is about stands in the body.
         const code = caller.refusal(ORIGINAL_NEEDS[event], body.serviceId);
         if (code !== null) return void refusePlain(reply, code);
@@ -150,9 +147,7 @@ class OriginalCall implements Recipient {
     this.#owner = callerLabel(request.raw);
     this.#waitMs = body.waitForLockInMs ?? WAIT_MS_DEFAULT;
     this.#address = loop.attach(this);
-    this.#unwatchCaller = caller.watch(() => {
-      const code = caller.refusal(ORIGINAL_NEEDS[event], body.serviceId);
-      if (code === null) return;
+    this.#unwatchCaller = whenRefused(caller, ORIGINAL_NEEDS[event], body.serviceId, (code) => {
       this.#withdraw();
       noteRefusal(this.#response, code);
       if (code === "UNAUTHORIZED") this.#answer(401, UNAUTHORIZED);

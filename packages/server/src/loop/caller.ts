@@ -45,6 +45,31 @@ export interface Caller {
   watch(changed: () => void): () => void;
 }
 
+/** Why a caller may not do this in a service now, or null; what would have to be recorded, only where there is room for that (A7). */
+export function refusalFor(
+  caller: Caller,
+  need: Need,
+  service: string | null,
+  loop: { mayAct(account: string): boolean },
+): ErrorCode | null {
+  const code = caller.refusal(need, service);
+  if (code !== null) return code;
+  return need.isAct === true && !loop.mayAct(caller.account) ? "LIMIT_EXCEEDED" : null;
+}
+
+/** Calls back when a caller may not do something any more that is still under way (A2). The returned function ends that. */
+export function whenRefused(
+  caller: Caller,
+  need: Need,
+  service: string,
+  refused: (code: ErrorCode) => void,
+): () => void {
+  return caller.watch(() => {
+    const code = caller.refusal(need, service);
+    if (code !== null) refused(code);
+  });
+}
+
 /** What a connection is for: without one of these it has nothing to say. */
 export const TO_CONNECT: Need = { scopes: ["lock", "read", "force"], isWayOut: true };
 

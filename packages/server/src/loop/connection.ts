@@ -9,7 +9,7 @@ import {
 } from "lockdb/protocol";
 import type { RawData, WebSocket } from "ws";
 import type { Command } from "../engine/index.js";
-import { type Caller, NEEDS, type Need, TO_CONNECT, TO_FORCE, TO_HOLD } from "./caller.js";
+import { type Caller, NEEDS, type Need, refusalFor, TO_CONNECT, TO_FORCE, TO_HOLD } from "./caller.js";
 import type { Loop } from "./loop.js";
 import type { Recipient } from "./recipient.js";
 import { isAnswer, mayBeLong, subjectOf } from "./server-messages.js";
@@ -276,10 +276,7 @@ export class Connection implements Recipient {
 
   /** Why this is not done for its key now, or null. */
   #refusalOf(need: Need): ErrorCode | null {
-    const { id, account } = this.#service!;
-    const code = this.#caller.refusal(need, id);
-    if (code !== null) return code;
-    return need.isAct === true && !this.#loop.mayAct(account) ? "LIMIT_EXCEEDED" : null;
+    return refusalFor(this.#caller, need, this.#service!.id, this.#loop);
   }
 
   /** False: too many (A5). Whoever comes back says all at once what it holds and waits for: none of that may be left out (R3). */

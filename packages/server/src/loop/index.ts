@@ -1,5 +1,14 @@
 export { AuditLog, auditPrefix } from "./audit-log.js";
-export { type AccountLimits, type Caller, NEEDS, type Need, Refusal, TO_CONNECT } from "./caller.js";
+export {
+  type AccountLimits,
+  type Caller,
+  NEEDS,
+  type Need,
+  Refusal,
+  refusalFor,
+  TO_CONNECT,
+  whenRefused,
+} from "./caller.js";
 export { Connection } from "./connection.js";
 export type { Past } from "./event-log.js";
 export { LeaseClock } from "./lease-clock.js";

@@ -14,6 +14,7 @@ import { dirname } from "node:path";
 import { promisify } from "node:util";
 import { crc32 } from "node:zlib";
 import { StoreUnusableError } from "./errors.js";
+import { syncDirectory } from "./folder.js";
 import type { EncodedChange } from "./keys.js";
 import { fillWithZeros } from "./lmdb-room.js";
 
@@ -218,12 +219,7 @@ function make(fd: number, file: string): void {
   ftruncateSync(fd, 0);
   fillWithZeros(fd, 0, 2 * HALF_BYTES);
   fsyncSync(fd);
-  const folder = openSync(dirname(file), "r");
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
-  }
+  syncDirectory(dirname(file));
 }
 
 function gone(file: string, size: number): StoreUnusableError {

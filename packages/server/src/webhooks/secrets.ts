@@ -1,9 +1,6 @@
 import type { Act, OutsideChange, OutsideRecord } from "../loop/index.js";
 import { newSecret } from "./signature.js";
 
-/** How long an old secret signs beside the new one unless its owner says otherwise. */
-export const OLD_KEPT_MS_DEFAULT = 24 * 3_600_000;
-
 /** What an account signs with. */
 export interface SecretInfo {
   readonly secret: string;

@@ -4,6 +4,7 @@ import {
   type Account,
   type AccountChange,
   type AccountInfo,
+  LIMITS_TRIAL,
 } from "../../access/index.js";
 import { auditPrefix, type Loop } from "../../loop/index.js";
 import {
@@ -33,17 +34,7 @@ export const ACCOUNT: Shown = {
   createdAt: "2026-01-01T09:00:00.000Z",
   trialEndsAt: "2026-01-31T09:00:00.000Z",
   daysLeft: 29,
-  limits: {
-    requestsPerSecond: 50,
-    holds: 1_000,
-    sessions: 100,
-    waiters: 1_000,
-    services: 20,
-    keys: 100,
-    connections: 200,
-    deliveries: 1_000,
-    acts: 10_000,
-  },
+  limits: LIMITS_TRIAL,
   use: { holds: 3, sessions: 1, waiters: 0, services: 1, acts: 4 },
 };
 

@@ -14,7 +14,7 @@ import {
   webhookUrlProblem,
 } from "lockdb/protocol";
 import type { CallCommand } from "../../engine/index.js";
-import type { Loop, Recipient, ServiceKey } from "../../loop/index.js";
+import { type Loop, type Recipient, type ServiceKey, whenRefused } from "../../loop/index.js";
 import { callerLabel } from "../caller.js";
 import { errorBody, errorHeaders, Refusal } from "../errors.js";
 import { watchHandOver } from "../hand-over.js";
@@ -180,9 +180,7 @@ class Exchange implements Recipient {
     this.#socket = request.raw.socket;
     this.#response = reply.hijack().raw;
     this.#address = loop.attach(this);
-    this.#unwatchCaller = caller.watch(() => {
-      const code = caller.refusal(acquire.need!, service.id);
-      if (code === null) return;
+    this.#unwatchCaller = whenRefused(caller, acquire.need!, service.id, (code) => {
       this.#leave(true);
       this.#refuse(code, ERRORS[code].message);
     });

@@ -1,5 +1,5 @@
 import { LIMITS, lockNameProblem } from "lockdb/protocol";
-import type { Need, ServiceKey } from "../../loop/index.js";
+import { type Need, type ServiceKey, whenRefused } from "../../loop/index.js";
 import { Refusal } from "../errors.js";
 import type { Channel, EventHub } from "../event-hub.js";
 import type { Gate } from "../gate.js";
@@ -108,10 +108,7 @@ function stream(hub: EventHub, gate: Gate, asked: Asked): undefined {
   response.flushHeaders();
   response.once("close", leave);
   hub.read(channel, after === undefined ? undefined : String(after), response, (over) =>
-    caller.watch(() => {
-      const code = caller.refusal(TO_WATCH, service.id);
-      if (code !== null) over(code);
-    }),
+    whenRefused(caller, TO_WATCH, service.id, over),
   );
   return undefined;
 }

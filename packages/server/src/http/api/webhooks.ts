@@ -1,4 +1,5 @@
-import { OLD_KEPT_MS_DEFAULT, type PageQuery, type Webhooks } from "../../webhooks/index.js";
+import type { PageQuery, Webhooks } from "../../webhooks/index.js";
+import { OLD_KEPT_MS_DEFAULT, rotateBody } from "../access-schemas.js";
 import { whoOf } from "../caller.js";
 import { Refusal } from "../errors.js";
 import type { Asked, Good, Operation } from "../operation.js";
@@ -7,8 +8,6 @@ import { type Static, Type } from "../type.js";
 
 const PAGE_DEFAULT = 100;
 const PAGE_MAX = 500;
-/** An old secret that signs for ever would be no rotation. */
-const OLD_KEPT_MS_MAX = 30 * 24 * 3_600_000;
 
 const DELIVERY: Static<typeof Delivery> = {
   id: "msg_Lk2b1nJkQy4n0m8rJt6v5g",
@@ -29,20 +28,7 @@ const DELIVERY: Static<typeof Delivery> = {
 const SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const NEW_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-const RotateBody = Type.Object(
-  {
-    oldKeptMs: Type.Optional(
-      Type.Integer({
-        minimum: 0,
-        maximum: OLD_KEPT_MS_MAX,
-        default: OLD_KEPT_MS_DEFAULT,
-        description:
-          "How long the old secret signs beside the new one. 0 ends it at once: for one that has leaked.",
-      }),
-    ),
-  },
-  { additionalProperties: false },
-);
+const RotateBody = rotateBody("signs");
 
 /** What became of deliveries, and the secret that signs them (C5). They are of the account, over all its services. */
 export function webhookOperations(webhooks: Webhooks): readonly Operation[] {
