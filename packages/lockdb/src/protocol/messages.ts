@@ -261,4 +261,8 @@ export type ServerMessage =
   /** Events of a watch were left out, up to this position: its reader was too slow. */
   | readonly ["gap", watch: number, position: string]
   | readonly ["ended", code: ErrorCode, message: string]
+  /** The service is served at that address now: the connection ends, and nothing is renewed by this. `urls`: those of all members. */
+  | readonly ["moved", url: string, urls: readonly string[]]
+  /** Addresses of all members of a cluster: after `welcome`, and when they change. */
+  | readonly ["members", urls: readonly string[]]
   | readonly ["error", code: ErrorCode, message: string];

@@ -16,6 +16,7 @@ export { Loop } from "./loop.js";
 export { measured } from "./measured-store.js";
 export type { LoopOptions } from "./options.js";
 export type { Act, Keeper, Outbox, OutsideChange, OutsideRecord, OwedDelivery } from "./outbox.js";
+export type { Place, Placement } from "./placement.js";
 export type { Recipient } from "./recipient.js";
 export { type LoopRuntime, nodeRuntime } from "./runtime.js";
 export { ServerTotals } from "./server-totals.js";
