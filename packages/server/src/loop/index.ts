@@ -22,4 +22,12 @@ export { type LoopRuntime, nodeRuntime } from "./runtime.js";
 export { ServerTotals } from "./server-totals.js";
 export { ServiceKey } from "./service.js";
 export type { Census, SlowWaitOf } from "./services.js";
-export { CLOCK_KEY, FLOOR_KEY, type FloorRecord, partsIn, partsOf } from "./stored.js";
+export {
+  CLOCK_KEY,
+  FLOOR_KEY,
+  type FloorRecord,
+  partsIn,
+  partsOf,
+  readServices,
+  type StoredService,
+} from "./stored.js";

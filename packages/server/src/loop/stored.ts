@@ -34,22 +34,37 @@ export interface StoredService {
 
 /** Reads a store from beginning to end. */
 export async function readStored(store: Store, outside: Outside, all: Services): Promise<Stored> {
-  const services: Reading[] = [];
   let clockMs = 0;
-  // In the order of their keys: those of one service come one after the other.
-  let last: Reading | null = null;
   outside.begin();
-  for await (const block of store.load("").blocks()) {
+  const services = await readServices(store.load("").blocks(), (key, value) => {
+    if (key === CLOCK_KEY) clockMs = (value as { nowMs: number }).nowMs;
+    if (key === FLOOR_KEY) all.floor = value as FloorRecord;
+    outside.load(partsOf(key).kind, { key, value });
+  });
+  return { clockMs, services };
+}
+
+/**
+ * The services in blocks of records, which come in the order of their keys.
+ * @param other told of each record that belongs to no service
+ * @throws DamagedRecordError
+ */
+export async function readServices(
+  blocks: AsyncIterable<Block> | Iterable<Block>,
+  other: (key: string, value: object) => void,
+): Promise<StoredService[]> {
+  const services: Reading[] = [];
+  // Those of one service come one after the other.
+  let last: Reading | null = null;
+  for await (const block of blocks) {
     for (let index = 0; index < block.size; index++) {
       if (last?.holds.take(block, index)) continue;
       const key = block.keyAt(index);
-      if (key === CLOCK_KEY) clockMs = (decodeRecordIn(block, index) as { nowMs: number }).nowMs;
-      if (key === FLOOR_KEY) all.floor = decodeRecordIn(block, index) as FloorRecord;
       if (last === null || !key.startsWith(last.key.prefix)) {
         const { account, kind, service } = partsOf(key);
         if (kind !== "service") {
           // Also what nobody here keeps: a damaged record is found now (R9).
-          outside.load(kind, { key, value: decodeRecordIn(block, index) as object });
+          other(key, decodeRecordIn(block, index) as object);
           continue;
         }
         const serviceKey = new ServiceKey(account, service!);
@@ -60,7 +75,7 @@ export async function readStored(store: Store, outside: Outside, all: Services):
       last.records.push(recordIn(block, index, last.key));
     }
   }
-  return { clockMs, services };
+  return services;
 }
 
 /** What a key says: the account, a word for what it is, and of a service's records the service. */

@@ -13,6 +13,20 @@ export class StoreFailedError extends Error {
   override readonly name = "StoreFailedError";
 }
 
+/** The right to write was taken away: somebody else has the store now, and nothing of the commit was written. */
+export class StoreDeposedError extends Error {
+  override readonly name = "StoreDeposedError";
+  /** Those that do not hold any more. None: the guards hold, and somebody wrote past them. */
+  readonly guards: readonly { readonly key: string }[];
+
+  constructor(why: string, guards: readonly { readonly key: string }[]) {
+    super(
+      `This server is not the store's owner any more: ${why}. Open the store anew to see whether it may.`,
+    );
+    this.guards = guards;
+  }
+}
+
 /** A call after `close`. */
 export class StoreClosedError extends Error {
   override readonly name = "StoreClosedError";

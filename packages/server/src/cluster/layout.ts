@@ -1,0 +1,18 @@
+import type { EtcdLayout } from "../store/etcd.js";
+import { AUDIT, COMMON, COMMON_VERSION, clusterKeyOf, DATA, HEADS, STAGED } from "./keys.js";
+
+/** Where a member's loop has its records: each in its partition, or in what all members share. */
+export function layoutOf(memberId: string): EtcdLayout {
+  return {
+    head: `${HEADS}${memberId}`,
+    staged: `${STAGED}${memberId}/`,
+    keyOf: (key) => clusterKeyOf(key, memberId),
+    markOf: (key) => (clusterKeyOf(key, memberId).startsWith(COMMON) ? COMMON_VERSION : null),
+    rangesOf: (prefix) => {
+      // What a loop reads when it opens: partitions are read as they are claimed.
+      if (prefix === "") return [COMMON, AUDIT].map((area) => ({ prefix: area, outside: area.length }));
+      const whole = clusterKeyOf(prefix, memberId);
+      return [{ prefix: whole, outside: whole.startsWith(DATA) ? whole.length - prefix.length : 0 }];
+    },
+  };
+}

@@ -1,0 +1,110 @@
+import { PARTITIONS, sharesOf } from "./partitions.js";
+import { isSame, type MemberRecord, type OwnerRecord, type Seen } from "./records.js";
+
+/** All that a member knows of its cluster: what one transaction has read. */
+export interface Look {
+  readonly members: ReadonlyMap<string, Seen<MemberRecord>>;
+  /** By partition; null: there is no record. */
+  readonly owners: readonly (Seen<OwnerRecord> | null)[];
+  /** By this member's monotonic clock: before the look was sent, and after its answer came. */
+  readonly sentMs: number;
+  readonly receivedMs: number;
+}
+
+/** A partition whose owner is gone, and that is ours to take. */
+export interface Claim {
+  readonly partition: number;
+  /** The record that must still be there; null: none, it was never served. */
+  readonly before: Seen<OwnerRecord> | null;
+}
+
+export interface Plan {
+  /** Members whose beat stood still for a whole lease. */
+  readonly fence: readonly { readonly id: string; readonly bytes: Uint8Array }[];
+  readonly claim: readonly Claim[];
+  /** Partitions that are ours, and not served yet. */
+  readonly takeUp: readonly { readonly partition: number; readonly owner: Seen<OwnerRecord> }[];
+  /** Partitions that we serve, by the member that they go to. */
+  readonly handOver: ReadonlyMap<string, readonly number[]>;
+}
+
+interface Known {
+  readonly bytes: Uint8Array;
+  /** When the first answer with these bytes came. */
+  readonly sinceMs: number;
+}
+
+/**
+ * What to do about the other members and the partitions. Reads no clock: looks bring their times along.
+ */
+export class Membership {
+  readonly #leaseMs: number;
+  #known = new Map<string, Known>();
+  #look: Look | null = null;
+
+  constructor({ leaseMs }: { readonly leaseMs: number }) {
+    this.#leaseMs = leaseMs;
+  }
+
+  get look(): Look | null {
+    return this.#look;
+  }
+
+  /** Looks come in the order in which they were sent. */
+  saw(look: Look): void {
+    const known = new Map<string, Known>();
+    for (const [id, { bytes }] of look.members) {
+      const before = this.#known.get(id);
+      const isSilent = before !== undefined && isSame(before.bytes, bytes);
+      known.set(id, isSilent ? before : { bytes, sinceMs: look.receivedMs });
+    }
+    this.#known = known;
+    this.#look = look;
+  }
+
+  /** For how long a member's record has not changed, as far as is known: to the moment when the last look was sent. */
+  silentMs(id: string): number {
+    const known = this.#known.get(id);
+    if (known === undefined || this.#look === null) return 0;
+    return Math.max(0, this.#look.sentMs - known.sinceMs);
+  }
+
+  /**
+   * @param self our id
+   * @param isReady we may be given more
+   * @param serves whether we serve that partition now
+   */
+  plan(self: string, isReady: boolean, serves: (partition: number) => boolean): Plan {
+    const { members, owners } = this.#look!;
+    const fence = [...members]
+      .filter(([id]) => id !== self && this.silentMs(id) >= this.#leaseMs)
+      .map(([id, { bytes }]) => ({ id, bytes }));
+    const silent = new Set(fence.map(({ id }) => id));
+    // Whoever is about to be fenced gets nothing; what it owns is claimed once it is gone.
+    const live = [...members].filter(
+      ([id, { record }]) => record.isReady && !record.isLeaving && !silent.has(id),
+    );
+    const shares = sharesOf(live.map(([id, { record }]) => ({ id, url: record.url })));
+    const claim: Claim[] = [];
+    const takeUp: { partition: number; owner: Seen<OwnerRecord> }[] = [];
+    const handOver = new Map<string, number[]>();
+    for (let partition = 0; partition < PARTITIONS; partition++) {
+      const before = owners[partition] ?? null;
+      const owner = before?.record.member ?? null;
+      const share = shares[partition] ?? null;
+      if (before !== null && owner === self) {
+        if (before.record.leaseMs !== undefined) takeUp.push({ partition, owner: before });
+        else if (share !== null && share !== self && serves(partition))
+          listed(handOver, share).push(partition);
+      } else if (isReady && share === self && (owner === null || !members.has(owner)))
+        claim.push({ partition, before });
+    }
+    return { fence, claim, takeUp, handOver };
+  }
+}
+
+function listed<K, V>(map: Map<K, V[]>, key: K): V[] {
+  const list = map.get(key) ?? [];
+  map.set(key, list);
+  return list;
+}

@@ -1,0 +1,166 @@
+import { type OutsideRecord, readServices, type StoredService } from "../loop/index.js";
+import { type Block, blocksOf } from "../store/block.js";
+import {
+  CODE,
+  type Compare,
+  type Etcd,
+  type EtcdEntry,
+  EtcdError,
+  endOf,
+  type Op,
+} from "../store/etcd-api.js";
+import { changesIn } from "../store/etcd-staged.js";
+import { clusterKeyOf, STAGED } from "./keys.js";
+
+/** Entries that are asked for at once of each partition: most have fewer. */
+const PAGE = 400;
+/** Partitions that are read in one transaction. */
+const PARTS_A_TXN = 32;
+
+/** What is stored of a partition. */
+export interface Part {
+  readonly services: readonly StoredService[];
+  /** What belongs to none of them, such as deliveries that are owed. */
+  readonly outside: readonly OutsideRecord[];
+}
+
+/** Something that a member does in etcd as long as it is one. */
+export interface Fenced {
+  readonly etcd: Etcd;
+  /** What all keys of the cluster begin with. */
+  readonly at: string;
+  /** The member's fence: the condition of all that it does. */
+  readonly fence: { readonly key: string; readonly value: Uint8Array };
+}
+
+/**
+ * What lies below some prefixes, read by transactions that went through etcd's log: a read by itself may show an old state, whatever revision it
+ * names.
+ * @throws Error when this member was fenced, or etcd does not answer
+ */
+export async function readThrough(
+  member: Fenced,
+  prefixes: readonly string[],
+  page = PAGE,
+): Promise<EtcdEntry[][]> {
+  const found: EtcdEntry[][] = [];
+  for (let at = 0; at < prefixes.length; at += PARTS_A_TXN)
+    found.push(...(await readSome(member, prefixes.slice(at, at + PARTS_A_TXN), page)));
+  return found;
+}
+
+async function readSome(member: Fenced, prefixes: readonly string[], page: number): Promise<EtcdEntry[][]> {
+  const { at } = member;
+  const ends = prefixes.map((prefix) => endOf(`${at}${prefix}`));
+  const first = prefixes.map(
+    (prefix, index): Op => ({ get: `${at}${prefix}`, end: ends[index]!, limit: page }),
+  );
+  let pages: readonly (readonly EtcdEntry[])[];
+  try {
+    pages = await gets(member, first);
+  } catch (error) {
+    // All of it is too large for one answer: fewer at once, then.
+    const isLarge = error instanceof EtcdError && error.code === CODE.RESOURCE_EXHAUSTED;
+    if (!isLarge || (prefixes.length === 1 && page === 1)) throw error;
+    if (prefixes.length === 1) return readSome(member, prefixes, Math.ceil(page / 8));
+    const half = prefixes.length >> 1;
+    return [
+      ...(await readSome(member, prefixes.slice(0, half), page)),
+      ...(await readSome(member, prefixes.slice(half), page)),
+    ];
+  }
+  const all: EtcdEntry[][] = [];
+  for (const [index, entries] of pages.entries()) {
+    const rest = [...entries];
+    for (let last = entries; last.length === page; ) {
+      const key = Buffer.concat([last.at(-1)!.key, Buffer.of(0)]);
+      [last] = (await gets(member, [{ get: key, end: ends[index]!, limit: page }])) as [EtcdEntry[]];
+      for (const entry of last) rest.push(entry);
+    }
+    all.push(rest);
+  }
+  return all;
+}
+
+/** With a put, or it would not go through the log. */
+async function gets(
+  { etcd, at, fence }: Fenced,
+  ops: readonly Op[],
+): Promise<readonly (readonly EtcdEntry[])[]> {
+  const key = `${at}${fence.key}`;
+  const outcome = await etcd.txn({
+    compare: [{ key, value: fence.value }],
+    then: [{ put: key, value: fence.value }, ...ops],
+  });
+  if (outcome.kind === "refused") throw new Error("This member was fenced.");
+  if (outcome.kind !== "applied") throw outcome.error;
+  return outcome.gets;
+}
+
+/** @throws DamagedRecordError (R9), and as `readThrough` */
+export async function readParts(member: Fenced, prefixes: readonly string[]): Promise<Part[]> {
+  const parts: Part[] = [];
+  for (const [index, entries] of (await readThrough(member, prefixes)).entries()) {
+    const outside = member.at.length + prefixes[index]!.length;
+    parts.push(
+      await partIn(blocksOf(entries.map(({ key, value }) => ({ key: key.subarray(outside), value })))),
+    );
+  }
+  return parts;
+}
+
+async function partIn(blocks: Iterable<Block>): Promise<Part> {
+  const outside: OutsideRecord[] = [];
+  const services = await readServices(blocks, (key, value) => outside.push({ key, value }));
+  return { services, outside };
+}
+
+/**
+ * Puts in its place what belongs to a partition of a batch that counts, and that its member had not put there when it was fenced (decision 022). To
+ * do so twice changes nothing, as long as the partition is not served.
+ * @param owner the owner record says so: what is on its way for long must not come once it is served
+ */
+export async function redoPart(
+  member: Fenced,
+  former: string,
+  prefix: string,
+  owner: Compare,
+): Promise<void> {
+  const { etcd, at, fence } = member;
+  const [pieces] = (await readThrough(member, [`${STAGED}${former}/`], 2)) as [EtcdEntry[]];
+  const last = new Map<string, Op>();
+  for (const { key, value } of pieces) {
+    const changes = changesIn(value);
+    if (changes === null)
+      throw new Error(`The record ${JSON.stringify(key.toString())} in etcd is damaged. Restore a backup.`);
+    for (const change of changes) {
+      const to = clusterKeyOf(change.key.toString(), former);
+      if (!to.startsWith(prefix)) continue;
+      last.set(
+        to,
+        change.value === null ? { delete: `${at}${to}` } : { put: `${at}${to}`, value: change.value },
+      );
+    }
+  }
+  const ops = [...last.values()];
+  for (let from = 0; from < ops.length; ) {
+    let to = from;
+    for (let bytes = 0; to < ops.length && to - from < OPS_A_TXN && bytes < BYTES_A_TXN; to++)
+      bytes += sizeOf(ops[to]!);
+    const outcome = await etcd.txn({
+      compare: [{ key: `${at}${fence.key}`, value: fence.value }, owner],
+      then: ops.slice(from, to),
+    });
+    if (outcome.kind === "refused") throw new Error("This member was fenced.");
+    if (outcome.kind !== "applied") throw outcome.error;
+    from = to;
+  }
+}
+
+const OPS_A_TXN = 120;
+/** The last one may be as large again. */
+const BYTES_A_TXN = 512 * 1_024;
+
+function sizeOf(op: Op): number {
+  return "put" in op ? op.value.length + 200 : 200;
+}

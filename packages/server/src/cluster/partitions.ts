@@ -1,0 +1,51 @@
+import { createHash } from "node:crypto";
+import { crc32 } from "../store/checksum.js";
+
+/** Services are placed in so many parts, each of which moves as a whole. It is in the keys of what is stored: never change it. */
+export const PARTITIONS = 256;
+
+/** Which part a service is in. */
+export function partitionOf(account: string, service: string): number {
+  const bytes = Buffer.from(`${account}/${service}`, "utf8");
+  return crc32(bytes, 0, bytes.length) % PARTITIONS;
+}
+
+/** As it is in keys: two hexadecimal digits. */
+export function partitionName(partition: number): string {
+  return partition.toString(16).padStart(2, "0");
+}
+
+/**
+ * Who serves each partition when these members live: rendezvous hashing (Thaler and Ravishankar, 1998), so that a member that comes or goes moves only its own
+ * share. Of equal urls the lower id counts.
+ */
+export function sharesOf(
+  members: readonly { readonly id: string; readonly url: string }[],
+): readonly (string | null)[] {
+  const ordered = [...members].sort((a, b) => (a.id < b.id ? -1 : 1));
+  const shares: (string | null)[] = new Array(PARTITIONS).fill(null);
+  const heights: number[] = new Array(PARTITIONS).fill(-1);
+  for (const { id, url } of ordered) {
+    for (let partition = 0; partition < PARTITIONS; partition++) {
+      const height = weightOf(url, partition);
+      if (height <= heights[partition]!) continue;
+      heights[partition] = height;
+      shares[partition] = id;
+    }
+  }
+  return shares;
+}
+
+const WEIGHTS_KEPT = 64 * PARTITIONS;
+const weights = new Map<string, number>();
+
+/** 48 bits of a hash: crc32 is linear, and would give one member all neighbours. */
+function weightOf(url: string, partition: number): number {
+  const text = `${partition}\n${url}`;
+  const known = weights.get(text);
+  if (known !== undefined) return known;
+  const weight = createHash("sha256").update(text).digest().readUIntBE(0, 6);
+  if (weights.size >= WEIGHTS_KEPT) weights.clear();
+  weights.set(text, weight);
+  return weight;
+}

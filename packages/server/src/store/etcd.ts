@@ -1,0 +1,463 @@
+import { randomBytes } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
+import { type Block, blocksOf, entriesIn } from "./block.js";
+import { StoreClosedError, StoreDeposedError, StoreFailedError, StoreUnusableError } from "./errors.js";
+import {
+  CODE,
+  type Compare,
+  type Etcd,
+  type EtcdEntry,
+  EtcdError,
+  endOf,
+  type Op,
+  type Revision,
+} from "./etcd-api.js";
+import { changesIn, piecesOf } from "./etcd-staged.js";
+import { type EncodedChange, encodeBatch, encodePrefix } from "./keys.js";
+import { decodeRecord, encodeRecord } from "./records.js";
+import type { Change, Entries, Store } from "./store.js";
+
+/**
+ * A record in etcd that says who may write: it has this value. Whoever changes or deletes it takes the right away. No revision is compared: they can go
+ * back, and come a second time.
+ */
+export interface Guard {
+  /** All of its key. */
+  readonly key: string;
+  readonly value: Uint8Array;
+}
+
+/** Where a store has what, behind its prefix. */
+export interface EtcdLayout {
+  /** Says what the last transaction was. */
+  readonly head: string;
+  /** What the keys of pieces begin with. */
+  readonly staged: string;
+  /** Of a record. */
+  keyOf(key: string): string;
+  /** A key beside the records that is changed together with a record; null: none. */
+  markOf(key: string): string | null;
+  /** Where all records are whose keys begin so: what they begin with in etcd, and how many bytes of that are not the record's key. */
+  rangesOf(prefix: string): readonly { readonly prefix: string; readonly outside: number }[];
+}
+
+const PLAIN: EtcdLayout = {
+  head: "head",
+  staged: "staged/",
+  keyOf: (key) => `${RECORDS}${key}`,
+  markOf: () => null,
+  rangesOf: (prefix) => [{ prefix: `${RECORDS}${prefix}`, outside: RECORDS.length }],
+};
+
+/** Waits, and knows how long. */
+export interface EtcdStoreClock {
+  monotonicMs(): number;
+  setTimer(callback: () => void, ms: number): () => void;
+}
+
+const SYSTEM_CLOCK: EtcdStoreClock = {
+  monotonicMs: () => performance.now(),
+  setTimer: (callback, ms) => {
+    const timer = setTimeout(callback, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+export interface EtcdStoreOptions {
+  readonly etcd: Etcd;
+  /** What all of its keys begin with, such as `/lockdb/`. Other stores may be beside it, and not below it. */
+  readonly at: string;
+  /** All must hold, or nothing is written and nothing opened. */
+  readonly guards: readonly Guard[];
+  /** How long a commit is tried for while etcd does not answer, in milliseconds. Default: 5,000. */
+  readonly patienceMs?: number;
+  /** Default: one head, and all records together. */
+  readonly layout?: EtcdLayout;
+  /** Default: the machine's. */
+  readonly clock?: EtcdStoreClock;
+  /** Makes heads that no two openings share. Default: random. */
+  readonly opening?: string;
+}
+
+/**
+ * Opens the store below a prefix of etcd's keys (decision 022). What it loads is what there is behind a transaction of its own, under its guards:
+ * nobody who had them before writes any more.
+ *
+ * Besides what a `Store` promises: a commit rejects with StoreDeposedError when a guard does not hold any more, and with StoreFailedError when
+ * etcd has not said in time what came of it. A value has at most 1 MiB.
+ * @throws StoreDeposedError, StoreFailedError, StoreUnusableError
+ */
+export async function openEtcdStore(options: EtcdStoreOptions): Promise<Store> {
+  const store = new EtcdStore(options);
+  await store.open();
+  return store;
+}
+
+/** What the last transaction has left, in `<at>head`: each writes it anew, and compares what it was. */
+interface Head {
+  /** No two are alike. */
+  readonly batch: string;
+  /** How many pieces of that batch are under `<at>staged/` and not among the records yet. */
+  readonly staged: number;
+}
+
+class EtcdStore implements Store {
+  readonly #etcd: Etcd;
+  readonly #at: string;
+  readonly #guards: readonly Guard[];
+  readonly #patienceMs: number;
+  readonly #layout: EtcdLayout;
+  readonly #clock: EtcdStoreClock;
+  readonly #opening: string;
+  #sequence = 0;
+  /** As it is in etcd; null: absent. */
+  #head: Uint8Array | null = null;
+  /** Of the last transaction. */
+  #seen: Revision = 0;
+  /** When the last batch was whole: what is loaded is as of then. */
+  #revision: Revision = 0;
+  #last: Promise<void> = Promise.resolve();
+  #failure: StoreFailedError | StoreDeposedError | null = null;
+  #closing: Promise<void> | null = null;
+
+  constructor({ etcd, at, guards, patienceMs = PATIENCE_MS, ...options }: EtcdStoreOptions) {
+    const { layout = PLAIN, clock = SYSTEM_CLOCK, opening = randomBytes(9).toString("base64url") } = options;
+    this.#layout = layout;
+    this.#clock = clock;
+    this.#opening = opening;
+    this.#etcd = etcd;
+    this.#at = at;
+    this.#guards = guards;
+    this.#patienceMs = patienceMs;
+  }
+
+  /** Puts a head of its own, without a read before: what etcd shows without a transaction may be old. */
+  async open(): Promise<void> {
+    const { staged } = await this.#take();
+    // Another's batch that counts already: it is brought to its end before anything else.
+    if (staged > 0) await this.#copy(await this.#stagedChanges(staged));
+    this.#revision = this.#seen;
+  }
+
+  load(prefix: string, after = ""): Entries {
+    return entriesIn(
+      () => this.#blocks(prefix, after),
+      () => this.#assertUsable(),
+    );
+  }
+
+  async *#blocks(prefix: string, after: string): AsyncGenerator<Block> {
+    encodePrefix(prefix);
+    encodePrefix(after);
+    this.#assertUsable();
+    await this.#last;
+    this.#assertUsable();
+    const atRevision = this.#revision;
+    for (const range of this.#layout.rangesOf(prefix)) {
+      const outside = this.#at.length + range.outside;
+      const below = Buffer.from(`${this.#at}${range.prefix}`);
+      const behind = Buffer.from(after === "" ? "" : `${this.#at}${this.#layout.keyOf(after)}`);
+      yield* this.#blocksIn(below, behind, outside, atRevision);
+    }
+  }
+
+  async *#blocksIn(
+    below: Buffer,
+    behind: Buffer,
+    outside: number,
+    atRevision: Revision,
+  ): AsyncGenerator<Block> {
+    const end = endOf(below);
+    let key = behind.compare(below) > 0 ? Buffer.concat([behind, LEAST_BYTE]) : below;
+    for (let more = Buffer.compare(key, end) < 0, limit = PAGE; more; ) {
+      try {
+        const page = await this.#etcd.range({ key, end, limit, atRevision });
+        more = page.more;
+        for (const block of blocksOf(page.entries.map((entry) => within(entry, outside)))) {
+          this.#assertUsable();
+          yield block;
+          this.#assertUsable();
+        }
+        const last = page.entries.at(-1);
+        if (last !== undefined) key = Buffer.concat([last.key, LEAST_BYTE]);
+      } catch (error) {
+        // Its values are large: fewer of them, then.
+        if (!(error instanceof EtcdError && error.code === CODE.RESOURCE_EXHAUSTED && limit > 1))
+          throw readError(error);
+        limit = Math.ceil(limit / 8);
+      }
+    }
+  }
+
+  async commit(batch: readonly Change[]): Promise<void> {
+    this.#assertUsable();
+    const changes = lastOfEachKey(batch, encodeBatch(batch));
+    const done = this.#last.then(() => this.#commit(changes));
+    this.#last = done.catch(() => {});
+    return done;
+  }
+
+  close(): Promise<void> {
+    // Those whose commits were in flight are told before.
+    this.#closing ??= this.#last.then(() => setImmediate());
+    return this.#closing;
+  }
+
+  async #commit(changes: readonly EncodedChange[]): Promise<void> {
+    this.#assertNotFailed();
+    if (changes.length === 0) return;
+    try {
+      const bytes = changes.reduce((sum, { key, value }) => sum + key.length + (value?.length ?? 0), 0);
+      if (changes.length <= CHANGES_A_TXN && bytes <= BYTES_A_TXN)
+        await this.#write(this.#newHead(0), this.#opsOf(changes));
+      else await this.#commitInPieces(changes);
+      this.#revision = this.#seen;
+    } catch (error) {
+      this.#failure = failureOf(error);
+      throw this.#failure;
+    }
+  }
+
+  /**
+   * First the pieces, which mean nothing; then, in one transaction with the last of them, the head that says that they count: now the batch is
+   * durable, all of it. Then they are copied to the records. Whoever opens the store meanwhile goes on with that.
+   */
+  async #commitInPieces(changes: readonly EncodedChange[]): Promise<void> {
+    const pieces = piecesOf(changes, BYTES_A_TXN);
+    const ops = pieces.map((piece, at): Op => ({ put: this.#stagedKey(at), value: piece }));
+    for (const op of ops.slice(0, -1)) await this.#repeatable([op]);
+    await this.#write(this.#newHead(pieces.length), [ops.at(-1)!]);
+    await this.#copy(changes);
+  }
+
+  /** In any order and perhaps twice, as long as the head is the one of that batch. The last ones go with the head that ends it. */
+  async #copy(changes: readonly EncodedChange[]): Promise<void> {
+    const slices = slicesOf(changes);
+    const last = slices.pop()!;
+    const rest = slices.values();
+    const copying = Array.from({ length: COPIES }, async () => {
+      for (const slice of rest) await this.#repeatable(this.#opsOf(slice));
+    });
+    // All of them: nothing of ours may be under way when the head changes, or when this is over.
+    const failed = (await Promise.allSettled(copying)).find((outcome) => outcome.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+    await this.#write(this.#newHead(0), [...this.#opsOf(last), this.#deleteStaged()]);
+  }
+
+  async #stagedChanges(staged: number): Promise<EncodedChange[]> {
+    const changes: EncodedChange[] = [];
+    for (let at = 0; at < staged; at++) {
+      const key = this.#stagedKey(at);
+      const { entries } = await this.#etcd.range({ key, atRevision: this.#seen });
+      const found = entries[0] === undefined ? null : changesIn(entries[0].value);
+      if (found === null)
+        throw new StoreUnusableError(
+          `The record ${JSON.stringify(key)} in etcd, a part of a batch that was under way, is damaged or gone. The server refuses to start rather than ` +
+            "guess what it held. Restore a backup.",
+        );
+      changes.push(...found);
+    }
+    return changes;
+  }
+
+  // --- transactions ---
+
+  /** Whatever the head is, it becomes one of ours, which says the same of what is staged. */
+  async #take(): Promise<Head> {
+    const untilMs = this.#until();
+    for (;;) {
+      const staged = this.#head === null ? 0 : this.#headIn(this.#head).staged;
+      const head = this.#newHead(staged);
+      // What a batch has left that came to nothing.
+      if (await this.#attempt(head, staged > 0 ? [] : [this.#deleteStaged()], untilMs)) break;
+      // Ours, when it was applied after all; else somebody else's.
+      if (this.#isHead(head)) break;
+    }
+    return this.#headIn(this.#head!);
+  }
+
+  /** A transaction that counts once, however often it is sent: the first that is applied changes the head, and the others compare false. */
+  async #write(head: Uint8Array, ops: readonly Op[]): Promise<void> {
+    if (await this.#attempt(head, ops, this.#until())) return;
+    if (this.#isHead(head)) return;
+    throw new StoreDeposedError("somebody else writes to it", []);
+  }
+
+  /** One that may be applied more than once, as long as the head stays what it is. */
+  async #repeatable(ops: readonly Op[]): Promise<void> {
+    if (await this.#attempt(null, ops, this.#until())) return;
+    throw new StoreDeposedError("somebody else writes to it", []);
+  }
+
+  /**
+   * Sends it until etcd says what came of it. True: applied. False: the head is not what it was; it is known anew.
+   * @throws StoreDeposedError, StoreFailedError
+   */
+  async #attempt(head: Uint8Array | null, ops: readonly Op[], untilMs: number): Promise<boolean> {
+    const headKey = this.#headKey;
+    const txn = {
+      compare: [...this.#guards, this.#headCompare()],
+      // Not without a put, also when it is refused: then it goes through etcd's log, and what it says is not old.
+      then: [...(head === null ? [] : [{ put: headKey, value: head }]), ...ops],
+      else: [headKey, ...this.#guards.map(({ key }) => key)].map((get) => ({ get })),
+    };
+    for (;;) {
+      const outcome = await this.#etcd.txn(txn);
+      if (outcome.kind === "applied") {
+        this.#seen = outcome.revision;
+        if (head !== null) this.#head = head;
+        return true;
+      }
+      if (outcome.kind === "refused") {
+        const [[found], ...guards] = outcome.gets as [EtcdEntry[], ...EtcdEntry[][]];
+        const lost = this.#guards.filter((guard, at) => !holds(guard, guards[at]![0]));
+        if (lost.length > 0) throw new StoreDeposedError("the right to write to it was taken away", lost);
+        this.#head = found?.value ?? null;
+        this.#seen = outcome.revision;
+        return false;
+      }
+      if (!outcome.error.isTransient || this.#clock.monotonicMs() >= untilMs) throw outcome.error;
+      await new Promise<void>((resolve) => this.#clock.setTimer(resolve, AGAIN_MS));
+    }
+  }
+
+  get #headKey(): string {
+    return `${this.#at}${this.#layout.head}`;
+  }
+
+  #headCompare(): Compare {
+    const key = this.#headKey;
+    return this.#head === null ? { key, revision: 0 } : { key, value: this.#head };
+  }
+
+  #newHead(staged: number): Uint8Array {
+    const head: Head = { batch: `${this.#opening}/${++this.#sequence}`, staged };
+    return encodeRecord(this.#headKey, head);
+  }
+
+  #headIn(value: Uint8Array): Head {
+    return decodeRecord({ key: this.#headKey, value }) as Head;
+  }
+
+  #isHead(head: Uint8Array): boolean {
+    return this.#head !== null && Buffer.compare(this.#head, head) === 0;
+  }
+
+  #deleteStaged(): Op {
+    const staged = `${this.#at}${this.#layout.staged}`;
+    return { delete: staged, end: endOf(staged) };
+  }
+
+  #stagedKey(at: number): string {
+    return `${this.#at}${this.#layout.staged}${String(at).padStart(6, "0")}`;
+  }
+
+  #opsOf(changes: readonly EncodedChange[]): Op[] {
+    const marks = new Set<string>();
+    const ops = changes.map(({ key, value }): Op => {
+      const text = key.toString();
+      const mark = this.#layout.markOf(text);
+      if (mark !== null) marks.add(mark);
+      const whole = `${this.#at}${this.#layout.keyOf(text)}`;
+      return value === null ? { delete: whole } : { put: whole, value };
+    });
+    for (const mark of marks) ops.push({ put: `${this.#at}${mark}`, value: this.#newMark() });
+    return ops;
+  }
+
+  /** Never the same twice. */
+  #newMark(): Uint8Array {
+    return Buffer.from(`${this.#opening}/${++this.#sequence}`);
+  }
+
+  #until(): number {
+    return this.#clock.monotonicMs() + this.#patienceMs;
+  }
+
+  #assertUsable(): void {
+    if (this.#closing !== null) throw new StoreClosedError();
+    this.#assertNotFailed();
+  }
+
+  #assertNotFailed(): void {
+    if (this.#failure !== null) throw this.#failure;
+  }
+}
+
+const RECORDS = "records/";
+
+const PATIENCE_MS = 5_000;
+const AGAIN_MS = 50;
+/** Of the 128 operations that a transaction may have, but for the head, the deletion of what was staged, and a mark. */
+const CHANGES_A_TXN = 125;
+/** Of 1.5 MiB that a request may have. A value may be as large, or it could not be written at all. */
+const BYTES_A_TXN = 1_024 * 1_024;
+const VALUE_BYTES_MAX = BYTES_A_TXN;
+/** Transactions at a time. */
+const COPIES = 4;
+/** Entries. */
+const PAGE = 1_000;
+/** Behind a key it makes the next one that there could be. */
+const LEAST_BYTE = Buffer.of(0);
+
+/** etcd refuses a transaction that changes a key twice. */
+function lastOfEachKey(
+  batch: readonly Change[],
+  encoded: readonly EncodedChange[],
+): readonly EncodedChange[] {
+  const byKey = new Map<string, EncodedChange>();
+  for (const [at, change] of encoded.entries()) {
+    if (change.value !== null && change.value.length > VALUE_BYTES_MAX)
+      throw new TypeError(
+        `A value in etcd has at most ${VALUE_BYTES_MAX} bytes, this one ${change.value.length}.`,
+      );
+    byKey.set(batch[at]!.key, change);
+  }
+  return [...byKey.values()];
+}
+
+/** So many that each fits into one transaction. */
+function slicesOf(changes: readonly EncodedChange[]): EncodedChange[][] {
+  const slices: EncodedChange[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const change of changes) {
+    const size = change.key.length + (change.value?.length ?? 0);
+    if (bytes + size > BYTES_A_TXN || slices.at(-1)!.length === CHANGES_A_TXN) {
+      slices.push([]);
+      bytes = 0;
+    }
+    slices.at(-1)!.push(change);
+    bytes += size;
+  }
+  return slices;
+}
+
+function holds({ value }: Guard, found: EtcdEntry | undefined): boolean {
+  return found !== undefined && Buffer.compare(found.value, value) === 0;
+}
+
+/** Without what all records' keys begin with. */
+function within(
+  { key, value }: EtcdEntry,
+  prefixBytes: number,
+): { readonly key: Buffer; readonly value: Buffer } {
+  return { key: key.subarray(prefixBytes), value };
+}
+
+function failureOf(error: unknown): StoreFailedError | StoreDeposedError {
+  if (error instanceof StoreFailedError || error instanceof StoreDeposedError) return error;
+  return new StoreFailedError(
+    `A commit failed (${error instanceof Error ? error.message : String(error)}). Whether it was applied is unknown until the store is opened anew. ` +
+      "See that etcd has its quorum, and room.",
+    { cause: error },
+  );
+}
+
+function readError(error: unknown): unknown {
+  if (!(error instanceof EtcdError)) return error;
+  const next =
+    error.code === CODE.OUT_OF_RANGE
+      ? "It keeps old states for too short a time to read all of one: let it compact an hour behind, not minutes."
+      : "See that etcd has its quorum.";
+  return new StoreFailedError(`The store cannot be read (${error.message}). ${next}`, { cause: error });
+}
