@@ -10,6 +10,8 @@ export const CLOCKS = "clock/";
 /** Of each member's store: what its last transaction was, and pieces of a batch that is too large for one (decision 022). */
 export const HEADS = "head/";
 export const STAGED = "staged/";
+/** One a member: a transaction that only reads has to write something, or it would not go through etcd's log. */
+export const READS = "read/";
 export const DATA = "data/";
 /** Accounts, keys, and whatever else is of no service: every member has it in memory, and the keeper writes it. */
 export const COMMON = "data/common/";

@@ -12,6 +12,7 @@ import { decodeRecord, type Store } from "../store/index.js";
 import {
   CLOCKS,
   COMMON_VERSION,
+  FENCES,
   HEADS,
   KEEPERS_PARTITION,
   MEMBERS,
@@ -21,7 +22,7 @@ import {
 } from "./keys.js";
 import { layoutOf } from "./layout.js";
 import { type Claim, type Look, Membership, type Plan } from "./membership.js";
-import { type Fenced, type Part, readParts, readThrough, redoPart } from "./part.js";
+import { type Fenced, type Part, readKey, readParts, readThrough, redoPart } from "./part.js";
 import { PARTITIONS, partitionOf } from "./partitions.js";
 import {
   fenceKey,
@@ -47,6 +48,8 @@ const MARGIN = 0.1;
 const CLAIMS_A_TXN = 60;
 /** With the sessions of their services a batch of so many is mostly one transaction. */
 const HAND_OVERS_A_BATCH = 48;
+/** Beats are not watched: each member would beat for each beat of all others. */
+const WATCHED = [OWNERS, FENCES, COMMON_VERSION];
 const TAKEN_UP_AT_ONCE = 32;
 /** Ids of joins of which nobody knows whether they came through. */
 const FORMER_MAX = 30;
@@ -87,8 +90,8 @@ class Identity {
   readonly handingOver = new Set<number>();
   trustedUntilMs = Number.NEGATIVE_INFINITY;
   trustedUntilWallMs = Number.NEGATIVE_INFINITY;
-  /** Partitions that were given away, and the epochs of that: what an older look says of them counts no more. */
-  readonly given = new Map<number, number>();
+  /** What this member has written of owners: what an older look says of them counts no more. */
+  readonly wrote = new Map<number, { readonly epoch: number; readonly url: string }>();
   /** Of what is common: as it was read last, and as it was seen last. */
   commonVersion: Uint8Array | null = null;
   newCommonVersion: Uint8Array | null = null;
@@ -142,8 +145,10 @@ export class Member implements Placement {
     if (self === null || self.handingOver.has(partition)) return "nowhere";
     if (self.served.has(partition)) return "here";
     const { members, owners } = self.membership.look ?? { members: null, owners: [] };
-    const owner = owners[partition]?.record.member;
-    if (owner === undefined || owner === self.id) return "nowhere";
+    const { member: owner, epoch } = owners[partition]?.record ?? { member: null, epoch: 0 };
+    const wrote = self.wrote.get(partition);
+    if (wrote !== undefined && wrote.epoch > epoch) return { url: wrote.url };
+    if (owner === null || owner === self.id) return "nowhere";
     const url = members?.get(owner)?.record.url;
     return url === undefined ? "nowhere" : { url };
   }
@@ -234,7 +239,10 @@ export class Member implements Placement {
     this.#saw(self, outcome.gets, sentMs);
     // The loop reads what is common when it opens its store, which is later.
     self.commonVersion = self.newCommonVersion;
-    this.#unwatch = etcd.watch(at, () => this.#hint());
+    const watches = WATCHED.map((area) => etcd.watch(`${at}${area}`, () => this.#hint()));
+    this.#unwatch = () => {
+      for (const end of watches) end();
+    };
     this.#arm(BEAT_MS);
     return null;
   }
@@ -251,6 +259,7 @@ export class Member implements Placement {
     this.#cancelTimer();
     this.#cancelTrustTimer();
     this.#unwatch();
+    this.#unwatch = () => {};
     this.#changed();
   }
 
@@ -482,7 +491,7 @@ export class Member implements Placement {
   /** Reads what is stored of partitions that are ours, and serves them. */
   async #takeUp(self: Identity, loop: Loop, wanted: Plan["takeUp"]): Promise<boolean> {
     const ours = wanted.filter(
-      ({ partition, owner }) => owner.record.epoch > (self.given.get(partition) ?? 0),
+      ({ partition, owner }) => owner.record.epoch > (self.wrote.get(partition)?.epoch ?? 0),
     );
     if (ours.length === 0) return false;
     let hasChanged = false;
@@ -514,10 +523,10 @@ export class Member implements Placement {
     const offsetMs = owner.record.leaseMs! - loop.leaseMs;
     const record: OwnerRecord = { member: self.id, epoch: owner.record.epoch + 1, offsetMs };
     const last = { ...written(ownerKey(partition), record), key: ownerKeyInStore(partition) };
-    await loop.takeUp({ ...part, offsetMs, last: [last] });
+    await loop.takeUp(part.services, part.outside, offsetMs, [last]);
     if (this.#self !== self) return;
     self.served.set(partition, offsetMs);
-    self.given.set(partition, record.epoch);
+    self.wrote.set(partition, { epoch: record.epoch, url: this.#options.url });
     this.#changed();
   }
 
@@ -545,16 +554,18 @@ export class Member implements Placement {
             epoch,
             leaseMs: loop.leaseMs + self.served.get(partition)!,
           };
-          self.given.set(partition, epoch);
+          self.wrote.set(partition, { epoch, url });
           return { ...written(ownerKey(partition), record), key: ownerKeyInStore(partition) };
         });
         for (const partition of some) self.handingOver.add(partition);
         this.#changed();
-        await loop.handOver(({ account, id }) => some.has(partitionOf(account, id)), last, url);
-        for (const partition of some) {
-          self.served.delete(partition);
-          self.handingOver.delete(partition);
-        }
+        const isIn = ({ account, id }: ServiceKey) => some.has(partitionOf(account, id));
+        await loop.handOver(isIn, last, () => {
+          for (const partition of some) {
+            self.served.delete(partition);
+            self.handingOver.delete(partition);
+          }
+        });
         this.#options.log.info({ partitions: some.size, to: url }, "handed partitions over");
         this.#changed();
       }
@@ -594,7 +605,7 @@ export class Member implements Placement {
     this.#isClosed = true;
     this.#lose();
     if (self !== null) {
-      const gone = [fenceKey(self.id), memberKey(self.id)];
+      const gone = [fenceKey(self.id), memberKey(self.id), readKey(self.id)];
       await etcd.txn({ compare: [], then: gone.map((key) => ({ delete: `${at}${key}` })) });
     }
     etcd.close();
@@ -612,7 +623,7 @@ export class Member implements Placement {
 
   #fenced(self: Identity): Fenced {
     const { etcd, at } = this.#options;
-    return { etcd, at, fence: written(fenceKey(self.id), { member: self.id }) };
+    return { etcd, at, id: self.id, fence: written(fenceKey(self.id), { member: self.id }) };
   }
 
   #isThere({ id }: Identity): Compare {

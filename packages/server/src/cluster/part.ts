@@ -10,7 +10,7 @@ import {
   type Op,
 } from "../store/etcd-api.js";
 import { changesIn } from "../store/etcd-staged.js";
-import { clusterKeyOf, STAGED } from "./keys.js";
+import { clusterKeyOf, READS, STAGED } from "./keys.js";
 
 /** Entries that are asked for at once of each partition: most have fewer. */
 const PAGE = 400;
@@ -29,6 +29,8 @@ export interface Fenced {
   readonly etcd: Etcd;
   /** What all keys of the cluster begin with. */
   readonly at: string;
+  /** The member's. */
+  readonly id: string;
   /** The member's fence: the condition of all that it does. */
   readonly fence: { readonly key: string; readonly value: Uint8Array };
 }
@@ -82,15 +84,18 @@ async function readSome(member: Fenced, prefixes: readonly string[], page: numbe
   return all;
 }
 
+/** What a member writes when it wants to read. */
+export const readKey = (id: string) => `${READS}${id}`;
+
 /** With a put, or it would not go through the log. */
 async function gets(
-  { etcd, at, fence }: Fenced,
+  { etcd, at, id, fence }: Fenced,
   ops: readonly Op[],
 ): Promise<readonly (readonly EtcdEntry[])[]> {
   const key = `${at}${fence.key}`;
   const outcome = await etcd.txn({
     compare: [{ key, value: fence.value }],
-    then: [{ put: key, value: fence.value }, ...ops],
+    then: [{ put: `${at}${readKey(id)}`, value: fence.value }, ...ops],
   });
   if (outcome.kind === "refused") throw new Error("This member was fenced.");
   if (outcome.kind !== "applied") throw outcome.error;

@@ -1,4 +1,5 @@
 import type { Act, Keeper, OutsideRecord } from "./outbox.js";
+import type { Placement } from "./placement.js";
 
 /** Digits of the number that keeps entries of one millisecond in their order. */
 const NUMBER_LENGTH = 9;
@@ -7,11 +8,14 @@ const NUMBER_LENGTH = 9;
 export class AuditLog implements Keeper {
   readonly kinds: ReadonlySet<string> = new Set(["audit"]);
   readonly #wallMs: () => number;
+  readonly #cluster: Pick<Placement, "memberId"> | undefined;
   readonly #countByAccount = new Map<string, number>();
   #number = 0;
 
-  constructor(wallMs: () => number) {
+  /** @param cluster who writes beside others: no two of them write under one key */
+  constructor(wallMs: () => number, cluster?: Pick<Placement, "memberId">) {
     this.#wallMs = wallMs;
+    this.#cluster = cluster;
   }
 
   restore(records: readonly OutsideRecord[]): void {
@@ -31,8 +35,10 @@ export class AuditLog implements Keeper {
   record({ account, ...facts }: Act, leaseMs: number): OutsideRecord {
     const at = new Date(this.#wallMs()).toISOString();
     const number = String(++this.#number).padStart(NUMBER_LENGTH, "0");
+    const by = this.#cluster === undefined ? "" : `-${this.#cluster.memberId}`;
     this.#count(account);
-    return { key: `${auditPrefix(account)}${at}-${number}-${Math.floor(leaseMs)}`, value: { at, ...facts } };
+    const key = `${auditPrefix(account)}${at}-${number}-${Math.floor(leaseMs)}${by}`;
+    return { key, value: { at, ...facts } };
   }
 
   #count(account: string): void {

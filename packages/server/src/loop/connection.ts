@@ -10,19 +10,20 @@ import {
 import type { RawData, WebSocket } from "ws";
 import type { Command } from "../engine/index.js";
 import { type Caller, NEEDS, type Need, refusalFor, TO_CONNECT, TO_FORCE, TO_HOLD } from "./caller.js";
+import { isDeeperThan, parsed } from "./frames.js";
+import { Inspections } from "./inspections.js";
 import type { Loop } from "./loop.js";
 import type { Recipient } from "./recipient.js";
-import { isAnswer, mayBeLong, subjectOf } from "./server-messages.js";
+import { isAnswer, mayBeLong } from "./server-messages.js";
 import { ServiceKey } from "./service.js";
+import { Unacknowledged } from "./unacknowledged.js";
+import { type Kept, Whereabouts } from "./whereabouts.js";
 
 /** A reader that lets more than this pile up is cut off (N3). */
 const BACKLOG_BYTES_MAX = 8 * 1_024 * 1_024;
 
 /** A connection that does not say hello, and then sync, in this time is closed. */
 const HELLO_MS = 10_000;
-
-/** Inspections on their way at once: their answers are long. */
-const INSPECTIONS_MAX = 64;
 
 const WATCHES_MAX = 64;
 
@@ -60,11 +61,14 @@ export interface ConnectionHost {
 export class Connection implements Recipient {
   readonly #socket: WebSocket;
   readonly #sendText: (text: string) => void;
+  readonly #failed: (error: unknown) => void;
   readonly #loop: Loop;
   readonly #caller: Caller;
   readonly #address: string;
   readonly #cancelHelloTimer: () => void;
   readonly #unwatchCaller: () => void;
+  /** Null: this server is alone, and serves everything. */
+  readonly #whereabouts: Whereabouts | null;
   /** What it must be allowed, or it is over. */
   #need = TO_CONNECT;
   #isSynced = false;
@@ -74,13 +78,9 @@ export class Connection implements Recipient {
   #outgoing: ServerMessage[] = [];
   /** Some of those may be long. */
   #hasLong = false;
-  #ended: Extract<ServerMessage, readonly ["ended", ...unknown[]]> | null = null;
-  /** What the messages that were sent and not acknowledged are about, in order: see `subjectOf`. */
-  #unacknowledged: number[] = [];
-  #acknowledged = 0;
-  /** Inspections without an answer yet, by request id: nothing keeps a client from using one twice. */
-  readonly #inspections = new Map<number, number>();
-  #inspectionCount = 0;
+  #ended: Extract<ServerMessage, readonly ["ended" | "moved", ...unknown[]]> | null = null;
+  readonly #unacknowledged = new Unacknowledged();
+  readonly #inspections = new Inspections();
   readonly #watches = new Set<number>();
   /** Watches of which events were left out, and the positions of the last of them. */
   readonly #leftOut = new Map<number, string>();
@@ -101,15 +101,9 @@ export class Connection implements Recipient {
     // They may be on their way, after a pause of this process or a silence of the network: trying again helps.
     const tooLate = () => this.#close("UNAVAILABLE", "No hello and sync came in time. Connect again.");
     this.#cancelHelloTimer = loop.runtime.setTimer(tooLate, HELLO_MS);
-    socket.on("message", (data, isBinary) => {
-      try {
-        this.#read(data, isBinary);
-      } catch (error) {
-        // It may come back: what it holds is not to be lost by our mistake.
-        this.#close("UNAVAILABLE", "This connection failed by a mistake in LockDB. Connect again.");
-        failed(error);
-      }
-    });
+    this.#whereabouts = this.#newWhereabouts();
+    this.#failed = failed;
+    socket.on("message", (data, isBinary) => this.#guard(() => this.#read(data, isBinary)));
     socket.on("close", () => this.#closed());
     // A broken frame or a reset: 'close' follows.
     socket.on("error", () => {});
@@ -122,7 +116,29 @@ export class Connection implements Recipient {
   receive(message: ServerMessage): void {
     if (message[0] === "event") return this.#event(message);
     this.#say(message);
-    if (this.#inspectionCount > 0 && isAnswer(message)) this.#inspected(message[1]);
+    if (this.#inspections.count > 0 && isAnswer(message)) this.#inspections.answered(message[1]);
+    if (message[0] === "welcome") this.#whereabouts?.welcomed();
+  }
+
+  /** A mistake of ours ends this connection, and nothing else. */
+  #guard(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      // It may come back: what it holds is not to be lost by our mistake.
+      this.#close("UNAVAILABLE", "This connection failed by a mistake in LockDB. Connect again.");
+      this.#failed(error);
+    }
+  }
+
+  #newWhereabouts(): Whereabouts | null {
+    const { placement } = this.#loop;
+    if (placement === undefined) return null;
+    const say = (message: ServerMessage) => {
+      this.#say(message);
+      this.flush();
+    };
+    return new Whereabouts(placement, say);
   }
 
   /** Events come in any number, and nobody waits for one: a slow reader is told that some were left out. */
@@ -164,8 +180,9 @@ export class Connection implements Recipient {
     const ended = this.#ended;
     if (ended !== null) {
       this.#over = true;
-      this.#socket.close(ended[1] === "UNAVAILABLE" ? GOING_AWAY : POLICY, ended[1] as string);
-    } else if (this.#unacknowledged.length > LIMITS.answersMax) {
+      const [code, reason] = endOf(ended);
+      this.#socket.close(code, reason);
+    } else if (this.#unacknowledged.count > LIMITS.answersMax) {
       this.#close(
         "LIMIT_EXCEEDED",
         "Too many messages were not acknowledged. Begin each frame with the count received.",
@@ -198,29 +215,19 @@ export class Connection implements Recipient {
     if (message[0] === "refused") this.#loop.totals.refusedWith(message[2]);
     else if (message[0] === "error") this.#loop.totals.refusedWith(message[1]);
     this.#hasLong ||= mayBeLong(message);
-    if (message[0] === "ended") this.#ended ??= message;
+    if (message[0] === "ended" || message[0] === "moved") this.#ended ??= message;
     this.#outgoing.push(message);
-    this.#unacknowledged.push(subjectOf(message));
+    this.#unacknowledged.add(message);
   }
 
   /** False when it was refused: too many have no answer yet. */
   #isInspecting(message: Extract<ClientMessage, readonly ["inspect" | "list", ...unknown[]]>): boolean {
-    const id = message[1];
-    if (this.#inspectionCount >= INSPECTIONS_MAX) {
+    if (this.#inspections.isFull) {
       this.#refuse(message, "RATE_LIMITED");
       return false;
     }
-    this.#inspectionCount++;
-    this.#inspections.set(id, (this.#inspections.get(id) ?? 0) + 1);
+    this.#inspections.begun(message[1]);
     return true;
-  }
-
-  #inspected(id: number): void {
-    const count = this.#inspections.get(id);
-    if (count === undefined) return;
-    this.#inspectionCount--;
-    if (count === 1) this.#inspections.delete(id);
-    else this.#inspections.set(id, count - 1);
   }
 
   #read(data: RawData, isBinary: boolean): void {
@@ -233,8 +240,18 @@ export class Connection implements Recipient {
     if (!Number.isSafeInteger(received) || !this.#acknowledge(received as number)) {
       return this.#error("INVALID", "A frame must begin with the number of messages received so far.");
     }
-    const isLarge = (data as Buffer).byteLength > LIMITS.messageBytesMax;
-    for (let at = 1; at < frame.length && !this.#over; at++) this.#take(frame[at], isLarge);
+    const bytes = (data as Buffer).byteLength;
+    this.#takeAll({ messages: frame, isLarge: bytes > LIMITS.messageBytesMax }, 1, bytes);
+  }
+
+  #takeAll({ messages, isLarge }: Kept, from: number, bytes: number): void {
+    for (let at = from; at < messages.length && !this.#over; at++) {
+      if (this.#whereabouts?.isWaiting === true) {
+        if (this.#whereabouts.keep({ messages: messages.slice(at), isLarge }, bytes)) return;
+        return this.#close("UNAVAILABLE", "No server has this service yet. Try again soon.");
+      }
+      this.#take(messages[at], isLarge);
+    }
   }
 
   #take(message: unknown, isInLargeFrame: boolean): void {
@@ -390,9 +407,21 @@ export class Connection implements Recipient {
     const mayHold = this.#caller.refusal(TO_HOLD, service) === null;
     if (mayHold) this.#need = TO_HOLD;
     if (!this.#mayStay()) return;
-    this.#session = hello.session;
-    this.#owner = hello.owner;
-    this.#submit({ kind: "hello", address: this.#address, ...hello, ...(mayHold ? {} : { reads: true }) });
+    const begin = () => {
+      this.#session = hello.session;
+      this.#owner = hello.owner;
+      this.#submit({ kind: "hello", address: this.#address, ...hello, ...(mayHold ? {} : { reads: true }) });
+    };
+    if (this.#whereabouts === null) return begin();
+    const place = this.#whereabouts;
+    place.find(this.#service, () =>
+      this.#guard(() => {
+        // Its key may have come to its end meanwhile.
+        if (!this.#mayStay()) return;
+        begin();
+        for (const kept of place.takeKept()) this.#takeAll(kept, 0, 0);
+      }),
+    );
   }
 
   #submit(command: Command): void {
@@ -401,19 +430,9 @@ export class Connection implements Recipient {
 
   /** Answers up to here have arrived and need not be kept (Q6). False when more is claimed than was sent. */
   #acknowledge(received: number): boolean {
-    const count = received - this.#acknowledged;
-    if (count < 0 || count > this.#unacknowledged.length) return false;
-    if (count === 0) return true;
-    const ids: number[] = [];
-    const lostTokens: number[] = [];
-    for (let at = 0; at < count; at++) {
-      const subject = this.#unacknowledged[at]!;
-      if (subject > 0) ids.push(subject);
-      else if (subject < 0) lostTokens.push(-subject);
-    }
-    if (count === this.#unacknowledged.length) this.#unacknowledged = [];
-    else this.#unacknowledged.splice(0, count);
-    this.#acknowledged = received;
+    const acknowledged = this.#unacknowledged.take(received);
+    if (acknowledged === null) return false;
+    const { ids, lostTokens } = acknowledged;
     if (ids.length + lostTokens.length > 0 && this.#session !== null) {
       const from = { session: this.#session, address: this.#address };
       this.#submit({ kind: "acknowledge", ...from, ids, lostTokens });
@@ -456,6 +475,7 @@ export class Connection implements Recipient {
     this.#over = true;
     this.#cancelHelloTimer();
     this.#unwatchCaller();
+    this.#whereabouts?.close();
     this.#loop.detach(this.#address);
     if (this.#watches.size > 0) this.#loop.unwatch(this.#service!, this, null);
     if (this.#session === null) return;
@@ -467,20 +487,12 @@ function rethrow(error: unknown): never {
   throw error;
 }
 
+/** With which code and reason a connection is closed. */
+function endOf([kind, code]: readonly ["ended" | "moved", string, ...unknown[]]): readonly [number, string] {
+  if (kind === "moved") return [GOING_AWAY, "MOVED"];
+  return [code === "UNAVAILABLE" ? GOING_AWAY : POLICY, code];
+}
+
 function isHello(message: unknown): boolean {
   return Array.isArray(message) && message[0] === "hello";
-}
-
-/** Follows a value no deeper than it has to. */
-function isDeeperThan(value: unknown, depth: number): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  return depth === 0 || Object.values(value).some((inner) => isDeeperThan(inner, depth - 1));
-}
-
-function parsed(data: RawData): unknown {
-  try {
-    return JSON.parse((data as Buffer).toString("utf8"));
-  } catch {
-    return undefined;
-  }
 }

@@ -1,3 +1,4 @@
+import type { WatchQuery } from "lockdb/protocol";
 import type { EngineEvent } from "../engine/index.js";
 import { type EventBudget, EventLog } from "./event-log.js";
 import type { Recipient } from "./recipient.js";
@@ -29,6 +30,12 @@ export class EventLogs {
     // What this turn does from here on is told already.
     service.out = { ...service.out, events: [] };
     return service.log;
+  }
+
+  /** Tells somebody of a service's events from now on, or from where he has come to: first the answer to `id`. */
+  watch(service: Service, to: Recipient, id: number, query: WatchQuery): void {
+    const nowMs = this.#runtime.monotonicMs();
+    this.of(service).watch(to, id, query, (start) => to.receive(["done", id, start]), nowMs);
   }
 
   /** Those that nobody has watched for a while. */

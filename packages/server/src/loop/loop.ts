@@ -1,19 +1,17 @@
 import { ERRORS, type ServerMessage, type WatchQuery } from "lockdb/protocol";
-import {
-  type Answer,
-  type Command,
-  Deadlines,
-  type DurableChange,
-  type EngineEvent,
-} from "../engine/index.js";
-import { type Change, decodeRecord, encodeRecord, type Store } from "../store/index.js";
+import { type Answer, type Command, Deadlines, type EngineEvent } from "../engine/index.js";
+import { type Change, decodeRecord, type Store } from "../store/index.js";
 import { AuditLog } from "./audit-log.js";
+import { Batches } from "./batches.js";
 import { BrokenServices } from "./broken-services.js";
 import type { Past } from "./event-log.js";
 import { EventLogs } from "./event-logs.js";
-import { LeaseClock } from "./lease-clock.js";
+import { HandOvers, type IsIn } from "./hand-overs.js";
+import { HeldAnswers } from "./held-answers.js";
+import { LeaseTime } from "./lease-time.js";
 import type { LoopOptions } from "./options.js";
 import { type Act, type Outbox, Outside, type OutsideChange, type OutsideRecord } from "./outbox.js";
+import { type Placement, TrustLostError } from "./placement.js";
 import type { Recipient } from "./recipient.js";
 import { Recipients } from "./recipients.js";
 import type { LoopRuntime } from "./runtime.js";
@@ -21,9 +19,7 @@ import { ServerTotals } from "./server-totals.js";
 import type { Service, ServiceKey } from "./service.js";
 import { Services, type ServicesSeen } from "./services.js";
 import { CLOCK_KEY, readService, readStored, type StoredService } from "./stored.js";
-
-/** While anything runs on the lease clock it is read at least this often, so that only a stall meets the 250 ms step. */
-const SAMPLE_MS = 100;
+import { Writing } from "./writing.js";
 
 /** How often the lease clock is written down while something runs on it (R6). */
 const CLOCK_WRITTEN_MS = 1_000;
@@ -49,27 +45,20 @@ export class Loop {
   readonly #services: Services;
   readonly #broken: BrokenServices;
   #timed = new Deadlines<Service>();
-  /** Services with answers behind a batch that is not flushed. */
-  readonly #holding = new Set<Service>();
+  readonly #held = new HeldAnswers();
   readonly #recipients = new Recipients();
   readonly #logs: EventLogs;
   readonly #audit: AuditLog;
   readonly #outside: Outside;
+  readonly #batches: Batches;
+  readonly #writing: Writing;
+  readonly #handOvers = new HandOvers();
+  readonly #time: LeaseTime;
   #store: Store | null = null;
-  #clock: LeaseClock;
   #state: "running" | "stopping" | "failed" | "stopped" = "failed";
   /** Services with something in their inboxes. */
   #touched: Service[] = [];
   #turnIsDue = false;
-  #batch: Change[] = [];
-  #batchNumber = 1;
-  #committed = 0;
-  #committing: Promise<void> | null = null;
-  #cancelTimer: (() => void) | null = null;
-  #timerDueMs = Number.POSITIVE_INFINITY;
-  /** Something runs on the lease clock since the last turn. */
-  #isSampled = false;
-  #clockWrittenMs = 0;
   #reopening: Promise<void> | null = null;
 
   private constructor(options: LoopOptions) {
@@ -77,10 +66,17 @@ export class Loop {
     this.totals = options.totals ?? new ServerTotals();
     this.#services = new Services(options, this.totals.engine);
     this.#broken = this.#newBroken();
-    this.#audit = new AuditLog(options.runtime.wallMs);
+    this.#audit = new AuditLog(options.runtime.wallMs, options.placement);
     this.#outside = new Outside(options.outbox, [this.#audit, ...(options.keepers ?? [])]);
     this.#logs = new EventLogs(options.runtime, options.limitsOf);
-    this.#clock = new LeaseClock(0, options.runtime.monotonicMs());
+    // Sockets first: after a stall, the renewals that wait in them are applied before anything expires.
+    this.#time = new LeaseTime(options.runtime, () => this.#scheduleTurn());
+    this.#batches = new Batches({
+      store: () => (this.#works ? this.#store : null),
+      flushed: (batch) => this.#flushed(batch),
+      failed: (error) => this.#fail(error),
+    });
+    this.#writing = new Writing(this.#batches, this.#audit, this.#outside, () => this.#time.lastMs);
   }
 
   /** Opens the store and takes up what is in it. Rejects when the store is damaged (R9) or in use (R8). */
@@ -99,6 +95,11 @@ export class Loop {
     return this.#state === "running";
   }
 
+  /** What is known of the cluster; undefined: there is none. */
+  get placement(): Placement | undefined {
+    return this.#options.placement;
+  }
+
   /** Who sees to the webhooks of holds. */
   get outbox(): Pick<Outbox, "urlProblem" | "isFull"> {
     return this.#outside.outbox;
@@ -111,10 +112,8 @@ export class Loop {
    */
   keep(changes: readonly OutsideChange[], ...acts: readonly Act[]): Promise<void> {
     if (this.#state !== "running") return Promise.reject(new Error("The store does not work now."));
-    for (const { key, value } of changes) this.#put(key, value);
-    for (const act of acts) this.#addAct(act);
     this.#scheduleTurn();
-    return this.#outside.kept(this.#batchNumber);
+    return this.#writing.keep(changes, acts);
   }
 
   /** A new address for somebody who will send commands. */
@@ -133,14 +132,10 @@ export class Loop {
    */
   watch(key: ServiceKey, to: Recipient, id: number, query: WatchQuery): void {
     const service = this.#use(key);
-    const nowMs = this.runtime.monotonicMs();
     const isFull = service === null || service.log?.isFull === true;
-    const code = this.ready ? (isFull ? "LIMIT_EXCEEDED" : null) : "UNAVAILABLE";
+    const code = this.isHere(key) ? (isFull ? "LIMIT_EXCEEDED" : null) : "UNAVAILABLE";
     if (code !== null) to.receive(["refused", id, code, ERRORS[code].message]);
-    else {
-      const log = this.#logs.of(service!);
-      log.watch(to, id, query, (start) => to.receive(["done", id, start]), nowMs);
-    }
+    else this.#logs.watch(service!, to, id, query);
     this.#recipients.told(to);
     this.#scheduleTurn();
   }
@@ -179,7 +174,7 @@ export class Loop {
 
   /** Lease time as it was last read, in milliseconds. */
   get leaseMs(): number {
-    return this.#clock.lastMs;
+    return this.#time.lastMs;
   }
 
   /** The end of one watch, or of all of a recipient. */
@@ -200,8 +195,9 @@ export class Loop {
       if (service.inbox.push(command) === 1) this.#touched.push(service);
       return this.#scheduleTurn();
     }
-    if (!("address" in command)) return;
-    const isMuch = this.ready && !isStuck && this.#services.get(key) === undefined;
+    // Of a service that is handed over everybody is told where it is, when that is known.
+    if (!("address" in command) || this.#handOvers.has(key)) return;
+    const isMuch = this.isHere(key) && !isStuck && this.#services.get(key) === undefined;
     const code = isMuch ? "LIMIT_EXCEEDED" : "UNAVAILABLE";
     // Whoever is refused by a disk that hangs must come back, with this request too: its connection ends.
     const message: ServerMessage =
@@ -219,20 +215,21 @@ export class Loop {
       // Nothing new is taken from here on, or the last flush would never come.
       this.#state = "stopping";
       this.#runTurn();
-      this.#cancelTimer?.();
-      await this.#settle();
+      this.#time.disarm();
+      await this.#batches.settle();
     }
     const wasRunning = this.#works;
     this.#state = "stopped";
-    this.#cancelTimer?.();
+    this.#time.disarm();
     this.#recipients.end("The server is stopping. Try again soon.");
     await this.#reopening;
     if (wasRunning) {
-      for (const service of this.#services.all()) this.#addChanges(service, service.engine.stop());
-      this.#addClock(this.#readClock());
+      for (const service of this.#services.working())
+        this.#writing.addChanges(service, service.engine.stop());
+      this.#writing.addClock(this.#time.read());
     }
     try {
-      if (wasRunning) await this.#store!.commit(this.#batch);
+      if (wasRunning) await this.#store!.commit(this.#batches.take());
     } finally {
       this.#outside.over(new Error("The server has stopped."));
       await this.#store?.close();
@@ -244,10 +241,87 @@ export class Loop {
     return this.#state === "running" || this.#state === "stopping";
   }
 
-  /** A service that is ready for work; null: not now, or there are too many. */
+  /** A service that is ready for work; null: not now, not here, or there are too many. */
   #use(key: ServiceKey): Service | null {
-    const service = this.ready ? this.#services.use(key) : null;
+    if (!this.ready) return null;
+    // Those in memory are here: it is asked only of those that would come to be.
+    const service = this.#services.get(key) ?? (this.isHere(key) ? this.#services.use(key) : null);
     return service?.isLoading === true ? null : service;
+  }
+
+  // --- what comes from other members, and goes to them ---
+
+  /** True while a service is served here, and the store works. */
+  isHere(key: ServiceKey): boolean {
+    const { placement } = this.#options;
+    if (!this.ready || placement === undefined) return this.ready;
+    return !this.#handOvers.has(key) && placement.placeOf(key) === "here";
+  }
+
+  /**
+   * Takes up all that there is of a partition which this member has claimed, as it was read behind the claim. Resolves when what that
+   * changes is durable; nothing that depends on it is answered before (R5). Blocks while it reads their holds: give partitions one by one.
+   * @param outside records outside services that come with them
+   * @param offsetMs by how much their lease time is ahead of the loop's clock, in whole milliseconds (R6)
+   * @param first that they are served here, as the store takes it
+   * @throws Error when a record is damaged (R9): nothing is taken up then; when the store does not work, or fails meanwhile
+   */
+  async takeUp(
+    services: readonly StoredService[],
+    outside: readonly OutsideRecord[],
+    offsetMs: number,
+    first: readonly Change[],
+  ): Promise<void> {
+    if (!this.ready) throw new Error("The store does not work now.");
+    const taken = this.#services.restore(services, this.#time.read(), offsetMs);
+    for (const change of first) this.#batches.add(change);
+    for (const service of taken) this.#collect(service);
+    this.#outside.add(outside);
+    this.#scheduleTurn();
+    if (!this.#batches.isEmpty) await this.#outside.kept(this.#batches.number);
+  }
+
+  /**
+   * Gives services away. From now on nothing of them is taken or answered. What is on its way is flushed first; then, as one batch, what a
+   * clean stop writes of them (R5), the lease clock, and `last`. Then all who speak with them are told where they are, which
+   * `Placement.placeOf` must know as soon as `over` was called, and this resolves.
+   * @param last who serves them from then on, as the store takes it
+   * @param over called when that is durable
+   * @throws Error when the store does not work, or fails meanwhile: it is not known then whether they were given away
+   */
+  async handOver(isIn: IsIn, last: readonly Change[], over: () => void): Promise<void> {
+    if (this.#state !== "running") throw new Error("The store does not work now.");
+    this.#batches.seal();
+    for (const service of [...this.#services.all()]) {
+      if (!isIn(service.key)) continue;
+      // One that failed comes back at the next member, as after a crash.
+      if (!service.isLoading) this.#writing.addChanges(service, service.engine.stop());
+      this.#drop(service);
+    }
+    for (const change of last) this.#batches.add(change);
+    this.#writing.addClock(this.#time.read());
+    const done = this.#handOvers.add(isIn, this.#batches.number, over);
+    this.#batches.seal();
+    this.#outside.drop(isIn);
+    this.#batches.commit();
+    return done;
+  }
+
+  /** This member may not answer any more: as after a failed commit nothing is delivered, and the store is opened anew (R7). */
+  distrust(reason: Error): void {
+    if (this.#works) this.#fail(reason);
+  }
+
+  get #isTrusted(): boolean {
+    return this.#options.placement?.isTrusted() !== false;
+  }
+
+  /** Nothing of it is applied or told any more. */
+  #drop(service: Service): void {
+    this.#services.remove(service);
+    this.#timed.delete(service);
+    this.#held.forget(service);
+    this.#logs.forget(service);
   }
 
   // --- a turn ---
@@ -264,36 +338,40 @@ export class Loop {
   #runTurn(): void {
     this.#turnIsDue = false;
     if (!this.#works) return;
-    const nowMs = this.#readClock();
+    if (!this.#isTrusted) return this.distrust(new TrustLostError());
+    const nowMs = this.#time.read();
     const touched = new Set(this.#touched);
     this.#touched = [];
     for (const service of touched) this.#apply(service, service.takeInbox(), nowMs);
     // After the inbox: a renewal that has arrived counts, however late this turn is.
     for (let due = this.#timed.takeDue(nowMs); due !== undefined; due = this.#timed.takeDue(nowMs)) {
       this.#apply(due, TICK, nowMs);
-      if (!due.isOver) this.#timed.set(due, due.engine.nextDeadlineMs);
+      if (!due.isOver) this.#timed.set(due, due.nextDeadlineMs);
       touched.add(due);
     }
+    // However long that took: what is told leaves at once.
+    if (!this.#isTrusted) return this.distrust(new TrustLostError());
     for (const service of touched) if (!service.isOver) this.#collect(service);
-    const clockAgeMs = nowMs - this.#clockWrittenMs;
-    const isWriting = this.#batch.length > 0;
+    const clockAgeMs = nowMs - this.#writing.clockMs;
+    const isWriting = !this.#batches.isEmpty;
     const runs = this.#timed.nextMs !== Number.POSITIVE_INFINITY;
-    if (runs && clockAgeMs >= (isWriting ? CLOCK_AGE_MS : CLOCK_WRITTEN_MS)) this.#addClock(nowMs);
+    if (runs && clockAgeMs >= (isWriting ? CLOCK_AGE_MS : CLOCK_WRITTEN_MS)) this.#writing.addClock(nowMs);
     this.#recipients.flush();
-    this.#commit();
-    this.#arm(nowMs);
+    this.#batches.commit();
+    this.#time.arm(nowMs, this.#timed.nextMs);
   }
 
   /** An error here is a mistake of ours. It ends what is in memory of that service, and of no other. */
   #apply(service: Service, commands: readonly Command[], nowMs: number): void {
     if (service.isOver) return;
     try {
-      for (const command of commands) service.engine.apply(command, nowMs, service.out);
+      const serviceMs = nowMs + service.offsetMs;
+      for (const command of commands) service.engine.apply(command, serviceMs, service.out);
     } catch (error) {
       this.#services.replace(service);
       this.#timed.delete(service);
       // What waits for a flush is not told any more, either: they come back and ask.
-      this.#holding.delete(service);
+      this.#held.forget(service);
       this.#logs.forget(service);
       this.#recipients.end("The service is read anew. Try again soon.", service.key);
       this.#broken.broke(service.key, error);
@@ -303,101 +381,27 @@ export class Loop {
   /** Sends a service's answers on their way: at once, or behind the changes they must not overtake (R1). */
   #collect(service: Service): void {
     const { answers, changes, events = [] } = service.takeEffects();
-    this.#timed.set(service, service.engine.nextDeadlineMs);
+    this.#timed.set(service, service.nextDeadlineMs);
     if (changes.length > 0) {
-      this.#addChanges(service, changes);
-      service.waitsFor = this.#batchNumber;
+      this.#writing.addChanges(service, changes);
+      service.waitsFor = this.#batches.number;
     }
-    if (service.waitsFor <= this.#committed) this.#tell(service, answers, events);
-    else if (answers.length > 0 || events.length > 0) {
-      service.held.push({ batch: service.waitsFor, answers, events });
-      service.heldCount += answers.length;
-      this.#holding.add(service);
-    }
+    if (service.waitsFor <= this.#batches.committed) this.#tell(service, answers, events);
+    else if (answers.length > 0 || events.length > 0) this.#held.add(service, answers, events);
   }
 
-  #addChanges(service: Service, changes: readonly DurableChange[]): void {
-    for (const change of changes) {
-      if (change.type === "audit") {
-        const { account, id } = service.key;
-        this.#addAct({ account, service: id, ...change.value });
-      } else if (change.type === "delivery") {
-        const { key, value } = this.#outside.owe(service.key, change, this.#batchNumber);
-        this.#put(key, value);
-      } else this.#put(`${service.key.prefix}${change.type}/${change.id}`, change.value);
-    }
-  }
-
-  #addAct(act: Act): void {
-    const { key, value } = this.#audit.record(act, this.#clock.lastMs);
-    this.#put(key, value);
-  }
-
-  #put(key: string, value: object | null): void {
-    this.#batch.push({ key, value: value === null ? null : encodeRecord(key, value) });
-  }
-
-  #addClock(nowMs: number): void {
-    this.#clockWrittenMs = nowMs;
-    this.#put(CLOCK_KEY, { nowMs });
-  }
-
-  #commit(): void {
-    if (this.#committing !== null || this.#batch.length === 0 || !this.#works) return;
-    const batch = this.#batch;
-    const number = this.#batchNumber++;
-    this.#batch = [];
-    this.#committing = this.#store!.commit(batch).then(
-      () => this.#flushed(number),
-      (error: unknown) => this.#fail(error),
-    );
-  }
-
-  #flushed(number: number): void {
-    this.#committing = null;
-    this.#committed = number;
-    for (const service of this.#holding) {
-      while (service.held.length > 0 && service.held[0]!.batch <= number) {
-        const { answers, events } = service.held.shift()!;
-        service.heldCount -= answers.length;
-        this.#tell(service, answers, events);
-      }
-      if (service.held.length === 0) this.#holding.delete(service);
-    }
+  #flushed(batch: number): void {
+    if (!this.#isTrusted) return this.distrust(new TrustLostError());
+    this.#held.flushed(batch, (service, answers, events) => this.#tell(service, answers, events));
     this.#recipients.flush();
-    this.#outside.flushed(number);
-    this.#commit();
-  }
-
-  async #settle(): Promise<void> {
-    while (this.#committing !== null) await this.#committing;
+    this.#outside.flushed(batch);
+    this.#handOvers.flushed(batch, (isIn) => this.#recipients.moved(isIn, this.#options.placement));
+    this.#batches.commit();
   }
 
   #tell(service: Service, answers: readonly Answer[], events: readonly EngineEvent[]): void {
     this.#recipients.deliver(answers);
     for (const watcher of this.#logs.add(service, events)) this.#recipients.told(watcher);
-  }
-
-  // --- time ---
-
-  #readClock(): number {
-    return this.#clock.read(this.#options.runtime.monotonicMs(), this.#isSampled);
-  }
-
-  #arm(nowMs: number): void {
-    const nextMs = this.#timed.nextMs;
-    this.#isSampled = nextMs !== Number.POSITIVE_INFINITY;
-    if (!this.#isSampled) return;
-    const dueMs = Math.min(nextMs, nowMs + SAMPLE_MS);
-    if (this.#cancelTimer !== null && this.#timerDueMs <= dueMs) return;
-    this.#cancelTimer?.();
-    this.#timerDueMs = dueMs;
-    // Sockets first: after a stall, the renewals that wait in them are applied before anything expires.
-    const ring = () => {
-      this.#cancelTimer = null;
-      this.#scheduleTurn();
-    };
-    this.#cancelTimer = this.#options.runtime.setTimer(ring, Math.max(1, dueMs - nowMs));
   }
 
   // --- start and failure ---
@@ -421,23 +425,17 @@ export class Loop {
 
   async #load(store: Store): Promise<void> {
     const { clockMs, services } = await readStored(store, this.#outside, this.#services);
-    this.#clock = new LeaseClock(clockMs, this.#options.runtime.monotonicMs());
-    this.#clockWrittenMs = clockMs;
-    this.#isSampled = false;
-    for (const { key, records, holds } of services) {
-      const service = this.#services.add(key);
-      service.engine.restore(records, clockMs, service.out, holds);
-      this.#addChanges(service, service.takeEffects().changes);
-      this.#timed.set(service, service.engine.nextDeadlineMs);
+    this.#time.goOn(clockMs);
+    this.#writing.clockMs = clockMs;
+    for (const service of this.#services.restore(services, clockMs)) {
+      this.#writing.addChanges(service, service.takeEffects().changes);
+      this.#timed.set(service, service.nextDeadlineMs);
     }
-    const batch = this.#batch;
-    this.#batch = [];
-    await store.commit(batch);
+    await store.commit(this.#batches.take());
   }
 
   /** A commit failed, or its outcome is unknown: all memory is dropped, and the store is read anew (R7). */
   #fail(error: unknown): void {
-    this.#committing = null;
     this.#state = "failed";
     this.#options.log.error(
       { err: error },
@@ -445,12 +443,12 @@ export class Loop {
     );
     this.#services.clear();
     this.#logs.clear();
-    this.#holding.clear();
+    this.#held.clear();
     this.#timed = new Deadlines();
     this.#touched = [];
-    this.#batch = [];
-    this.#committed = this.#batchNumber - 1;
+    this.#batches.clear();
     this.#outside.over(error);
+    this.#handOvers.failed(error);
     this.#recipients.end("The store does not work now. Try again soon.");
     this.#reopening ??= this.#reopen();
   }
@@ -461,9 +459,9 @@ export class Loop {
     return new BrokenServices({
       monotonicMs: () => runtime.monotonicMs(),
       isWanted: (key) => this.ready && this.#services.get(key)?.isLoading === true,
-      flushed: () => this.keep([{ key: CLOCK_KEY, value: { nowMs: this.#clock.lastMs } }]),
+      flushed: () => this.keep([{ key: CLOCK_KEY, value: { nowMs: this.#time.lastMs } }]),
       read: (key) => readService(this.#store!, key),
-      restore: (stored) => this.#takeUp(stored),
+      restore: (stored) => this.#readAnew(stored),
       totals: this.totals,
       log,
       onFatal,
@@ -471,9 +469,9 @@ export class Loop {
   }
 
   /** Its answers wait for what this changes (R5, R6), as all do. */
-  #takeUp({ key, records, holds }: StoredService): void {
+  #readAnew({ key, records, holds }: StoredService): void {
     const service = this.#services.replace(this.#services.get(key)!);
-    service.engine.restore(records, this.#readClock(), service.out, holds);
+    service.engine.restore(records, this.#time.read() + service.offsetMs, service.out, holds);
     service.isLoading = false;
     this.#collect(service);
     this.#scheduleTurn();
@@ -490,11 +488,12 @@ export class Loop {
         // Nothing of a start that came to nothing may live on: its services would end what the next ones have.
         this.#services.clear();
         this.#timed = new Deadlines();
-        this.#batch = [];
+        this.#batches.take();
         this.#options.log.warn({ err: error }, "the store cannot be opened yet");
         await new Promise<void>((resolve) => this.#options.runtime.setTimer(resolve, REOPEN_MS));
       }
     }
     this.#reopening = null;
+    if (this.ready) this.#options.onReopened?.();
   }
 }

@@ -37,6 +37,10 @@ export interface Keeper {
   readonly kinds: ReadonlySet<string>;
   /** The store was read, perhaps anew: these are all records, and what was known before counts no more. */
   restore(records: readonly OutsideRecord[]): void;
+  /** In a cluster: these have come with services of another member, and add to what is known. Absent: it has nothing of services. */
+  add?(records: readonly OutsideRecord[]): void;
+  /** In a cluster: what it has of these services is another member's from now on. Nothing of it is written here any more. */
+  drop?(isIn: (service: ServiceKey) => boolean): void;
 }
 
 /** Who sees to what ends of holds owe to others (C5). All of it is called in the loop's own steps. */
@@ -64,6 +68,13 @@ const NO_OUTBOX: Outbox = {
   failed: () => {},
 };
 
+interface Waiting {
+  readonly batch: number;
+  readonly settle: (error: unknown) => void;
+  /** Whose end of a hold it is. */
+  readonly service?: ServiceKey;
+}
+
 type DeliveryChange = Extract<DurableChange, { type: "delivery" }>;
 
 /** The loop's side of it: what is read and written for keepers of records, and what waits for batches to be flushed. */
@@ -72,7 +83,7 @@ export class Outside {
   readonly #keepers: readonly Keeper[];
   #loaded = new Map<Keeper, OutsideRecord[]>();
   /** In the order of their batches. */
-  #waiting: { readonly batch: number; readonly settle: (error: unknown) => void }[] = [];
+  #waiting: Waiting[] = [];
 
   constructor(outbox: Outbox = NO_OUTBOX, others: readonly Keeper[] = []) {
     this.outbox = outbox;
@@ -96,17 +107,37 @@ export class Outside {
     for (const [keeper, records] of loaded) keeper.restore(records);
   }
 
+  /** These have come with services that were taken up. */
+  add(records: readonly OutsideRecord[]): void {
+    const found = new Map<Keeper, OutsideRecord[]>();
+    for (const record of records) {
+      const kind = record.key.split("/", 2)[1]!;
+      const keeper = this.#keepers.find(({ kinds }) => kinds.has(kind));
+      if (keeper === undefined) continue;
+      const ofKeeper = found.get(keeper);
+      if (ofKeeper === undefined) found.set(keeper, [record]);
+      else ofKeeper.push(record);
+    }
+    for (const [keeper, ofKeeper] of found) keeper.add?.(ofKeeper);
+  }
+
+  /** Whatever these services owe is another member's from now on, also what is not flushed yet. */
+  drop(isIn: (service: ServiceKey) => boolean): void {
+    this.#waiting = this.#waiting.filter(({ service }) => service === undefined || !isIn(service));
+    for (const keeper of this.#keepers) keeper.drop?.(isIn);
+  }
+
   /**
    * The record of a delivery that the end of a hold owes. It lies beside its service, not in it: what becomes of it is no
    * matter of the engine. Nobody hears of it before its batch is flushed (R1).
    */
-  owe({ account, id: service }: ServiceKey, { id, value }: DeliveryChange, batch: number): OutsideRecord {
-    const delivery: OwedDelivery = { ...this.outbox.named(), service, ...value };
-    const key = `${account}/delivery/${service}/${id}`;
+  owe(service: ServiceKey, { id, value }: DeliveryChange, batch: number): OutsideRecord {
+    const delivery: OwedDelivery = { ...this.outbox.named(), service: service.id, ...value };
+    const key = `${service.account}/delivery/${service.id}/${id}`;
     const settle = (error: unknown) => {
       if (error === null) this.outbox.owed(key, delivery);
     };
-    this.#waiting.push({ batch, settle });
+    this.#waiting.push({ batch, settle, service });
     return { key, value: delivery };
   }
 

@@ -5,7 +5,16 @@ export type Place = "here" | "nowhere" | { readonly url: string };
 
 /** What a loop must know of the cluster that its server is a member of. */
 export interface Placement {
+  /**
+   * `here` not before the services of its partition are taken up (`Loop.takeUp`), and no more once they are handed over: from
+   * the moment at the latest that the batch of `Loop.handOver` is known to be committed.
+   */
   placeOf(key: ServiceKey): Place;
+  /**
+   * By how much lease time of a service that is here is ahead of the loop's lease clock, in whole milliseconds (R6). Asked when a
+   * service comes to be; for those that are taken up it is said with them.
+   */
+  offsetMsOf(key: ServiceKey): number;
   /**
    * False once this member may not answer any more: its lease ran out without a committed beat. Read when a turn begins, and again before its
    * answers leave.
@@ -15,4 +24,15 @@ export interface Placement {
   watch(changed: () => void): () => void;
   /** Addresses of all members, for clients. */
   readonly memberUrls: readonly string[];
+  /** Of this member, as long as it has not joined anew: no two that ever were have the same. For keys: no slash in it. */
+  readonly memberId: string;
+}
+
+/** A member may not answer any more: the cluster may think by now that it is gone. */
+export class TrustLostError extends Error {
+  override readonly name = "TrustLostError";
+
+  constructor() {
+    super("No beat of this member was committed for so long that it may not answer any more.");
+  }
 }

@@ -1,5 +1,6 @@
 import type { ServerMessage } from "lockdb/protocol";
 import type { Answer } from "../engine/index.js";
+import type { Placement } from "./placement.js";
 import type { Recipient } from "./recipient.js";
 import type { ServiceKey } from "./service.js";
 
@@ -52,6 +53,20 @@ export class Recipients {
     for (const [to, recipient] of [...this.#byAddress]) {
       if (service === undefined || recipient.service?.prefix === service.prefix)
         this.deliver([{ to, message }]);
+    }
+    this.flush();
+  }
+
+  /** Tells everybody who speaks with one of these services where it is now. Of one that is nowhere yet they come back, and ask. */
+  moved(isIn: (service: ServiceKey) => boolean, placement: Placement | undefined): void {
+    for (const [to, { service }] of [...this.#byAddress]) {
+      if (service === null || !isIn(service)) continue;
+      const place = placement?.placeOf(service);
+      const message: ServerMessage =
+        typeof place === "object"
+          ? ["moved", place.url, placement!.memberUrls]
+          : ["ended", "UNAVAILABLE", "The service is on its way to another server. Try again soon."];
+      this.deliver([{ to, message }]);
     }
     this.flush();
   }

@@ -27,6 +27,8 @@ export class ServiceKey {
 export class Service implements Timed {
   readonly key: ServiceKey;
   readonly engine: Engine;
+  /** By how much its lease time is ahead of the loop's clock: it goes on from where it was at another member (R6). */
+  readonly offsetMs: number;
   dueMs = 0;
   heapIndex = -1;
   /** What has arrived since the last turn. */
@@ -44,9 +46,15 @@ export class Service implements Timed {
   /** Another one has taken its place. */
   isOver = false;
 
-  constructor(key: ServiceKey, options: EngineOptions) {
+  constructor(key: ServiceKey, options: EngineOptions, offsetMs: number) {
     this.key = key;
     this.engine = new Engine(options);
+    this.offsetMs = offsetMs;
+  }
+
+  /** When something is due next, by the loop's clock. */
+  get nextDeadlineMs(): number {
+    return this.engine.nextDeadlineMs - this.offsetMs;
   }
 
   takeInbox(): readonly Command[] {

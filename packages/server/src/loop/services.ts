@@ -1,7 +1,8 @@
 import type { Engine, EngineOptions, SlowWait, Totals } from "../engine/index.js";
 import type { AccountLimits } from "./caller.js";
+import type { Placement } from "./placement.js";
 import { Service, type ServiceKey } from "./service.js";
-import type { FloorRecord } from "./stored.js";
+import type { FloorRecord, StoredService } from "./stored.js";
 
 export interface ServicesOptions {
   /** How each service behaves. */
@@ -9,6 +10,8 @@ export interface ServicesOptions {
   readonly servicesMax: number;
   /** The limits of an account, which may change (A5). Null: it has none, and will have none. */
   readonly limitsOf?: (account: string) => AccountLimits | null;
+  /** What is known of the cluster that this server is a member of. Absent: it is alone, and serves everything. */
+  readonly placement?: Placement;
 }
 
 /** How much of each there is. */
@@ -60,26 +63,61 @@ export class Services {
     return isMuch || this.#byPrefix.size >= allMax ? null : this.add(key);
   }
 
-  add(key: ServiceKey): Service {
-    const service = new Service(key, this.#engineOptions(key.account));
+  /** @param offsetMs by how much its lease time is ahead of the loop's clock */
+  add(key: ServiceKey, offsetMs = this.#options.placement?.offsetMsOf(key) ?? 0): Service {
+    const service = new Service(key, this.#engineOptions(key.account), offsetMs);
     service.engine.startAbove(this.floor.tokens, this.floor.tickets);
     this.#byPrefix.set(key.prefix, service);
     this.#byAccount.set(key.account, this.#of(key.account).add(service));
     return service;
   }
 
+  /**
+   * Adds all of these as they were stored, or none.
+   * @param nowMs by the loop's clock
+   * @throws Error when a record is damaged, or is not what it should be (R9)
+   */
+  restore(stored: readonly StoredService[], nowMs: number, offsetMs?: number): readonly Service[] {
+    const restored: Service[] = [];
+    try {
+      for (const { key, records, holds } of stored) {
+        if (this.get(key) !== undefined) throw new Error(`The service ${key.prefix} is in memory already.`);
+        const service = this.add(key, offsetMs);
+        restored.push(service);
+        service.engine.restore(records, nowMs + service.offsetMs, service.out, holds);
+      }
+    } catch (error) {
+      for (const service of restored) this.remove(service);
+      throw error;
+    }
+    return restored;
+  }
+
   /** Another one in its place, without anything in memory. */
   replace(service: Service): Service {
     service.isOver = true;
     this.#of(service.key.account).delete(service);
-    const fresh = this.add(service.key);
+    const fresh = this.add(service.key, service.offsetMs);
     fresh.isLoading = true;
     return fresh;
   }
 
+  /** It is served elsewhere. */
+  remove(service: Service): void {
+    service.isOver = true;
+    this.#byPrefix.delete(service.key.prefix);
+    const ofAccount = this.#of(service.key.account);
+    ofAccount.delete(service);
+    if (ofAccount.size === 0) this.#byAccount.delete(service.key.account);
+  }
+
+  all(): Iterable<Service> {
+    return this.#byPrefix.values();
+  }
+
   /** But for those whose records are being read. */
-  *all(): Iterable<Service> {
-    for (const service of this.#byPrefix.values()) if (!service.isLoading) yield service;
+  *working(): Iterable<Service> {
+    for (const service of this.all()) if (!service.isLoading) yield service;
   }
 
   /** What is in memory of a service that is known. */
@@ -105,13 +143,13 @@ export class Services {
     return { ...census, ...waiting };
   }
 
-  /** Requests that have waited for so long by now, each once: how many, and the first of them. */
+  /** Requests that have waited for so long by now, by the loop's clock, each once: how many, and the first of them. */
   takeSlowWaits(asked: SlowWaitQuery, nowMs: number): { count: number; shown: readonly SlowWaitOf[] } {
     let count = 0;
     const shown: SlowWaitOf[] = [];
-    for (const { engine, key } of this.all()) {
+    for (const { engine, key, offsetMs } of this.working()) {
       const shownMax = asked.shownMax - shown.length;
-      const found = engine.takeSlowWaits({ slowMs: asked.slowMs, shownMax }, nowMs);
+      const found = engine.takeSlowWaits({ slowMs: asked.slowMs, shownMax }, nowMs + offsetMs);
       count += found.count;
       for (const wait of found.shown) shown.push({ key, wait });
     }

@@ -1,0 +1,86 @@
+import type { ServerMessage } from "lockdb/protocol";
+import type { Placement } from "./placement.js";
+import type { ServiceKey } from "./service.js";
+
+/** What a connection may say before it is known where its service is. Whoever says more comes back, until it is. */
+const KEPT_BYTES_MAX = 1_024 * 1_024;
+
+/** Messages of one frame. */
+export interface Kept {
+  readonly messages: readonly unknown[];
+  /** The frame is longer than a message may be. */
+  readonly isLarge: boolean;
+}
+
+/** In a cluster: where the service of a connection is served, and what the connection says until that is known. */
+export class Whereabouts {
+  readonly #placement: Placement;
+  readonly #say: (message: ServerMessage) => void;
+  readonly #unwatch: () => void;
+  /** Waits until its service is here. */
+  #waiting: { readonly key: ServiceKey; readonly found: () => void } | null = null;
+  #kept: Kept[] = [];
+  #keptBytes = 0;
+  /** What the client knows of the members; null: it was not welcomed yet. */
+  #urls: string | null = null;
+
+  /** @param say tells the client, at once */
+  constructor(placement: Placement, say: (message: ServerMessage) => void) {
+    this.#placement = placement;
+    this.#say = say;
+    this.#unwatch = placement.watch(() => this.#changed());
+  }
+
+  /** Nothing that the client says is taken yet. */
+  get isWaiting(): boolean {
+    return this.#waiting !== null;
+  }
+
+  /** Calls once the service is served here: now, or later. One that is elsewhere has moved. */
+  find(key: ServiceKey, found: () => void): void {
+    const place = this.#placement.placeOf(key);
+    this.#waiting = place === "nowhere" ? { key, found } : null;
+    if (place === "here") found();
+    else if (place !== "nowhere") this.#say(["moved", place.url, this.#placement.memberUrls]);
+  }
+
+  /** Keeps what comes meanwhile. False: that is too much. */
+  keep(kept: Kept, bytes: number): boolean {
+    this.#keptBytes += bytes;
+    if (this.#keptBytes > KEPT_BYTES_MAX) return false;
+    this.#kept.push(kept);
+    return true;
+  }
+
+  /** What came meanwhile, in order. */
+  takeKept(): readonly Kept[] {
+    const kept = this.#kept;
+    this.#kept = [];
+    return kept;
+  }
+
+  /** Its session is open: from now on the client knows who the members are. */
+  welcomed(): void {
+    this.#tellMembers();
+  }
+
+  /** The connection is over. */
+  close(): void {
+    this.#unwatch();
+    this.#waiting = null;
+    this.#kept = [];
+  }
+
+  #changed(): void {
+    if (this.#waiting !== null) this.find(this.#waiting.key, this.#waiting.found);
+    else if (this.#urls !== null) this.#tellMembers();
+  }
+
+  #tellMembers(): void {
+    const { memberUrls } = this.#placement;
+    const urls = memberUrls.join();
+    if (urls === this.#urls) return;
+    this.#urls = urls;
+    this.#say(["members", memberUrls]);
+  }
+}
