@@ -34,11 +34,23 @@ export class ClientHost {
   readonly #network: Network;
   readonly #rate: number;
   readonly #work: (life: Life) => void;
+  readonly #urls: () => readonly string[];
   #lives = 0;
 
-  /** @param work starts what this client's users do */
-  constructor(world: World, plan: Plan, network: Network, name: string, work: (life: Life) => void) {
+  /**
+   * @param work starts what this client's users do
+   * @param urls what servers each of its instances is told of
+   */
+  constructor(
+    world: World,
+    plan: Plan,
+    network: Network,
+    name: string,
+    work: (life: Life) => void,
+    urls: () => readonly string[] = () => ["http://server"],
+  ) {
     this.#world = world;
+    this.#urls = urls;
     this.#plan = plan;
     this.#network = network;
     this.name = name;
@@ -95,7 +107,7 @@ export class ClientHost {
     const session = new ClientSession(runtime, {
       service,
       apiKey: "simulated",
-      urls: ["http://server"],
+      urls: this.#urls(),
       leaseMs: this.#plan.leaseMs,
       owner: id,
     });
@@ -163,10 +175,10 @@ class ClientRuntime implements Runtime {
     return this.#id;
   }
 
-  connect(_url: string, _apiKey: string, handlers: SocketHandlers): Socket {
+  connect(url: string, _apiKey: string, handlers: SocketHandlers): Socket {
     const process = this.#process;
     this.#notes.connects();
-    const wire = this.#network.connect(process, this.#host, "native");
+    const wire = this.#network.connect(process, this.#host, "native", url);
     let state: "connecting" | "open" | "closing" | "closed" = "connecting";
     let code: ErrorCode | undefined;
     const closed = (message: string) => {

@@ -12,13 +12,13 @@ import type { DurableRecord } from "../../packages/server/dist/engine/restore.js
 import { decodeRecord } from "../../packages/server/dist/store/records.js";
 import { Deliveries } from "./deliveries.js";
 import { DetachedHolds } from "./detached-holds.js";
-import type { Disk } from "./disk.js";
+import type { Change } from "../../packages/server/dist/store/store.js";
 import { Endings } from "./endings.js";
 import { EventRules } from "./event-rules.js";
 import { LeaseTime } from "./lease-time.js";
 import { LockRules } from "./lock-rules.js";
 import { locksOf, wantsOf } from "./modes.js";
-import type { Plan } from "./plan.js";
+import type { DiskPlan, Plan } from "./plan.js";
 import { PostponedUnlocks } from "./postponed-unlocks.js";
 import type { About } from "./story.js";
 import {
@@ -43,6 +43,24 @@ interface Outcome {
   readonly events: readonly EngineEvent[];
 }
 
+/** Where all that is durable is. */
+export interface Durable {
+  readonly records: ReadonlyMap<string, Uint8Array>;
+  readonly plan: Pick<DiskPlan, "commitMsMax" | "slowChance" | "slowMsMax">;
+  onApply: (batch: readonly Change[]) => void;
+  onOpen: () => void;
+}
+
+/** Of several servers, the one that serves a service. */
+export interface Servers {
+  /** What happens now happens at that one. */
+  isAtOwner(service: string): boolean;
+  /** The owner has read a service. */
+  restored(service: string, records: readonly DurableRecord[], nowMs: number): void;
+  /** It has a command for it. */
+  read(service: string, nowMs: number): void;
+}
+
 /** Commands that change no lock. */
 const HARMLESS: ReadonlySet<Command["kind"]> = new Set([
   "heartbeat",
@@ -57,9 +75,11 @@ export class EngineWatch {
   readonly detached: DetachedHolds;
   readonly endings: Endings;
   readonly #plan: Plan;
-  readonly #leaseTime: LeaseTime;
+  /** Null: each of several servers has one of its own. */
+  readonly #leaseTime: LeaseTime | null;
   readonly #world: World;
-  readonly #disk: Disk;
+  readonly #disk: Durable;
+  readonly #servers: Servers | null;
   readonly #views = new WeakMap<Engine, View>();
   readonly #rules: LockRules;
   readonly #deliveries: Deliveries;
@@ -76,16 +96,14 @@ export class EngineWatch {
   grants = 0;
   #engines = 0;
 
-  constructor(world: World, plan: Plan, disk: Disk) {
+  constructor(world: World, plan: Plan, disk: Durable, servers: Servers | null = null) {
     this.#world = world;
     this.#disk = disk;
+    this.#servers = servers;
     this.detached = new DetachedHolds(world);
     this.#deliveries = new Deliveries(world);
-    this.#leaseTime = new LeaseTime(
-      world,
-      Math.max(disk.plan.commitMsMax, disk.plan.slowChance > 0 ? disk.plan.slowMsMax : 0),
-      plan.lockDelayMs,
-    );
+    const commitMsMax = Math.max(disk.plan.commitMsMax, disk.plan.slowChance > 0 ? disk.plan.slowMsMax : 0);
+    this.#leaseTime = servers === null ? new LeaseTime(world, commitMsMax, plan.lockDelayMs) : null;
     this.#plan = plan;
     this.#rules = new LockRules(world);
     this.#events = new EventRules(world);
@@ -93,7 +111,7 @@ export class EngineWatch {
     disk.onApply = (batch) => this.#deliveries.written(disk.records, batch);
     disk.onOpen = () => {
       this.#living.clear();
-      this.#leaseTime.opened();
+      this.#leaseTime?.opened();
     };
   }
 
@@ -102,6 +120,7 @@ export class EngineWatch {
     const watch = this;
     const [apply, restore] = [this.#apply, this.#restore];
     Engine.prototype.apply = function (this: Engine, command, nowMs, out) {
+      if (watch.#isElsewhere(watch.#serviceIn(this, command))) return apply.call(this, command, nowMs, out);
       const outcome = { answers: [], changes: [], events: [] } satisfies Effects;
       watch.#before(this, command, nowMs);
       apply.call(this, command, nowMs, outcome);
@@ -114,12 +133,31 @@ export class EngineWatch {
       // They are decoded when they are taken, and only once.
       const holds = new Set(many);
       restore.call(this, records, nowMs, out, holds);
+      if (watch.#isElsewhere(serviceIn(records))) return;
       watch.#restored(this, [...records, ...holds], nowMs);
     };
     return () => {
       Engine.prototype.apply = apply;
       Engine.prototype.restore = restore;
     };
+  }
+
+  /** Somebody else serves it now, or will: what was in memory is gone. */
+  moved(service: string): void {
+    this.#living.delete(service);
+  }
+
+  /** What a server does that does not own a service any more concerns nobody, as long as it is not heard. */
+  #isElsewhere(service: string): boolean {
+    return this.#servers !== null && service !== "" && !this.#servers.isAtOwner(service);
+  }
+
+  #serviceIn(engine: Engine, command: Command): string {
+    const { service } = this.#viewOf(engine);
+    if (service !== "") return service;
+    if ("session" in command && command.session !== null) return serviceOf(command.session);
+    if ("name" in command && command.name !== null) return serviceOf(command.name);
+    return "names" in command ? serviceOf(wantsOf(command.names)[0]!.lock) : "";
   }
 
   /** A frame leaves the server: what it says must be durable by now (R1). */
@@ -187,8 +225,12 @@ export class EngineWatch {
       view.known.add(Number(id));
       view.wantsByToken.set(Number(id), wants);
     }
-    this.#leaseTime.restored(service, records);
+    this.#leaseTime?.restored(service, records);
     view.service = service;
+    if (service !== "" && this.#servers !== null) {
+      this.#living.set(service, engine);
+      this.#servers.restored(service, records, nowMs);
+    }
     // Without a record of its own it is known by its first command.
     view.isRestored = service !== "";
     if (service !== "") this.detached.restored(service, holds, nowMs);
@@ -225,7 +267,7 @@ export class EngineWatch {
         break;
       }
       case "hello":
-        this.#leaseTime.returned(command.session);
+        this.#leaseTime?.returned(command.session);
         this.#checkAway(engine, view, command.session);
         view.sessionByAddress.set(command.address, command.session);
         break;
@@ -245,7 +287,8 @@ export class EngineWatch {
   #after(engine: Engine, command: Command, nowMs: number, outcome: Outcome): void {
     const { answers, changes } = outcome;
     const view = this.#viewOf(engine);
-    this.#leaseTime.read(nowMs);
+    this.#leaseTime?.read(nowMs);
+    if (view.service !== "") this.#servers?.read(view.service, nowMs);
     this.#tell(view, command, outcome, nowMs);
     if (command.kind === "hello") this.#hello(view, command.address, command.session, answers);
     if ("session" in command && view.addressBySession.get(command.session ?? "") === command.address) {
@@ -497,4 +540,12 @@ export class EngineWatch {
       "id" in command ? this.#asked.get(this.#keyOf(view, command.address, command.id)) : undefined;
     return asked === undefined ? null : locksOf(asked.wants);
   }
+}
+
+/** Whose records these are; empty: they do not say. */
+function serviceIn(records: readonly DurableRecord[]): string {
+  for (const { type, id } of records) {
+    if (type === "answer" || type === "previous" || type === "session") return serviceOf(id);
+  }
+  return "";
 }

@@ -1,26 +1,41 @@
 import type { ClientHost } from "./client-host.js";
-import type { Disk } from "./disk.js";
 import type { Network } from "./network.js";
 import { FAULTS, type Fault, type Plan } from "./plan.js";
-import type { ServerHost } from "./server-host.js";
+import type { Process } from "./process.js";
 import type { World } from "./world.js";
 
 const MINUTE_MS = 60_000;
+
+/** The server that things happen to: of several, one at a time. */
+export interface Victim {
+  readonly process: Process | null;
+  readonly stopping: boolean;
+  crash(silent: boolean): void;
+  startAfter(ms: number): void;
+  startSoon(): void;
+  stop(restartAfterMs: number): void;
+}
+
+/** Where it writes. */
+export interface Written {
+  onWrite: (startedMs: number, ms: number) => void;
+  heal(): void;
+}
 
 /** Makes things go wrong, as often as the plan says, until it is told to stop. */
 export class Faults {
   readonly #world: World;
   readonly #plan: Plan;
   readonly #network: Network;
-  readonly #disk: Disk;
-  readonly #server: ServerHost;
+  readonly #disk: Written;
+  readonly #server: Victim;
   readonly #clients: readonly ClientHost[];
   #stopped = false;
 
   constructor(
     world: World,
     plan: Plan,
-    parts: { network: Network; disk: Disk; server: ServerHost; clients: readonly ClientHost[] },
+    parts: { network: Network; disk: Written; server: Victim; clients: readonly ClientHost[] },
   ) {
     this.#world = world;
     this.#plan = plan;

@@ -1,8 +1,8 @@
 import type { Loop } from "../../packages/server/dist/loop/loop.js";
 import type { Recipient } from "../../packages/server/dist/loop/recipient.js";
 import { ServiceKey } from "../../packages/server/dist/loop/service.js";
-import type { EngineWatch } from "./engine-watch.js";
 import type { Process } from "./process.js";
+import type { Listening } from "./server-host.js";
 import type { Wire } from "./wire.js";
 
 /** How long after a grant the end of the connection may still mean that nobody read it. */
@@ -19,14 +19,14 @@ export class HttpCall implements Recipient {
   readonly #process: Process;
   readonly #loop: Loop;
   readonly #account: string;
-  readonly #watch: EngineWatch;
+  readonly #watch: Listening;
   readonly #address: string;
   #service = "";
   #key: ServiceKey | null = null;
   #answered = false;
   #settled = false;
 
-  constructor(wire: Wire, process: Process, loop: Loop, account: string, watch: EngineWatch) {
+  constructor(wire: Wire, process: Process, loop: Loop, account: string, watch: Listening) {
     this.#wire = wire;
     this.#process = process;
     this.#loop = loop;

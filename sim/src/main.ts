@@ -1,12 +1,16 @@
+import { simulateCluster } from "./cluster/simulate-cluster.js";
 import { type RunResult, simulate } from "./simulate.js";
 
 const STEPS_DEFAULT = 10_000;
 
 const options = optionsOf(process.argv.slice(2));
 const startedMs = performance.now();
-let [steps, violations, seeds, grants, unjudged] = [0, 0, 0, 0, 0];
+let [steps, violations, seeds, grants, unjudged, takeovers, handOvers] = [0, 0, 0, 0, 0, 0, 0];
 for (let seed = options.seed; seed < options.seed + options.seeds; seed++) {
-  const result = await simulate({ seed, steps: options.steps, wildClocks: options.wild });
+  const run = { seed, steps: options.steps, wildClocks: options.wild };
+  const result = await (options.cluster ? simulateCluster(run) : simulate(run));
+  takeovers += result.takeovers ?? 0;
+  handOvers += result.handOvers ?? 0;
   seeds++;
   steps += result.steps;
   grants += result.grants;
@@ -20,6 +24,8 @@ for (let seed = options.seed; seed < options.seed + options.seeds; seed++) {
 }
 const perSecond = Math.round(steps / ((performance.now() - startedMs) / 1_000));
 console.log(`${grants} grants`);
+if (options.cluster)
+  console.log(`partitions: ${takeovers} taken after a fence, ${handOvers} handed over`);
 if (unjudged > 0) console.log(`${unjudged} lock histories were too large to be judged`);
 console.log(`seeds ${seeds}, steps ${steps}, violations ${violations}, steps/s ${perSecond}`);
 process.exit(violations === 0 ? 0 : 1);
@@ -28,7 +34,7 @@ function tell({ seed, violations, story }: RunResult): void {
   console.log(`\n--- seed ${seed}`);
   for (const line of story) console.log(line);
   for (const { rule, text } of violations) console.log(`VIOLATION [${rule}] ${text}`);
-  const more = `${options.wild ? " --wild" : ""}${options.steps === STEPS_DEFAULT ? "" : ` --steps ${options.steps}`}`;
+  const more = `${options.cluster ? " --cluster" : ""}${options.wild ? " --wild" : ""}${options.steps === STEPS_DEFAULT ? "" : ` --steps ${options.steps}`}`;
   console.log(`LOCKDB_SEED=${seed}   again: npm run sim -- --seed ${seed}${more}\n`);
 }
 
@@ -39,11 +45,13 @@ function optionsOf(given: readonly string[]) {
     steps: STEPS_DEFAULT,
     stopAfter: 1,
     wild: false,
+    cluster: false,
     verbose: false,
   };
   for (let at = 0; at < given.length; at++) {
     const flag = given[at];
     if (flag === "--wild") values.wild = true;
+    else if (flag === "--cluster") values.cluster = true;
     else if (flag === "--verbose") values.verbose = true;
     else {
       const name = { "--seeds": "seeds", "--seed": "seed", "--steps": "steps", "--stop-after": "stopAfter" }[
@@ -60,7 +68,7 @@ function optionsOf(given: readonly string[]) {
 function usage(flag: string): never {
   console.error(`Unknown or bad option ${flag}.`);
   console.error(
-    "npm run sim -- [--seeds COUNT] [--seed FIRST] [--steps N] [--stop-after VIOLATIONS] [--wild] [--verbose]",
+    "npm run sim -- [--seeds COUNT] [--seed FIRST] [--steps N] [--stop-after VIOLATIONS] [--cluster] [--wild] [--verbose]",
   );
   process.exit(64);
 }

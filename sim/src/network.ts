@@ -19,7 +19,10 @@ export type Purpose = "native" | "http";
 export class Network {
   readonly #world: World;
   readonly #plan: NetworkPlan;
-  readonly #listener: Listener;
+  readonly #listenerAt: (url: string | null) => Listener;
+  readonly #listeners = new WeakMap<Wire, Listener>();
+  /** Until when nothing passes to and from one of several listeners. */
+  readonly #cutOff = new Map<Listener, Record<Direction, number>>();
   readonly #wires = new Set<Wire>();
   readonly #hosts = new WeakMap<Wire, string>();
   readonly #broken = new WeakSet<Wire>();
@@ -29,19 +32,23 @@ export class Network {
   readonly #silence = new Map<string, Record<Direction, number>>();
   #calm = false;
 
-  constructor(world: World, plan: NetworkPlan, listener: Listener) {
+  /** @param listener the only one, or who listens at an address; null: anybody */
+  constructor(world: World, plan: NetworkPlan, listener: Listener | ((url: string | null) => Listener)) {
     this.#world = world;
     this.#plan = plan;
-    this.#listener = listener;
+    this.#listenerAt = typeof listener === "function" ? listener : () => listener;
   }
 
   /** Begins to connect. The client's end hears `open`, a refusal, or nothing. */
-  connect(client: Process, host: string, purpose: Purpose): Wire {
+  connect(client: Process, host: string, purpose: Purpose, url: string | null = null): Wire {
     const wire = new Wire(this.#world, () => this.#latencyMs());
     wire.client.process = client;
-    const silence = this.#silence.get(host);
-    wire.up.stall(silence?.up ?? 0);
-    wire.down.stall(silence?.down ?? 0);
+    const listener = this.#listenerAt(url);
+    this.#listeners.set(wire, listener);
+    for (const silence of [this.#silence.get(host), this.#cutOff.get(listener)]) {
+      wire.up.stall(silence?.up ?? 0);
+      wire.down.stall(silence?.down ?? 0);
+    }
     this.#wires.add(wire);
     this.#hosts.set(wire, host);
     if (purpose === "http") this.#http.add(wire);
@@ -52,7 +59,8 @@ export class Network {
   }
 
   #arrived(wire: Wire, purpose: Purpose): void {
-    const process = this.#listener.listening;
+    const listener = this.#listeners.get(wire)!;
+    const process = listener.listening;
     if (process === null) {
       wire.down.send({ kind: "refusal", code: null }, this.#world.nowMs);
       wire.down.send({ kind: "fin" }, this.#world.nowMs);
@@ -60,8 +68,8 @@ export class Network {
       return;
     }
     wire.server.process = process;
-    this.#lives.set(wire, this.#listener.life);
-    process.arrive(() => this.#listener.accept(wire, purpose));
+    this.#lives.set(wire, listener.life);
+    process.arrive(() => listener.accept(wire, purpose));
   }
 
   /** One client's traffic stands still in one direction or both, then goes on: late, in order. */
@@ -73,6 +81,20 @@ export class Network {
     this.#silence.set(host, silence);
     for (const wire of this.#open()) {
       if (this.#hosts.get(wire) !== host) continue;
+      if (up) wire.up.stall(untilMs);
+      if (down) wire.down.stall(untilMs);
+    }
+  }
+
+  /** Nothing passes between one of several listeners and all clients for a while, then all of it: late, in order. */
+  cutOff(listener: Listener, up: boolean, down: boolean, ms: number): void {
+    const untilMs = this.#world.nowMs + ms;
+    const silence = this.#cutOff.get(listener) ?? { up: 0, down: 0 };
+    if (up) silence.up = Math.max(silence.up, untilMs);
+    if (down) silence.down = Math.max(silence.down, untilMs);
+    this.#cutOff.set(listener, silence);
+    for (const wire of this.#open()) {
+      if (this.#listeners.get(wire) !== listener) continue;
       if (up) wire.up.stall(untilMs);
       if (down) wire.down.stall(untilMs);
     }
@@ -99,19 +121,23 @@ export class Network {
    * comes of it. In the same life of the server: no network brings what one process was sent to another.
    */
   replayOne(): string | null {
-    const process = this.#listener.listening;
     // A copy comes after the original.
-    const hasArrived = (wire: Wire) =>
-      wire.said.length > 0 && wire.up.flyingCount === 0 && this.#lives.get(wire) === this.#listener.life;
+    const hasArrived = (wire: Wire) => {
+      const listener = this.#listeners.get(wire)!;
+      const isSame = listener.listening !== null && this.#lives.get(wire) === listener.life;
+      return isSame && wire.said.length > 0 && wire.up.flyingCount === 0;
+    };
     const said = [...this.#wires].filter(hasArrived);
-    if (process === null || said.length === 0) return null;
+    if (said.length === 0) return null;
     const wire = this.#world.random.pick(said);
+    const listener = this.#listeners.get(wire)!;
+    const process = listener.listening!;
     const texts = wire.said.slice(0, 1 + this.#world.random.int(wire.said.length));
     const again = new Wire(this.#world, () => this.#latencyMs());
     again.server.process = process;
     // A whole connection, as far as the server can see.
     process.arrive(() => {
-      this.#listener.accept(again, "native");
+      listener.accept(again, "native");
       for (const text of texts) again.up.send({ kind: "data", text }, this.#world.nowMs);
       again.up.endAfter(this.#world.random.span(1, 1_000));
     });
@@ -149,6 +175,7 @@ export class Network {
   heal(): void {
     this.#calm = true;
     this.#silence.clear();
+    this.#cutOff.clear();
     for (const wire of this.#wires) {
       wire.up.flow();
       wire.down.flow();

@@ -11,12 +11,12 @@ import { Process } from "./process.js";
 import type { Wire } from "./wire.js";
 import type { World } from "./world.js";
 
-const LIMITS = { waitersMax: 1_000, holdsMax: 10_000, sessionsMax: 1_000 };
-const SERVICES_MAX = 10;
+export const LIMITS = { waitersMax: 1_000, holdsMax: 10_000, sessionsMax: 1_000 };
+export const SERVICES_MAX = 10;
 
-const ACCOUNT = "default";
+export const ACCOUNT = "default";
 /** Somebody with the root key. */
-const CALLER: Caller = {
+export const CALLER: Caller = {
   account: ACCOUNT,
   label: "root key",
   refusal: () => null,
@@ -161,19 +161,22 @@ export class ServerHost implements Listener {
   }
 }
 
+/** Told of each frame that leaves a server. */
+export type Listening = Pick<EngineWatch, "audible">;
+
 /** As much of a `ws` socket as a connection uses. */
-class ServerSocket {
+export class ServerSocket {
   readonly bufferedAmount = 0;
   readonly #wire: Wire;
   readonly #process: Process;
-  readonly #watch: EngineWatch;
+  readonly #watch: Listening;
   readonly #handlers = new Map<string, ((...given: unknown[]) => void)[]>();
   #service = "";
   #session = "";
   #isClosed = false;
   #isClosing = false;
 
-  constructor(wire: Wire, process: Process, watch: EngineWatch) {
+  constructor(wire: Wire, process: Process, watch: Listening) {
     this.#wire = wire;
     this.#process = process;
     this.#watch = watch;

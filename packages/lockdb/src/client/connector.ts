@@ -1,5 +1,6 @@
 import type { ErrorCode, ServerMessage } from "../protocol/index.js";
 import type { Runtime, Socket, Timer } from "../runtime/runtime.js";
+import { isServerUrl } from "./server-urls.js";
 import type { Moment } from "./trust.js";
 
 const BACKOFF_MS_MIN = 50;
@@ -11,6 +12,11 @@ const ROUNDS_UNTIL_IDLE = 100;
 /** An address that does not answer is left after this time; sooner while there are others, so that they have their turn. */
 const CONNECT_MS = 4_000;
 const CONNECT_MS_OF_SEVERAL = 2_000;
+/** What a cluster tells of its members is taken up to so many addresses. */
+const LEARNT_MAX = 64;
+/** So many moves in a row are made at once; more of them are servers that do not agree. After this time without one they are forgotten. */
+const MOVES_AT_ONCE = 3;
+const MOVES_MS = 10_000;
 /** In UTF-16 units: the server takes at most 1 MiB (N3), unless one message alone is longer. */
 const FRAME_LENGTH_MAX = 256 * 1_024;
 /**
@@ -33,12 +39,17 @@ export interface ConnectorEvents {
 /** Keeps one connection to one of several addresses while it is wanted, and batches a turn's messages into a frame. */
 export class Connector {
   readonly #runtime: Runtime;
-  readonly #urls: readonly string[];
+  /** As the caller gave them. They come first, and are never forgotten. */
+  readonly #given: readonly string[];
   readonly #apiKey: string;
   readonly #events: ConnectorEvents;
   #socket: Socket | null = null;
   #isOpen = false;
-  #urlAt = 0;
+  /** Where to look for a server: what was given, then what the last one has told of others. */
+  #urls: readonly string[];
+  #url: string;
+  #moves = 0;
+  #movedAtMs = 0;
   /** Attempts in a row that came to nothing. */
   #failures = 0;
   #retry: Timer | null = null;
@@ -55,7 +66,9 @@ export class Connector {
 
   constructor(runtime: Runtime, urls: readonly string[], apiKey: string, events: ConnectorEvents) {
     this.#runtime = runtime;
+    this.#given = urls;
     this.#urls = urls;
+    this.#url = urls[0]!;
     this.#apiKey = apiKey;
     this.#events = events;
   }
@@ -66,7 +79,7 @@ export class Connector {
 
   /** The address in use, or tried last. */
   get url(): string {
-    return this.#urls[this.#urlAt % this.#urls.length]!;
+    return this.#url;
   }
 
   /** Connects if there is no connection and none is on its way. */
@@ -112,6 +125,30 @@ export class Connector {
     this.#acknowledged = this.#received;
   }
 
+  /** Addresses of all members of the cluster, in place of what was told before. From TLS nobody is led to where there is none. */
+  learn(urls: unknown): void {
+    const learnt = Array.isArray(urls) ? urls.filter((url) => this.#mayUse(url)) : [];
+    this.#urls = [...new Set([...this.#given, ...learnt.slice(0, LEARNT_MAX)])];
+  }
+
+  /** What is wanted is at that address now. The present connection is over, and the next one is made there. */
+  move(url: unknown, urls: unknown): void {
+    this.learn(urls);
+    if (!this.#mayUse(url)) return this.drop("the server leads to an address that is none");
+    const nowMs = this.#runtime.monotonicMs();
+    if (nowMs - this.#movedAtMs > MOVES_MS) this.#moves = 0;
+    this.#movedAtMs = nowMs;
+    const rounds = this.#moves++ - MOVES_AT_ONCE;
+    this.#over();
+    this.#url = url;
+    this.#retryIn(rounds < 0 ? 0 : this.#backoffMs(rounds));
+    this.#events.closed(`it has moved to ${url}`, null);
+  }
+
+  #mayUse(url: unknown): url is string {
+    return isServerUrl(url) && (/^https/.test(url) || !/^https/.test(this.#url));
+  }
+
   /** Gives the present connection up: it does not answer. */
   drop(reason: string): void {
     this.#gone(reason, null);
@@ -120,9 +157,7 @@ export class Connector {
   close(): void {
     this.#retry?.cancel();
     this.#retry = null;
-    const socket = this.#socket;
-    this.#forget();
-    socket?.close();
+    this.#over();
   }
 
   #connect(): void {
@@ -167,33 +202,40 @@ export class Connector {
   }
 
   #gone(reason: string, code: ErrorCode | null): void {
-    const socket = this.#socket;
-    this.#forget();
-    socket?.close();
+    this.#over();
     this.#failures++;
-    this.#urlAt++;
+    this.#url = this.#urls[(this.#urls.indexOf(this.#url) + 1) % this.#urls.length]!;
     this.#pause();
     this.#events.closed(reason, code);
   }
 
-  #forget(): void {
+  #over(): void {
+    const socket = this.#socket;
     this.#connectTimer?.cancel();
     this.#socket = null;
     this.#isOpen = false;
     this.#outgoing = [];
     this.#turnAt = null;
+    socket?.close();
   }
 
   /** Waits before the next attempt; another address is tried at once, until each has had its turn. */
   #pause(): void {
     const rounds = Math.floor((this.#failures - 1) / this.#urls.length);
     const isNewRound = this.#failures % this.#urls.length === 0;
+    this.#retryIn(isNewRound ? this.#backoffMs(rounds) : 0);
+  }
+
+  #backoffMs(rounds: number): number {
     const isIdle = !this.#keepsAlive && rounds >= ROUNDS_UNTIL_IDLE;
     const capMs = isIdle
       ? BACKOFF_MS_IDLE
       : Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(rounds, 10));
     // Jitter over the whole span: a thousand clients of a server that was restarted must not return in step.
-    const pauseMs = isNewRound ? capMs * (0.25 + 0.75 * this.#runtime.random()) : 0;
+    return capMs * (0.25 + 0.75 * this.#runtime.random());
+  }
+
+  #retryIn(pauseMs: number): void {
     this.#retryAtMs = this.#runtime.monotonicMs() + pauseMs;
     this.#setRetry();
   }

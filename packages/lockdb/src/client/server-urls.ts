@@ -13,7 +13,7 @@ export function serverUrls(given: string | readonly string[] | undefined): reado
   const urls = list.map((url) => String(url).trim()).filter((url) => url !== "");
   if (urls.length === 0) return [`http://127.0.0.1:${PORT_DEFAULT}`];
   for (const url of urls) {
-    if (!URL.canParse(url) || !/^https?:\/\/[^?#]+$/.test(url)) {
+    if (!isServerUrl(url)) {
       throw new LockDBError(
         "INVALID",
         `A server address begins with http:// or https:// and has no ? or #, unlike ${JSON.stringify(url)}.`,
@@ -21,4 +21,9 @@ export function serverUrls(given: string | readonly string[] | undefined): reado
     }
   }
   return urls;
+}
+
+/** True for the address of a server, whoever says it. */
+export function isServerUrl(url: unknown): url is string {
+  return typeof url === "string" && URL.canParse(url) && /^https?:\/\/[^?#]+$/.test(url);
 }

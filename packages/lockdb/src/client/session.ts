@@ -29,8 +29,8 @@ const FIRST_CONNECT_MS = 5_000;
 const SWEEP_MS = 250;
 const BYE_MS = 1_000;
 
-/** Messages that stand for themselves, and answer nothing. */
-const UNASKED: ReadonlySet<ServerMessage[0]> = new Set(["welcome", "lost", "ended", "error"]);
+/** Messages that answer something. All others, known here or not, stand for themselves. */
+const ASKED: ReadonlySet<string> = new Set(["queued", "granted", "done", "refused", "event", "gap"]);
 
 export interface SessionOptions {
   readonly service: string;
@@ -65,7 +65,7 @@ export class ClientSession {
   /** On the present connection everything has been said that a resume must say first. */
   #isResumed = false;
   #welcomed = false;
-  #everWelcomed = false;
+  #everReached = false;
   /** The server has refused the last connection for a reason that will not change by itself. */
   #isRefused = false;
   /** The server has heard all that was said when the present connection began. */
@@ -268,8 +268,8 @@ export class ClientSession {
       // Until the welcome it is not known what of this connection the server has heard, and what renews the session. A
       // loss is heard at once, and once more after the grant that may stand before it.
       const isEarly = !this.#isWelcomedHere;
-      if (isEarly && (message[0] === "lost" || !UNASKED.has(message[0]))) this.#beforeWelcome.push(message);
-      if (!isEarly || UNASKED.has(message[0])) this.#take(message);
+      if (isEarly && (message[0] === "lost" || ASKED.has(message[0]))) this.#beforeWelcome.push(message);
+      if (!isEarly || !ASKED.has(message[0])) this.#take(message);
     }
     // What is only put aside is not acknowledged: it may be gone with the connection.
     if (this.#isWelcomedHere) this.#connector.acknowledge();
@@ -279,7 +279,7 @@ export class ClientSession {
   #welcome(): void {
     this.#isWelcomedHere = true;
     this.#welcomed = true;
-    this.#everWelcomed = true;
+    this.#everReached = true;
     this.#isRefused = false;
     this.#holds.claimsHeard();
     this.#wantedSince = null;
@@ -316,6 +316,12 @@ export class ClientSession {
         return this.#watches.leftOut(message[1], message[2]);
       case "ended":
         return this.#ended(message[1], message[2]);
+      case "moved":
+        // It renews nothing: what the one that says so has answered before it is all that it did for us (L2).
+        this.#everReached = true;
+        return this.#connector.move(message[1], message[2]);
+      case "members":
+        return this.#connector.learn(message[1]);
       case "error":
         // The server could not read us: nothing that we say will be answered as it should. If it was a hold that we
         // named, it is free by now.
@@ -429,7 +435,7 @@ export class ClientSession {
     this.#sweepTimer = null;
     const nowMs = this.runtime.monotonicMs();
     const neverReached =
-      !this.#everWelcomed && this.#wantedSince !== null && nowMs - this.#wantedSince >= FIRST_CONNECT_MS;
+      !this.#everReached && this.#wantedSince !== null && nowMs - this.#wantedSince >= FIRST_CONNECT_MS;
     for (const request of this.#inOrder) {
       if (!neverReached && request.deadlineMs > nowMs) continue;
       this.#abandon(request);

@@ -1,0 +1,185 @@
+import { Member } from "../../../packages/server/dist/cluster/member.js";
+import { Connection } from "../../../packages/server/dist/loop/connection.js";
+import { Loop } from "../../../packages/server/dist/loop/loop.js";
+import { Clock } from "../clock.js";
+import type { EngineWatch } from "../engine-watch.js";
+import { HttpCall } from "../http-call.js";
+import type { Listener, Network, Purpose } from "../network.js";
+import { Process } from "../process.js";
+import { ACCOUNT, CALLER, LIMITS, type Listening, SERVICES_MAX, ServerSocket } from "../server-host.js";
+import type { Wire } from "../wire.js";
+import type { World } from "../world.js";
+import type { ClusterPlan } from "./cluster-plan.js";
+import type { SimEtcd } from "./etcd.js";
+import { AT, type ClusterRules } from "./rules.js";
+
+const RESTART_MS = 100;
+
+/** What all members of a simulated cluster have in common. */
+export interface MemberParts {
+  readonly world: World;
+  readonly plan: ClusterPlan;
+  readonly etcd: SimEtcd;
+  readonly watch: EngineWatch;
+  readonly rules: ClusterRules;
+}
+
+/** The machine of one member: it starts, crashes, stops and starts again, and keeps nothing. */
+export class MemberHost implements Listener {
+  readonly name: string;
+  readonly url: string;
+  network!: Network;
+  process: Process | null = null;
+  member: Member | null = null;
+  /** What was said to it before counts no more in the next: it rises with each opening of its store, and as places change. */
+  life = 0;
+  stopping = false;
+  /** Not before it is wanted. */
+  isWanted = true;
+  readonly #parts: MemberParts;
+  readonly #rate: number;
+  readonly #listening: Listening;
+  #ids = 0;
+  #loop: Loop | null = null;
+  #startDue = false;
+
+  constructor(parts: MemberParts, name: string, url: string) {
+    const { world, plan, watch, rules } = parts;
+    this.#parts = parts;
+    this.name = name;
+    this.url = url;
+    this.#rate = world.random.between(plan.rateMin, plan.rateMax);
+    this.#listening = {
+      audible: (service, session, text, sentMs) => {
+        rules.audible(this, service, text);
+        if (rules.ownerOf(service) === this) watch.audible(service, session, text, sentMs);
+      },
+    };
+  }
+
+  get listening(): Process | null {
+    return this.#loop === null ? null : this.process;
+  }
+
+  serves(partition: number): boolean {
+    return this.process?.alive === true && this.member?.placeOfPartition(partition) === "here";
+  }
+
+  start(): void {
+    this.#startDue = false;
+    if (this.process !== null || !this.isWanted) return;
+    const { world, plan } = this.#parts;
+    const clock = new Clock(world.nowMs, this.#rate, world.random.between(0, 1e6), 1.7e12 + world.nowMs);
+    const process = new Process(world, this.name, clock, plan.serverPace);
+    this.process = process;
+    world.story.note(null, this.name, () => "starts");
+    process.arrive(() => void this.#live(process));
+  }
+
+  async #live(process: Process): Promise<void> {
+    const { world, plan, etcd } = this.#parts;
+    const { durability } = plan;
+    const isStrict = durability === "strict" || (durability === "mixed" && world.random.chance(0.5));
+    const note = (facts: { err?: unknown }, text: string) =>
+      world.story.note(null, this.name, () => {
+        const { err, ...rest } = facts as { err?: Error };
+        return `${text} ${JSON.stringify(rest)}${err === undefined ? "" : `: ${err.message}`}`;
+      });
+    const log = { info: note, warn: note, error: note };
+    const runtime = {
+      monotonicMs: () => process.monotonicMs(),
+      wallMs: () => process.wallMs(),
+      randomId: () => `${this.name}-${String(++this.#ids).padStart(6, "0")}`,
+      defer: (run: () => void) => process.defer(run),
+      setTimer: (run: () => void, ms: number) => process.setTimer(run, ms),
+    };
+    const member = new Member({
+      ...{ etcd: etcd.clientOf(process, this.name), at: AT, url: this.url, version: "1", runtime, log },
+      leaseMs: plan.memberLeaseMs,
+    });
+    this.member = member;
+    member.watch(() => void this.life++);
+    try {
+      const loop = await Loop.start({
+        openStore: () => {
+          this.life++;
+          return member.openStore();
+        },
+        ...{ placement: member, servicesMax: SERVICES_MAX, runtime, log },
+        service: { ...LIMITS, writesSessionHolds: isStrict },
+      });
+      if (this.process !== process) return;
+      this.#loop = loop;
+      member.start(loop);
+      note({}, "listens");
+    } catch (error) {
+      note({ err: error }, "does not start");
+      if (this.process === process) this.crash(false);
+      this.startAfter(RESTART_MS);
+    }
+  }
+
+  startAfter(ms: number): void {
+    if (this.#startDue) return;
+    this.#startDue = true;
+    this.#parts.world.after(ms, () => this.start());
+  }
+
+  startSoon(): void {
+    this.#parts.world.after(1, () => this.start());
+  }
+
+  crash(silent: boolean): void {
+    const { process } = this;
+    if (process === null) return;
+    this.#parts.world.story.note(null, this.name, () => (silent ? "its machine dies" : "is killed"));
+    this.#gone(process, silent);
+  }
+
+  /** Leaves as on SIGTERM; whoever sent it starts it again. */
+  stop(restartAfterMs: number): void {
+    const { process, member } = this;
+    const loop = this.#loop;
+    if (process === null || loop === null || member === null || this.stopping) return;
+    this.stopping = true;
+    const { story } = this.#parts.world;
+    story.note(null, this.name, () => "is asked to stop");
+    const over = () => {
+      if (this.process !== process) return;
+      story.note(null, this.name, () => "has stopped");
+      this.#gone(process, false);
+      this.startAfter(restartAfterMs);
+    };
+    const leave = async () => {
+      await member.leave();
+      await loop.stop();
+      await member.close();
+    };
+    process.arrive(() => void leave().then(over, over));
+  }
+
+  accept(wire: Wire, purpose: Purpose): void {
+    const process = this.process!;
+    const loop = this.#loop;
+    if (loop === null || !loop.ready) {
+      wire.down.send({ kind: "refusal", code: "UNAVAILABLE" }, process.localMs);
+      wire.down.send({ kind: "fin" }, process.localMs);
+      return;
+    }
+    wire.down.send({ kind: "open" }, process.localMs);
+    if (purpose === "http") new HttpCall(wire, process, loop, ACCOUNT, this.#listening);
+    else {
+      const socket = new ServerSocket(wire, process, this.#listening);
+      new Connection(socket as unknown as ConstructorParameters<typeof Connection>[0], loop, CALLER);
+    }
+  }
+
+  #gone(process: Process, silent: boolean): void {
+    process.kill();
+    this.stopping = false;
+    this.process = null;
+    this.member = null;
+    this.#loop = null;
+    this.network.died(process, silent);
+  }
+}
