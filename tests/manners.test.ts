@@ -84,7 +84,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   webhooks: ["protocol", "engine", "store", "loop"],
   backup: ["protocol", "engine", "store", "loop"],
   http: ["protocol", "engine", "store", "access", "loop", "webhooks", "backup", "metrics"],
-  server: ["protocol", "engine", "store", "access", "loop", "webhooks", "backup", "metrics", "http"],
+  options: ["protocol", "access", "webhooks", "http"],
+  server: ["protocol", "engine", "store", "access", "loop", "webhooks", "backup", "metrics", "http", "options"],
 };
 
 const PURE = new Set(["engine", "protocol"]);

@@ -236,7 +236,7 @@ export const ACCESS_ROOM = [
   {
     id: "act-without-entry",
     rule: "A7",
-    file: LOOP,
+    file: `${SOURCES}/loop/writing.ts`,
     find: "for (const act of acts) this.#addAct(act);",
     put: "if (changes.length > 9) for (const act of acts) this.#addAct(act);",
     wrong: "Keys are made and revoked, and nobody will know by whom.",

@@ -7,6 +7,7 @@ import { ENGINE_LOCKS } from "./engine-locks.js";
 import { ENGINE_NESTED } from "./engine-nested.js";
 import { ENGINE_REQUESTS } from "./engine-requests.js";
 import { ENGINE_SESSIONS } from "./engine-sessions.js";
+import { MEMBERS } from "./members.js";
 import { OPERATIONS } from "./operations.js";
 import { SERVER } from "./server.js";
 import { SIGNUP } from "./signup.js";
@@ -25,6 +26,7 @@ export const MUTANTS = [
   ...ENGINE_NESTED,
   ...ENGINE_CALLS,
   ...SERVER,
+  ...MEMBERS,
   ...SIGNUP,
   ...ACCESS_ROOM,
   ...STORE,

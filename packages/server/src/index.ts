@@ -8,6 +8,18 @@ export {
   type StoreSummary,
   writeBackup,
 } from "./backup/index.js";
-export { OPTIONS, type OptionRow, readOptions, type ServeOptions } from "./options.js";
+export {
+  CONFIG_OPTION,
+  configObject,
+  configText,
+  exampleConfig,
+  OPTIONS,
+  type OptionRow,
+  type OptionSource,
+  optionsPage,
+  type ReadOptions,
+  readOptions,
+  type ServeOptions,
+} from "./options/index.js";
 export { type Server, serve } from "./serve.js";
 export { StoreInUseError } from "./store/index.js";

@@ -4,23 +4,30 @@ import { Access } from "./access/index.js";
 import { httpServer } from "./http/app.js";
 import { TlsWatch } from "./http/tls.js";
 import { Loop, measured, nodeRuntime, ServerTotals } from "./loop/index.js";
-import { OPTIONS, type ServeOptions, withDefaults } from "./options.js";
+import { OPTIONS, type ServeOptions, withDefaults } from "./options/index.js";
+import { openMember } from "./serve-member.js";
 import { SlowWaitLog } from "./slow-wait-log.js";
-import { openDiskStore, openMemoryStore, type Store } from "./store/index.js";
+import { isEtcdUrl, openDiskStore, openMemoryStore, type Store } from "./store/index.js";
 import { Webhooks } from "./webhooks/index.js";
 
 /** A running server. */
 export interface Server {
   /** Where it listens, such as `http://127.0.0.1:5625`; it begins with `https` when it speaks TLS. */
   readonly url: string;
+  /** Where its durable data is, for people, such as the path of its folder. */
+  readonly storage: string;
   /** The root key, when this start made it or was given it. Empty otherwise: only its hash is stored. */
   readonly rootKey: string;
   /** True when this start made the root key; it is never shown again. */
   readonly rootKeyIsNew: boolean;
   /** Resolves with the reason when the server cannot go on by itself: services fail again and again. Close it then. */
   readonly failed: Promise<Error>;
-  /** Looks at its TLS files now, and takes the log level that is given. What else has changed needs a new start. */
-  reload(options?: Pick<Partial<ServeOptions>, "logLevel">): Promise<void>;
+  /**
+   * Looks at its TLS files now, and takes what may change while it runs: the log level. Of other options that are given, and
+   * are not as at the start, it says in the log that they need a new start.
+   * @throws Error when an option is bad; nothing has changed then
+   */
+  reload(options?: Partial<ServeOptions>): Promise<void>;
   /** Stops: everybody is told, session holds are written down for the next start, connections are closed. */
   close(): Promise<void>;
 }
@@ -36,19 +43,23 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
   const logger = pino({ level: options.logLevel, base: null }, standardError());
   const tls = await openTls(options, logger);
   const totals = new ServerTotals();
-  const openStore = storeOpener(options);
+  const part = isEtcdUrl(options.store) ? await openMember(options, logger) : null;
+  const openStore = part === null ? storeOpener(options) : () => part.member.openStore();
   let onFatal: (error: Error) => void = () => {};
   const failed = new Promise<Error>((resolve) => {
     onFatal = resolve;
   });
-  const access = new Access({ runtime: nodeRuntime, accountsMax: options.accountsMax });
+  const isKeeper = part === null ? {} : { isKeeper: () => part.member.keeper === "here" };
+  const access = new Access({ runtime: nodeRuntime, accountsMax: options.accountsMax, ...isKeeper });
   const webhooks = new Webhooks({
     addresses: { allowPrivate: options.webhookAllowPrivate, allowed: options.webhookAllow },
     pendingMax: options.webhooksPendingMax,
     pendingMaxOf: (account) => access.limitsOf(account)?.deliveries ?? null,
+    ...(part === null ? {} : { putIfAbsent: (key, value) => part.member.putIfAbsent(key, value) }),
     runtime: nodeRuntime,
     log: logger,
   });
+  part?.follow(access, webhooks);
   const loop = await Loop.start({
     openStore: async () => measured(await openStore(), totals, nodeRuntime.monotonicMs),
     totals,
@@ -60,48 +71,61 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
     servicesMax: options.servicesMax,
     runtime: nodeRuntime,
     log: logger,
+    ...(part === null ? {} : { placement: part.member }),
   });
   const slowWaits = new SlowWaitLog(loop, durationMs(options.slowWait), logger);
   const stop = async () => {
+    // While everything works yet: what is here goes to the other members.
+    await part?.member.leave();
     tls?.stop();
     slowWaits.stop();
     await webhooks.stop();
     await access.stop();
     await loop.stop();
+    await part?.member.close();
   };
-  const { rootKey, isNew } = await access.start(loop, options.rootKey).catch(async (error) => {
-    await stop();
-    throw error;
-  });
-  webhooks.start(loop);
   const { signup, trustedProxies, allowOrigins } = options;
   const log = logger as Logger & typeof logger;
   const http = await httpServer({
-    access,
-    loop,
-    webhooks,
-    signup,
-    logger: log,
-    tls,
-    trustedProxies,
-    allowOrigins,
+    ...{ access, loop, webhooks, signup, logger: log, tls, trustedProxies, allowOrigins },
+    cluster: part?.view,
   });
-  try {
+  // A member may be given what it serves once it can be reached, and only then is there perhaps a root key.
+  const open = async () => {
     await http.listen(options);
+    part?.member.start(loop);
+    await part?.known(access);
+  };
+  const start = async () => {
+    if (part !== null) await open();
+    const root = await access.start(loop, options.rootKey);
+    part?.keepRootKey(access, options.rootKey);
+    webhooks.start(loop);
+    if (part === null) await open();
     tls?.start();
     slowWaits.start();
-  } catch (error) {
+    return root;
+  };
+  const { rootKey, isNew } = await start().catch(async (error) => {
     await stop();
+    await http.close();
     throw portError(error, options);
-  }
+  });
   let closing: Promise<void> | null = null;
   return {
     url: urlOf(http.app.server.address(), options),
+    storage: storageOf(options),
     rootKey: rootKey ?? "",
     rootKeyIsNew: isNew,
     failed,
-    reload: async ({ logLevel } = {}) => {
-      if (logLevel !== undefined) http.setLogLevel(OPTIONS.logLevel.parse(logLevel));
+    reload: async (given = {}) => {
+      const set = Object.entries(given).filter(([, value]) => value !== undefined);
+      const wanted = withDefaults({ ...options, logLevel: logger.level, ...Object.fromEntries(set) });
+      tellOfNewStart(options, wanted, logger);
+      if (wanted.logLevel !== logger.level) {
+        http.setLogLevel(wanted.logLevel);
+        log.info({ logLevel: wanted.logLevel }, "the log level is another one now");
+      }
       await tls?.reload();
     },
     close: () => {
@@ -109,6 +133,19 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
       return closing;
     },
   };
+}
+
+/** Options that have changed, and cannot while the server runs. Never their values: one of them is the root key. */
+function tellOfNewStart(options: ServeOptions, wanted: ServeOptions, log: Pick<Logger, "warn">): void {
+  const changed = (Object.keys(OPTIONS) as (keyof ServeOptions)[])
+    .filter((name) => !OPTIONS[name].isLive && wanted[name] !== options[name])
+    .map((name) => OPTIONS[name].key);
+  if (changed.length > 0) log.warn({ options: changed }, "these options have changed, and need a new start");
+}
+
+function storageOf({ store, dataDir, cluster }: ServeOptions): string {
+  if (store === "lmdb") return dataDir;
+  return store === "memory" ? "memory, gone when the server stops" : `cluster ${cluster} on ${store}`;
 }
 
 /** Where the log goes. One that cannot be written, as on a full disk, ends nothing: its lines wait until it can. */

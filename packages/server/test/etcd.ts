@@ -4,15 +4,13 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { test } from "vitest";
 
-/** Whether there is an etcd to test with: Debian's package etcd-server. */
+/** Whether there is an etcd to test with: Debian's package etcd-server. `describe.skipIf(!hasEtcd)` what needs one. */
 export const hasEtcd = spawnSync("etcd", ["--version"]).status === 0;
 if (!hasEtcd)
-  console.warn("SKIPPED: tests of the etcd store. There is no `etcd` on the PATH; install Debian's etcd-server.");
-
-/** A test that is skipped where there is no etcd. */
-export const etcdTest = test.skipIf(!hasEtcd);
+  console.warn(
+    "SKIPPED: tests of the etcd store. There is no `etcd` on the PATH; install Debian's etcd-server.",
+  );
 
 export interface EtcdMember {
   /** Such as `127.0.0.1:2379`. */
@@ -46,7 +44,11 @@ export interface EtcdClusterOptions {
 }
 
 /** Starts an etcd of so many members on loopback, for as long as the test needs it. What they write goes to memory, where there is such a folder. */
-export async function startEtcd({ members: count = 1, flags = [], tls }: EtcdClusterOptions = {}): Promise<EtcdCluster> {
+export async function startEtcd({
+  members: count = 1,
+  flags = [],
+  tls,
+}: EtcdClusterOptions = {}): Promise<EtcdCluster> {
   const folder = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "lockdb-etcd-"));
   const ports = await freePorts(3 * count);
   const peers = Array.from({ length: count }, (_, at) => `m${at}=http://127.0.0.1:${ports[3 * at + 1]}`);
@@ -79,6 +81,8 @@ class Member implements EtcdMember {
   readonly #healthUrl: string;
   readonly #args: readonly string[];
   #child: ChildProcess | null = null;
+  /** The last of it. */
+  #said = "";
 
   constructor(
     at: number,
@@ -102,7 +106,15 @@ class Member implements EtcdMember {
       ...["--logger", "zap", "--log-level", "fatal"],
       ...(tls === undefined
         ? []
-        : ["--cert-file", tls.cert, "--key-file", tls.key, "--trusted-ca-file", tls.ca, "--client-cert-auth"]),
+        : [
+            "--cert-file",
+            tls.cert,
+            "--key-file",
+            tls.key,
+            "--trusted-ca-file",
+            tls.ca,
+            "--client-cert-auth",
+          ]),
       ...flags,
     ];
   }
@@ -113,7 +125,10 @@ class Member implements EtcdMember {
 
   start(): void {
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("ETCD_")));
-    this.#child = spawn("etcd", this.#args, { env, stdio: ["ignore", "ignore", "inherit"] });
+    this.#child = spawn("etcd", this.#args, { env, stdio: ["ignore", "ignore", "pipe"] });
+    this.#child.stderr!.on("data", (text) => {
+      this.#said = `${this.#said}${text}`.slice(-2_000);
+    });
   }
 
   pause(): void {
@@ -149,7 +164,7 @@ class Member implements EtcdMember {
       if (answer?.ok === true) return;
       await answer?.body?.cancel();
     }
-    throw new Error(`etcd at ${this.endpoint} does not answer.`);
+    throw new Error(`etcd at ${this.endpoint} does not answer: ${this.#said}`);
   }
 }
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import { OPTIONS, readOptions, type ServeOptions, serve } from "../src/index.js";
-import { withDefaults } from "../src/options.js";
+import { withDefaults } from "../src/options/index.js";
 
 const GIVEN = { LOCKDB_ROOT_KEY: "0123456789abcdef" };
 
@@ -212,6 +212,7 @@ describe("the environment", () => {
     const others = {
       LOCKDB_SERVICE_ID: "reports",
       LOCKDB_API_KEY: "ldb_x",
+      LOCKDB_API_KEY_FILE: "/run/secrets/key",
       LOCKDB_SERVER_URL: "http://127.0.0.1",
       LOCKDB_CA_FILE: "/ca.pem",
       LOCKDB_CERT_FILE: "/a.pem",
@@ -222,7 +223,7 @@ describe("the environment", () => {
       MYLOCKDB_PORT: "80",
       lockdb_port: "80",
     };
-    expect(readOptions({}, others)).toEqual({ options: withDefaults({}), warnings: [] });
+    expect(readOptions({}, others)).toMatchObject({ options: withDefaults({}), warnings: [] });
     const { options, warnings } = readOptions(
       {},
       { ...others, LOCKDB_PROT: "80", LOCKDB_: "x", LOCKDB_PORTS: "80" },
@@ -231,14 +232,13 @@ describe("the environment", () => {
     expect(warnings.map((text) => text.split(" ")[0])).toEqual(["LOCKDB_PROT", "LOCKDB_", "LOCKDB_PORTS"]);
   });
 
-  test("[I6z] LOCKDB_ROOT_KEY_FILE names a file with the key; the variable itself goes before it", () => {
+  test("[I6z] LOCKDB_ROOT_KEY_FILE names a file with the key; its line end is none of it", () => {
     const folder = mkdtempSync(join(tmpdir(), "lockdb-options-"));
     const file = join(folder, "key");
     writeFileSync(file, "key-of-the-file-here\n");
     expect(readOptions({}, { LOCKDB_ROOT_KEY_FILE: file }).options.rootKey).toBe("key-of-the-file-here");
-    expect(readOptions({}, { LOCKDB_ROOT_KEY_FILE: file, ...GIVEN }).options.rootKey).toBe(
-      "0123456789abcdef",
-    );
+    writeFileSync(file, "key-of-the-file-here\r\n\n");
+    expect(readOptions({}, { LOCKDB_ROOT_KEY_FILE: file }).options.rootKey).toBe("key-of-the-file-here");
     expect(readOptions({}, { LOCKDB_ROOT_KEY_FILE: file }).warnings).toEqual([]);
     writeFileSync(file, "short\n");
     expect(() => readOptions({}, { LOCKDB_ROOT_KEY_FILE: file })).toThrow(
@@ -248,6 +248,27 @@ describe("the environment", () => {
     expect(() => readOptions({}, { LOCKDB_ROOT_KEY_FILE: absent })).toThrow(
       /^LOCKDB_ROOT_KEY_FILE: .*absent/,
     );
+    rmSync(folder, { recursive: true });
+  });
+
+  test("[I6zq] every secret has a variable for a file with it; both at once, an empty file or an unreadable one is an error", () => {
+    const folder = mkdtempSync(join(tmpdir(), "lockdb-options-"));
+    const [good, empty] = [join(folder, "good"), join(folder, "empty")];
+    writeFileSync(good, `${GIVEN.LOCKDB_ROOT_KEY}\n`);
+    writeFileSync(empty, "\n");
+    const secrets = Object.values(OPTIONS).filter(({ kind }) => kind === "secret");
+    expect(secrets.map(({ env }) => env)).toEqual(["LOCKDB_ROOT_KEY"]);
+    for (const { env } of secrets) {
+      const reading = (variables: Record<string, string>) => () => readOptions({}, variables);
+      expect(reading({ [`${env}_FILE`]: good, [env]: "" })).toThrow(
+        `${env} and ${env}_FILE are both set. Set one of them`,
+      );
+      expect(reading({ [`${env}_FILE`]: empty })).toThrow(`${env}_FILE: the file ${empty} is empty.`);
+      expect(reading({ [`${env}_FILE`]: folder })).toThrow(
+        `${env}_FILE: the file ${folder} cannot be read: EISDIR`,
+      );
+      expect(reading({ [`${env}_FILE`]: "" })).toThrow(`${env}_FILE: must name a file, and is empty.`);
+    }
     rmSync(folder, { recursive: true });
   });
 

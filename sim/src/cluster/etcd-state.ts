@@ -52,10 +52,10 @@ export class EtcdState {
   }
 
   /** @param back by how much the shown revision goes back before it */
-  apply({ compare, then, else: otherwise = [] }: Txn, back = 0): TxnOutcome {
+  apply({ compare, ops: first, otherwise = [] }: Txn, back = 0): TxnOutcome {
     const holds = compare.every((each) => this.#holds(each));
-    const ops = holds ? then : otherwise;
-    if (compare.length > OPS_MAX || then.length > OPS_MAX || otherwise.length > OPS_MAX)
+    const ops = holds ? first : otherwise;
+    if (compare.length > OPS_MAX || first.length > OPS_MAX || otherwise.length > OPS_MAX)
       throw new Error("simulated: etcd takes 128 operations and conditions in a transaction");
     if (ops.some((op) => !("get" in op))) {
       this.#shown = Math.max(1, this.#shown - Math.min(back, BACK_MAX)) + 1;
@@ -70,7 +70,7 @@ export class EtcdState {
   /** @param older shows what was so many transactions ago */
   range({ key, end, limit = 0, atRevision }: RangeQuery, older = 0): RangeAnswer {
     let order = this.#order - older;
-    if (atRevision !== undefined) {
+    if (atRevision !== undefined && atRevision > 0) {
       const known = this.#orderOf.get(atRevision);
       if (known === undefined) throw new EtcdError(CODE.OUT_OF_RANGE, "simulated: no such revision", "sim");
       order = known;

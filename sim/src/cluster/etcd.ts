@@ -152,11 +152,11 @@ export class SimEtcd {
     const goesBack = !this.#calm && random.chance(this.#plan.backChance);
     const order = this.state.order;
     const outcome = this.state.apply(txn, goesBack ? 1 + random.int(BACK_MAX) : 0);
-    if (this.state.order > order) this.#hint(outcome.kind === "applied" ? txn.then : (txn.else ?? []));
+    if (this.state.order > order) this.#hint(outcome.kind === "applied" ? txn.ops : (txn.otherwise ?? []));
     return outcome;
   }
 
-  #hint(ops: Txn["then"]): void {
+  #hint(ops: Txn["ops"]): void {
     for (const watch of this.#watches) {
       if (!watch.process.alive) this.#watches.delete(watch);
       else if (ops.some((op) => textOfOp(op)?.startsWith(watch.prefix))) this.#tell(watch);
@@ -283,7 +283,7 @@ class SimEtcdClient implements Etcd {
   }
 }
 
-function textOfOp(op: Txn["then"][number]): string | null {
+function textOfOp(op: Txn["ops"][number]): string | null {
   if ("put" in op) return String(op.put);
   return "delete" in op ? String(op.delete) : null;
 }

@@ -118,6 +118,6 @@ function setUp(plan: ClusterPlan, { state }: SimEtcd): void {
   for (const service of plan.lockDelayMs === 0 ? [] : plan.services) {
     const key = `default/service/${service}/settings/`;
     const value = encodeRecord(key, { lockDelayMs: plan.lockDelayMs });
-    state.apply({ compare: [], then: [{ put: `${AT}${clusterKeyOf(key, "nobody")}`, value }] });
+    state.apply({ compare: [], ops: [{ put: `${AT}${clusterKeyOf(key, "nobody")}`, value }] });
   }
 }

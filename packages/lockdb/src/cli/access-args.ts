@@ -1,7 +1,8 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { durationMs, SCOPES, serviceIdProblem } from "../protocol/index.js";
 import { type Print, print, type ServerFlags } from "./args.js";
-import { EXIT, ExitError, warn } from "./exit.js";
+import { ExitError, warn } from "./exit.js";
+import { EXIT } from "./exit-codes.js";
 import type { HttpApi } from "./http.js";
 import { unlessInterrupted } from "./signals.js";
 import { jsonLine } from "./words.js";

@@ -5,7 +5,7 @@ import { accountForm, accountsForm, newAccountForm, selfForm } from "./answers.j
 import { addKeyFlags, type ServerFlags } from "./args.js";
 import { UsageError } from "./exit.js";
 import type { HttpApi } from "./http.js";
-import { jsonLine, row } from "./words.js";
+import { headRow, jsonLine, row } from "./words.js";
 
 /** What an account may have, each with its flag (N3). */
 const LIMITS = {
@@ -67,7 +67,7 @@ Examples:
       withApi(flags, async (api, print) => {
         const widths = process.stdout.isTTY ? WIDTHS : null;
         // Printed with the first row: a refusal leaves standard output empty.
-        let head = flags.json ? null : row(ACCOUNT_COLUMNS, widths);
+        let head = flags.json ? null : headRow(ACCOUNT_COLUMNS, widths);
         const read = (value: unknown) => {
           const { accounts: items, next } = accountsForm(value);
           return { items, next };

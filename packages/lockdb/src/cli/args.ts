@@ -3,8 +3,15 @@ import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { UnauthorizedError } from "../client/errors.js";
 import type { LockDB, TlsOptions } from "../index.js";
-import { durationMs, lockNameProblem, PORT_DEFAULT, serviceIdProblem } from "../protocol/index.js";
-import { EXIT, ExitError, UsageError } from "./exit.js";
+import {
+  durationMs,
+  lockNameProblem,
+  PORT_DEFAULT,
+  secretFrom,
+  serviceIdProblem,
+} from "../protocol/index.js";
+import { ExitError, UsageError } from "./exit.js";
+import { EXIT } from "./exit-codes.js";
 import { unlessInterrupted } from "./signals.js";
 
 /** Flags that every command which talks to a server has. */
@@ -35,37 +42,42 @@ export function wantsJson(argv: readonly string[]): boolean {
 export function addServerFlags(command: Command): Command {
   return addKeyFlags(
     command.addOption(
-      withEnv(
-        "-i, --service-id <id>",
-        "LOCKDB_SERVICE_ID",
-        "service that the locks belong to (env: LOCKDB_SERVICE_ID)",
-      ),
+      withEnv("-i, --service-id <id>", "service that the locks belong to", "LOCKDB_SERVICE_ID"),
     ),
   );
 }
 
 /** Adds `-a`, `-s` and `--json`: for what is about no service. */
 export function addKeyFlags(command: Command): Command {
-  return command
-    .addOption(
-      withEnv(
-        "-a, --api-key <key>",
-        "LOCKDB_API_KEY",
-        "API key; others can see command lines, so better set the variable (env: LOCKDB_API_KEY)",
-      ),
-    )
-    .addOption(
-      withEnv(
-        "-s, --server-url <url>",
-        "LOCKDB_SERVER_URL",
-        `server, or several with commas (default: ${SERVER_URL_DEFAULT}, env: LOCKDB_SERVER_URL)`,
-      ),
-    )
-    .option("--json", "print one JSON object a line, errors too");
+  const key = "API key; others can see command lines, so better set a variable";
+  return (
+    command
+      // Not read by commander: its variable may not be set beside that of its file.
+      .addOption(
+        new Option("-a, --api-key <key>", described(key, { env: ["LOCKDB_API_KEY", "LOCKDB_API_KEY_FILE"] })),
+      )
+      .addOption(
+        withEnv(
+          "-s, --server-url <url>",
+          "server, or several with commas",
+          "LOCKDB_SERVER_URL",
+          SERVER_URL_DEFAULT,
+        ),
+      )
+      .option("--json", "print one JSON object a line, errors too")
+  );
 }
 
-function withEnv(flag: string, env: string, doc: string): Option {
-  return new Option(flag, doc).env(env);
+/** What an option does, with its default and the variables that stand for it: the one form that help has for these. */
+export function described(
+  doc: string,
+  { byDefault, env }: { readonly byDefault?: unknown; readonly env: readonly string[] },
+): string {
+  return `${doc} (${byDefault === undefined ? "" : `default: ${byDefault}, `}env: ${env.join(", ")})`;
+}
+
+function withEnv(flag: string, doc: string, env: string, byDefault?: string): Option {
+  return new Option(flag, described(doc, { byDefault, env: [env] })).env(env);
 }
 
 /** The service, which every command but `ping` needs. An empty variable is an unset one. */
@@ -125,10 +137,21 @@ export function duration(text: string): number {
   return durationOf(text, 'Say a duration with its unit, such as "30s" or "5m".');
 }
 
-/** The key that every command but `serve` needs. */
-export function apiKeyOf({ apiKey }: ServerFlags): string {
-  if (!apiKey) throw new UnauthorizedError("No API key. Set LOCKDB_API_KEY, or say -a <key>.");
-  return apiKey;
+/** The key that every command but `serve` needs: a flag goes before the variables. An empty variable is an unset one. */
+export function apiKeyOf({ apiKey }: ServerFlags, env: NodeJS.ProcessEnv = process.env): string {
+  const key = apiKey ?? apiKeyFrom(env);
+  if (!key)
+    throw new UnauthorizedError("No API key. Set LOCKDB_API_KEY or LOCKDB_API_KEY_FILE, or say -a <key>.");
+  return key;
+}
+
+function apiKeyFrom(env: NodeJS.ProcessEnv): string | undefined {
+  const set = Object.fromEntries(Object.entries(env).filter(([, text]) => text !== ""));
+  try {
+    return secretFrom("LOCKDB_API_KEY", set, (path) => readFileSync(path, "utf8"))?.text;
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
 }
 
 /** A client, which connects at its first request. Loaded here: help and usage errors do without. */

@@ -1,29 +1,8 @@
 import { LockDBError } from "../client/errors.js";
 import type { ErrorCode, HolderInfo } from "../protocol/index.js";
+import { painter } from "./colour.js";
+import { EXIT } from "./exit-codes.js";
 import { holderText, jsonLine, printable } from "./words.js";
-
-/** Exit codes (I4). From 64 on they are those of sysexits.h, as far as it has a fitting one. */
-export const EXIT = {
-  ok: 0,
-  failed: 1,
-  usage: 64,
-  unreachable: 69,
-  lost: 70,
-  notAcquired: 75,
-  refused: 77,
-  notExecutable: 126,
-  notFound: 127,
-} as const;
-
-/** The same for people, at the end of help texts. */
-export const EXIT_HELP = `Exit codes:
-  0   done
-  1   any other error; also: \`lock\` did not get the lock in time
-  64  wrong use of the command line
-  69  the server could not be reached, or what answers there is no LockDB
-  70  the lock was lost, or about to be, and the command was stopped
-  75  \`run\` did not get the lock
-  77  refused: API key missing, wrong or not entitled, or the trial has ended`;
 
 /** The command line itself is wrong: exit code 64. */
 export class UsageError extends Error {}
@@ -50,12 +29,12 @@ export interface Voice {
 export function fail(error: unknown, voice: Voice): void {
   process.exitCode = exitCodeOf(error, voice.command);
   if (error instanceof ExitError && error.message === "") return;
-  write(errorText(error), errorObject(error), voice);
+  write("red", errorText(error), errorObject(error), voice);
 }
 
 /** Says on standard error what is worth knowing though the work goes on. */
 export function warn(message: string, voice: Voice): void {
-  write(message, { warning: message }, voice);
+  write("yellow", message, { warning: message }, voice);
 }
 
 function exitCodeOf(error: unknown, command: string | null): number {
@@ -89,9 +68,13 @@ function exitCodeOfRefusal(code: ErrorCode, command: string | null): number {
   }
 }
 
-function write(text: string, object: object, { command, json }: Voice): void {
+function write(colour: "red" | "yellow", text: string, object: object, { command, json }: Voice): void {
+  if (json) {
+    process.stderr.write(`${jsonLine(object)}\n`);
+    return;
+  }
   const prefix = command === null ? "lockdb" : `lockdb ${command}`;
-  process.stderr.write(`${json ? jsonLine(object) : printable(`${prefix}: ${text}`)}\n`);
+  process.stderr.write(`${painter(process.stderr)(colour, `${prefix}:`)} ${printable(text)}\n`);
 }
 
 function errorText(error: unknown): string {

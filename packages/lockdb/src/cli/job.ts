@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { EXIT, ExitError } from "./exit.js";
+import { ExitError } from "./exit.js";
+import { EXIT } from "./exit-codes.js";
 import { signalExitCode } from "./signals.js";
 
 /** A command in a process group of its own, so that it can be stopped with all that it started. */

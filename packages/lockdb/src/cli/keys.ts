@@ -12,7 +12,7 @@ import { KEY_COLUMNS, keyCells, keyText } from "./access-words.js";
 import { keyForm, keysForm, newKeyForm } from "./answers.js";
 import { addKeyFlags, duration, type ServerFlags } from "./args.js";
 import { UsageError } from "./exit.js";
-import { jsonLine, row } from "./words.js";
+import { headRow, jsonLine, row } from "./words.js";
 
 interface KeyFlags extends ServerFlags {
   readonly account?: string;
@@ -84,7 +84,7 @@ Examples:
         const widths = KEY_COLUMNS.map((_, at) => Math.max(...rows.map((cells) => cells[at]!.length)) + 2);
         const texts = flags.json
           ? all.map(jsonLine)
-          : rows.map((cells) => row(cells, process.stdout.isTTY ? widths : null));
+          : rows.map((cells, at) => (at === 0 ? headRow : row)(cells, process.stdout.isTTY ? widths : null));
         for (const text of texts) await print(text);
       }),
     );

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { LockEvent, LockInfo } from "../index.js";
 import { addServerFlags, oneName, type ServerFlags, withClient } from "./args.js";
-import { holderText, jsonLine, modeWords, printable, row, spanText } from "./words.js";
+import { headRow, holderText, jsonLine, modeWords, printable, row, spanText } from "./words.js";
 
 /** Holders and waiters that `show` names. */
 const SHOWN_MAX = 10;
@@ -19,7 +19,8 @@ export function addLookCommands(program: Command): void {
     .action((prefix = "", flags: ServerFlags) =>
       withClient(flags, async (client, print) => {
         const widths = process.stdout.isTTY ? [40, 10, 24, 10, 12, 8] : null;
-        if (!flags.json) await print(row(["NAME", "MODE", "HOLDER", "TOKEN", "HELD FOR", "WAITING"], widths));
+        if (!flags.json)
+          await print(headRow(["NAME", "MODE", "HOLDER", "TOKEN", "HELD FOR", "WAITING"], widths));
         for await (const info of client.list({ prefix })) {
           await print(flags.json ? jsonLine(info) : row(cellsOf(info), widths));
         }

@@ -1,18 +1,25 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { CLIENT_VARIABLES } from "../protocol/index.js";
 import { addAccountCommands } from "./accounts.js";
 import { readableArgv, wantsJson } from "./args.js";
 import { addAuditCommand } from "./audit.js";
-import { EXIT, EXIT_HELP, fail, UsageError, type Voice } from "./exit.js";
+import { addCompletionCommand } from "./completion.js";
+import { addConfigCommands } from "./config.js";
+import { fail, UsageError, type Voice } from "./exit.js";
+import { EXIT, exitHelp } from "./exit-codes.js";
 import { addKeyCommands } from "./keys.js";
 import { addLockCommands } from "./lock.js";
 import { addLookCommands } from "./look.js";
 import { addOperatorCommands } from "./operate.js";
 import { addPingCommand } from "./ping.js";
 import { addRunCommand } from "./run.js";
-import { addServeCommand, loadServer } from "./serve.js";
+import { addServeCommand } from "./serve.js";
+import { loadServer } from "./server-package.js";
 import { addStoreCommands } from "./store.js";
+import { addTopics } from "./topics.js";
 import { addWhoamiCommand } from "./whoami.js";
+import { wrapped } from "./words.js";
 
 /** What may still keep the process alive when all is done, such as a connection that the other side does not close. */
 const LINGER_MS = 100;
@@ -43,7 +50,9 @@ export async function execute(given: readonly string[]): Promise<void> {
 }
 
 /** The commands, and the arguments that are theirs: what `run` is to run is cut off. */
-async function programFor(argv: readonly string[]): Promise<{ program: Command; args: readonly string[] }> {
+export async function programFor(
+  argv: readonly string[],
+): Promise<{ program: Command; args: readonly string[] }> {
   const end = argv[0] === "run" ? argv.indexOf("--") : -1;
   const args = end >= 0 ? argv.slice(0, end) : argv[0] === "help" ? [...argv.slice(1, 3), "--help"] : argv;
   const program = new Command("lockdb")
@@ -54,13 +63,15 @@ async function programFor(argv: readonly string[]): Promise<{ program: Command; 
     .helpCommand(false)
     .configureHelp({
       optionDescription: (option) => option.description,
+      argumentDescription: (argument) => argument.description,
       subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ ?\[options\]/, "")}`,
     })
     .configureOutput({ outputError: () => {} })
     .exitOverride()
     .addHelpText("after", MAIN_HELP);
-  // The server is big: loaded for its own command only.
-  addServeCommand(program, args[0] === "serve" ? await loadServer() : null);
+  // The server is big: loaded only for commands that its options are part of.
+  const server = OF_THE_SERVER.has(args[0] ?? "") ? await loadServer() : null;
+  addServeCommand(program, server);
   addRunCommand(program, end >= 0 ? argv.slice(end + 1) : []);
   addLockCommands(program);
   addLookCommands(program);
@@ -71,6 +82,9 @@ async function programFor(argv: readonly string[]): Promise<{ program: Command; 
   addAuditCommand(program);
   addStoreCommands(program);
   addPingCommand(program);
+  addConfigCommands(program, server);
+  addCompletionCommand(program);
+  addTopics(program);
   for (const command of program.commands) {
     for (const each of [command, ...command.commands])
       each.helpCommand(false).helpOption("-h, --help", "show this help");
@@ -86,26 +100,29 @@ function commandIn(program: Command, args: readonly string[]): string | null {
 }
 
 /** Commands that are a word before others. */
-const GROUPS: ReadonlySet<string> = new Set(["keys", "accounts", "store"]);
+const GROUPS: ReadonlySet<string> = new Set(["keys", "accounts", "store", "config"]);
+
+/** Commands that have the flags of the server. */
+const OF_THE_SERVER: ReadonlySet<string> = new Set(["serve", "config", "completion"]);
 
 const MAIN_HELP = `
 Environment:
-  LOCKDB_SERVICE_ID   service that the locks belong to, such as reports
-  LOCKDB_API_KEY      API key, as \`lockdb serve\` prints it at its first start,
-                      or \`lockdb keys create\` makes it
-  LOCKDB_SERVER_URL   server (default: http://127.0.0.1:5625)
-  LOCKDB_CA_FILE      PEM file: who must have signed the certificate of an
-                      https:// server, where the system does not know them
-  LOCKDB_CERT_FILE    PEM file: certificate to show to a server that wants one,
-  LOCKDB_KEY_FILE     and its private key
+${CLIENT_VARIABLES.map(({ name, doc }) => variableLine(name, doc)).join("\n")}
+${variableLine("NO_COLOR", "set to anything: no colours; they are for terminals alone anyway")}
 
-${EXIT_HELP}
+${exitHelp()}
+
+More: lockdb help <command>, lockdb help exit-codes
 
 Examples:
   lockdb serve
   lockdb run nightly-report -- ./make-report --all
   lockdb lock report -l 5m
   lockdb check report`;
+
+function variableLine(name: string, doc: string): string {
+  return `  ${name.padEnd(19)} ${wrapped(doc, 22)}`;
+}
 
 /** Commander's message in our form, with the way on. */
 function usageError(

@@ -12,6 +12,7 @@ import {
   waitMsOrForever,
 } from "./args.js";
 import { ExitError, UsageError, type Voice, warn } from "./exit.js";
+import { exitHelp } from "./exit-codes.js";
 import { Job } from "./job.js";
 import { ENDING, onSignals, signalExitCode } from "./signals.js";
 import { spanText } from "./words.js";
@@ -81,14 +82,7 @@ lock can no longer be trusted (2 s, or a quarter of --lease or --max-hold if tha
 is less), and SIGKILL when it cannot: nobody else gets the lock before. A lock
 that was taken away by force means SIGKILL at once.
 
-Exit code: the command's own, or 128 + n if signal n ended it; else
-  64   wrong use of the command line
-  69   the server could not be reached
-  70   the lock was lost, or about to be, and the command was stopped
-  75   the lock was not free in time; standard error tells who holds it
-  77   refused: API key missing, wrong or not entitled, or the trial has ended
-  126  the command could not be executed
-  127  the command was not found
+${exitHelp("run")}
 
 Examples:
   lockdb run nightly-report -- ./make-report --all

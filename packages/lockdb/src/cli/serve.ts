@@ -1,113 +1,24 @@
-import { type Command, Option } from "commander";
+import { statSync, watchFile } from "node:fs";
+import type { Command } from "commander";
 import { SERVER_URL_DEFAULT } from "./args.js";
-import { EXIT, ExitError, UsageError, type Voice, warn } from "./exit.js";
+import { ExitError, type Voice, warn } from "./exit.js";
+import { EXIT, exitHelp } from "./exit-codes.js";
+import {
+  addServeOptions,
+  type FlagTexts,
+  flagTexts,
+  readServeOptions,
+  sayHowToInstall,
+  secretsHelp,
+} from "./serve-options.js";
+import type { ServeOptions, Server, ServerPackage } from "./server-package.js";
 import { ENDING, onSignals, signalExitCode } from "./signals.js";
 
 /** A stop that takes longer is cut off, so that all is over within five seconds. */
 const STOP_MS = 4_500;
 
-const VOICE: Voice = { command: "serve", json: false };
-
-// A variable, so that the compiler does not look for a package that is built after this one.
-const SERVER_PACKAGE: string = "@lockdb/server";
-
-/** What is used of `@lockdb/server`: an optional peer, which most clients do without. */
-export interface ServerPackage {
-  readonly OPTIONS: Readonly<Record<string, OptionRow>>;
-  readOptions(
-    flags: Readonly<Record<string, string>>,
-    env: NodeJS.ProcessEnv,
-  ): { readonly options: ServeOptions; readonly warnings: readonly string[] };
-  serve(options: ServeOptions): Promise<Server>;
-  // Of `lockdb store`.
-  checkBackup(path: string): Promise<{ readonly at: string; readonly records: number }>;
-  writeBackup(
-    path: string,
-    pieces: AsyncIterable<Uint8Array>,
-    check?: (path: string) => Promise<void>,
-  ): Promise<void>;
-  restoreBackup(
-    file: string,
-    directory: string,
-    options: { readonly keepHolds?: boolean; readonly tokensAbove?: number },
-  ): Promise<Restored>;
-  inspectStore(path: string): Promise<StoreSummary>;
-  copyStore(
-    from: string,
-    to: string,
-  ): Promise<{ readonly kind: string; readonly from: string; readonly to: string; readonly records: number }>;
-}
-
-export interface Restored {
-  readonly directory: string;
-  readonly backupAt: string;
-  readonly records: number;
-  readonly leftOut: { readonly sessions: number; readonly holds: number };
-  readonly tokensFrom: number;
-}
-
-/** What `lockdb store inspect` shows. */
-export interface StoreSummary {
-  readonly path: string;
-  readonly kind: string;
-  readonly backup: {
-    readonly at: string;
-    readonly lockdb: string;
-    readonly from: string;
-    readonly format: number;
-  } | null;
-  readonly journal: { readonly stoppedInOrder: boolean; readonly batches: number } | null;
-  readonly movedTo: string | null;
-  readonly records: number;
-  readonly bytes: number;
-  readonly recordFormats: Readonly<Record<string, number>>;
-  readonly kinds: Readonly<Record<string, number>>;
-  readonly tokensFrom: number | null;
-  readonly accounts: readonly string[];
-  readonly services: readonly {
-    readonly account: string;
-    readonly service: string;
-    readonly sessions: number;
-    readonly holds: number;
-    readonly tokens: number;
-    readonly tickets: number;
-  }[];
-  readonly damage: readonly string[];
-  readonly damageCount: number;
-}
-
-interface OptionRow {
-  readonly flag: string | null;
-  readonly env: string;
-  readonly default: unknown;
-  readonly doc: string;
-}
-
-interface ServeOptions {
-  readonly store: string;
-  readonly dataDir: string;
-  readonly signup: boolean;
-}
-
-interface Server {
-  readonly url: string;
-  readonly rootKey: string;
-  readonly rootKeyIsNew: boolean;
-  readonly failed: Promise<Error>;
-  reload(): Promise<void>;
-  close(): Promise<void>;
-}
-
-/** Loads the server, or gives null when it is not installed. */
-export async function loadServer(): Promise<ServerPackage | null> {
-  try {
-    return await import(SERVER_PACKAGE);
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "ERR_MODULE_NOT_FOUND" && message.includes(`'${SERVER_PACKAGE}'`)) return null;
-    throw error;
-  }
-}
+/** How often it is looked whether the configuration file has changed. */
+const LOOK_MS = 1_000;
 
 /** `serve`: the server, in this very process. Flags and help come from the server's option table (I6). */
 export function addServeCommand(program: Command, server: ServerPackage | null): void {
@@ -118,99 +29,82 @@ export function addServeCommand(program: Command, server: ServerPackage | null):
       "Starts a LockDB server in this process. It runs until Ctrl-C or SIGTERM, and needs no configuration: " +
         "the first start makes a data folder, and an API key that it prints once.",
     );
-  if (server === null) {
-    command.allowUnknownOption().allowExcessArguments();
-    command.addHelpText("after", `\n${HOW_TO_INSTALL}`);
-    command.action(() => {
-      throw new ExitError(EXIT.unreachable, HOW_TO_INSTALL);
-    });
-    return;
-  }
-  const nameByFlag = new Map<string, string>();
-  const withoutFlag: OptionRow[] = [];
-  for (const [name, row] of Object.entries(server.OPTIONS)) {
-    if (row.flag === null) {
-      withoutFlag.push(row);
-      continue;
-    }
-    const isOff = row.default === false || row.default === null || row.default === "";
-    const shown = isOff ? "" : `default: ${row.default}, `;
-    const option = new Option(row.flag, `${row.doc} (${shown}env: ${row.env})`);
-    nameByFlag.set(option.attributeName(), name);
-    command.addOption(option);
-  }
-  command
-    .addHelpText("after", serveHelp(withoutFlag))
-    .action(async (flags: Readonly<Record<string, string | true>>) => {
-      const texts: Record<string, string> = {};
-      for (const [flag, value] of Object.entries(flags)) texts[nameByFlag.get(flag)!] = String(value);
-      await start(server, texts);
-    });
+  if (server === null) return sayHowToInstall(command);
+  addServeOptions(command, server)
+    .option("--json", "print the address, and a new root key, as one JSON object; errors too")
+    .addHelpText("after", serveHelp(server))
+    .action(({ json, ...flags }: { readonly json?: boolean; readonly [flag: string]: unknown }) =>
+      start(server, flagTexts(flags, server), { command: "serve", json: json === true }),
+    );
 }
 
-export const HOW_TO_INSTALL = `The server is a package of its own. Install it beside this one:
-
-  npm install lockdb @lockdb/server
-  npx lockdb serve`;
-
-function serveHelp(withoutFlag: readonly OptionRow[]): string {
-  const rows = withoutFlag.map(({ env, doc }) => `  ${env}\n    ${doc.replace(/(.{40,74}) /g, "$1\n    ")}`);
+function serveHelp(server: ServerPackage): string {
   return `
-Only in the environment:
-${rows.join("\n")}
+Only in the environment, or named in the configuration file:
+${secretsHelp(server)}
 
-A flag wins over its variable. Logs are JSON lines on standard error. SIGTERM or
-Ctrl-C stops in order, within 5 s; a second one stops at once. SIGHUP, where
-there is no terminal, reads the TLS files now.
+A flag wins over its variable, a variable over the configuration file. What a
+variable or the file turns on, --no- before its name turns off, as --no-signup.
+\`lockdb config print\` shows what comes of it.
 
-Exit codes:
-  0   stopped in order
-  1   could not start, or not stop in order
-  64  a wrong flag or value
-  69  @lockdb/server is not installed
+Logs are JSON lines on standard error. SIGTERM or Ctrl-C stops in order, within
+5 s; a second one stops at once. SIGHUP, where there is no terminal, reads the
+TLS files and the log level in the configuration file now; a change of either
+file is seen within seconds anyway.
+
+${exitHelp("serve")}
 
 Examples:
   lockdb serve
   lockdb serve --port 7000 --data-dir /var/lib/lockdb
+  lockdb serve --config /etc/lockdb/lockdb.toml
   LOCKDB_ROOT_KEY_FILE=/run/secrets/lockdb lockdb serve`;
 }
 
-async function start(server: ServerPackage, flags: Readonly<Record<string, string>>): Promise<void> {
-  const { options, warnings } = readOptions(server, flags);
-  for (const warning of warnings) warn(`warning: ${warning}`, VOICE);
+async function start(server: ServerPackage, flags: FlagTexts, voice: Voice): Promise<void> {
+  const { options, configPath, warnings } = readServeOptions(server, flags);
+  for (const warning of warnings) warn(`warning: ${warning}`, voice);
   let running: Server;
   try {
     running = await server.serve(options);
   } catch (error) {
     throw new ExitError(EXIT.failed, (error as Error).message);
   }
-  const stopped = untilStopped(running);
+  const reloadNow = reloader(configPath, () => reload(server, running, flags, voice));
+  const stopped = untilStopped(running, reloadNow, voice);
   // Not before a signal would stop it in order: whoever reads this may send one.
-  process.stdout.write(process.stdout.isTTY ? banner(running, options) : plainLines(running, options));
+  process.stdout.write(readyText(running, options, voice));
   await stopped;
 }
 
-function readOptions(server: ServerPackage, flags: Readonly<Record<string, string>>) {
+/** Reads everything anew. What is wrong is said, and what was in use stays; the TLS files are looked at all the same. */
+async function reload(server: ServerPackage, running: Server, flags: FlagTexts, voice: Voice): Promise<void> {
+  let wanted: ServeOptions | undefined;
   try {
-    return server.readOptions(flags, process.env);
+    wanted = readServeOptions(server, flags).options;
   } catch (error) {
-    throw new UsageError((error as Error).message);
+    warn(`options are not read anew, those in use stay: ${(error as Error).message}`, voice);
+  }
+  try {
+    await running.reload(wanted);
+  } catch (error) {
+    warn(`could not reload: ${(error as Error).message}`, voice);
   }
 }
 
 /** Ends the process by itself. */
-function untilStopped(server: Server): Promise<never> {
+function untilStopped(server: Server, reload: () => void, voice: Voice): Promise<never> {
   let isStopping = false;
   const stop = (exitCode: number) => {
     isStopping = true;
     setTimeout(() => {
-      warn("did not stop in time: exiting all the same", VOICE);
+      warn("did not stop in time: exiting all the same", voice);
       process.exit(EXIT.failed);
     }, STOP_MS).unref();
     server.close().then(
       () => process.exit(exitCode),
       (error: Error) => {
-        warn(`could not stop in order: ${error.message}`, VOICE);
+        warn(`could not stop in order: ${error.message}`, voice);
         process.exit(EXIT.failed);
       },
     );
@@ -221,16 +115,36 @@ function untilStopped(server: Server): Promise<never> {
     if (isStopping) process.exit(signalExitCode(signal));
     stop(EXIT.ok);
   });
-  if (reloads) {
-    onSignals(["SIGHUP"], () => {
-      server.reload().catch((error: Error) => warn(`could not reload: ${error.message}`, VOICE));
-    });
-  }
+  if (reloads) onSignals(["SIGHUP"], reload);
   void server.failed.then((error) => {
-    warn(`stopping: ${error.message}`, VOICE);
+    warn(`stopping: ${error.message}`, voice);
     if (!isStopping) stop(EXIT.failed);
   });
   return new Promise(() => {});
+}
+
+/**
+ * What to call at SIGHUP. It is called by itself when the configuration file has changed since it was read: looked at now and then,
+ * which sees a file that is put in the place of another, too. Keeps no process alive.
+ */
+function reloader(path: string | null, reload: () => Promise<void>): () => void {
+  if (path === null) return () => void reload();
+  const changedMs = () => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  let readMs = changedMs();
+  const reloadNow = () => {
+    readMs = changedMs();
+    void reload();
+  };
+  watchFile(path, { interval: LOOK_MS, persistent: false }, ({ mtimeMs }) => {
+    if (mtimeMs !== readMs) reloadNow();
+  });
+  return reloadNow;
+}
+
+function readyText(server: Server, options: ServeOptions, { json }: Voice): string {
+  if (!json) return process.stdout.isTTY ? banner(server, options) : plainLines(server, options);
+  const { url, rootKey, rootKeyIsNew } = server;
+  return `${JSON.stringify({ url, ...(rootKeyIsNew ? { rootKey } : {}) })}\n`;
 }
 
 /** For logs and scripts. */
@@ -240,12 +154,11 @@ function plainLines({ url, rootKey, rootKeyIsNew }: Server, { signup }: ServeOpt
 }
 
 /** For people at a terminal. */
-function banner(server: Server, { store, dataDir, signup }: ServeOptions): string {
-  const data = store === "memory" ? "memory, gone when the server stops" : dataDir;
+function banner(server: Server, { signup }: ServeOptions): string {
   const address = server.url === SERVER_URL_DEFAULT ? "" : `  export LOCKDB_SERVER_URL=${server.url}\n`;
   return `
 LockDB listens on ${server.url}
-Data: ${data}
+Data: ${server.storage}
 ${signup ? `Trials: anyone may start one at ${server.url}/signup\n` : ""}${keyLines(server)}
 In another terminal:
 

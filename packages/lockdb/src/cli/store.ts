@@ -1,8 +1,9 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { withApi } from "./access-args.js";
 import { addKeyFlags, print, type ServerFlags } from "./args.js";
-import { EXIT, ExitError } from "./exit.js";
-import { HOW_TO_INSTALL, loadServer, type ServerPackage, type StoreSummary } from "./serve.js";
+import { ExitError } from "./exit.js";
+import { EXIT, exitHelp } from "./exit-codes.js";
+import { HOW_TO_INSTALL, loadServer, type ServerPackage, type StoreSummary } from "./server-package.js";
 import { jsonLine, oneLine } from "./words.js";
 
 interface JsonFlag {
@@ -149,9 +150,7 @@ function addInspect(store: Command): void {
     .addHelpText(
       "after",
       `
-Exit codes:
-  0   all of it is whole
-  1   something is damaged, or a server is using the folder
+${exitHelp("inspect")}
 
 Examples:
   lockdb store inspect /var/lib/lockdb

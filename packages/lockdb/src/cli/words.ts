@@ -1,4 +1,6 @@
+import { Help } from "commander";
 import type { HolderInfo, WaiterInfo } from "../protocol/index.js";
+import { painter } from "./colour.js";
 
 /** Who has a lock, as a sentence. */
 export function holderText(holder: HolderInfo): string {
@@ -72,4 +74,14 @@ export function row(cells: readonly string[], widths: readonly number[] | null):
     .map((text, at) => `${text.padEnd(widths[at]! - 1)} `)
     .join("")
     .trimEnd();
+}
+
+/** The first line of a table. */
+export function headRow(cells: readonly string[], widths: readonly number[] | null): string {
+  return painter(process.stdout)("bold", row(cells, widths));
+}
+
+/** A text of help in lines of 80 characters; all but the first are indented. */
+export function wrapped(text: string, indent: number): string {
+  return new Help().boxWrap(text, 80 - indent).replaceAll("\n", `\n${" ".repeat(indent)}`);
 }

@@ -23,4 +23,6 @@ export {
 } from "./names.js";
 export { NumberMap } from "./number-map.js";
 export { SCOPES, type Scope } from "./scopes.js";
+export { fileVariable, type ReadText, type Secret, secretFrom, secretInFile } from "./secret.js";
 export { clientMessageProblem, lockNamesProblem, metadataProblem } from "./validate.js";
+export { CLIENT_VARIABLES, TOKEN_VARIABLE } from "./variables.js";

@@ -28,6 +28,8 @@ export interface AccessOptions {
   readonly runtime: Pick<LoopRuntime, "monotonicMs" | "wallMs" | "setTimer">;
   /** Accounts in all; beyond it nobody can sign up (N3). */
   readonly accountsMax: number;
+  /** False while another member of the cluster keeps accounts and keys: only it writes them. Default: there is none. */
+  readonly isKeeper?: () => boolean;
 }
 
 /** What a new key is to be. */
@@ -83,11 +85,13 @@ export class Access implements Keeper {
   /** Changes are made one after the other: each begins with what the one before has left. */
   #last: Promise<unknown> = Promise.resolve();
   #cancelTimer: () => void = () => {};
+  readonly #startedAt: string;
   #sweptMs: number;
   #useWrittenMs: number;
 
   constructor(options: AccessOptions) {
     this.#options = options;
+    this.#startedAt = this.#now();
     this.#sweptMs = options.runtime.wallMs();
     this.#useWrittenMs = options.runtime.monotonicMs();
     this.#addDefault();
@@ -104,15 +108,39 @@ export class Access implements Keeper {
   ): Promise<{ readonly rootKey: string | null; readonly isNew: boolean }> {
     this.#loop = loop;
     this.#sweep();
+    return this.takeRootKey(givenKey);
+  }
+
+  get hasRootKey(): boolean {
+    return this.#keys.has(ROOT);
+  }
+
+  /**
+   * Makes the root key, or takes the one from outside, if that is to be done. In a cluster again whenever this member comes to keep the keys: it takes its
+   * own if it was started after the present one was made, so that members with an old one do not bring it back.
+   */
+  async takeRootKey(
+    givenKey: string | null,
+  ): Promise<{ readonly rootKey: string | null; readonly isNew: boolean }> {
     const known = this.#keys.get(ROOT);
     const isKnown = givenKey !== null && known !== undefined && known.endsMs(keyHash(givenKey)) > 0;
     if (isKnown || (known !== undefined && givenKey === null)) return { rootKey: givenKey, isNew: false };
+    const { isKeeper } = this.#options;
+    if (isKeeper !== undefined && known !== undefined) {
+      const madeAt = known.record?.createdAt ?? "";
+      if (!isKeeper() || madeAt > this.#startedAt) return { rootKey: null, isNew: false };
+    }
     const rootKey = givenKey ?? newApiKey(ROOT);
     const record = rootRecord(keyHash(rootKey), this.#now());
     const act = { account: ACCOUNT_DEFAULT, who: "operator", what: "root key replaced from the environment" };
     await this.#write([keyChange(ACCOUNT_DEFAULT, ROOT, record)], known === undefined ? [] : [act]);
     this.#put(ROOT, this.#accounts.get(ACCOUNT_DEFAULT)!, record);
     return { rootKey, isNew: givenKey === null };
+  }
+
+  /** In a cluster: takes what there is by now. Between two changes of its own, so that neither is lost. */
+  readAnew(read: () => Promise<readonly OutsideRecord[]>): Promise<void> {
+    return this.#change(async () => this.restore(await read()));
   }
 
   async stop(): Promise<void> {
@@ -419,10 +447,14 @@ export class Access implements Keeper {
 
   /** @throws Refusal `UNAVAILABLE` when it is not known to be durable */
   async #write(changes: readonly OutsideChange[], acts: readonly Act[]): Promise<void> {
-    if (this.#loop === null) throw new Refusal("UNAVAILABLE");
+    if (this.#loop === null || !this.#isKeeper) throw new Refusal("UNAVAILABLE");
     await this.#loop.keep(changes, ...acts).catch(() => {
       throw new Refusal("UNAVAILABLE");
     });
+  }
+
+  get #isKeeper(): boolean {
+    return this.#options.isKeeper?.() !== false;
   }
 
   /** Tells what is open that its key has ended, and now and then writes down which keys were used. */
@@ -444,7 +476,8 @@ export class Access implements Keeper {
     return this.#change(async () => {
       const lastUsedAt = this.#now();
       const used = [...this.#keys.values()].filter((key) => key.wasUsed);
-      if (used.length === 0) return;
+      // What other members have seen in use is not written down.
+      if (used.length === 0 || !this.#isKeeper) return;
       for (const key of used) key.wasUsed = false;
       const changed = used.map((key) => [key, { ...key.record!, lastUsedAt }] as const);
       await this.#write(

@@ -10,9 +10,13 @@ export function layoutOf(memberId: string): EtcdLayout {
     markOf: (key) => (clusterKeyOf(key, memberId).startsWith(COMMON) ? COMMON_VERSION : null),
     rangesOf: (prefix) => {
       // What a loop reads when it opens: partitions are read as they are claimed.
-      if (prefix === "") return [COMMON, AUDIT].map((area) => ({ prefix: area, outside: area.length }));
+      if (prefix === "")
+        return [COMMON, AUDIT].map((area) => ({ prefix: area, outside: area.length, isShared: true }));
       const whole = clusterKeyOf(prefix, memberId);
-      return [{ prefix: whole, outside: whole.startsWith(DATA) ? whole.length - prefix.length : 0 }];
+      const isShared = whole.startsWith(COMMON) || whole.startsWith(AUDIT);
+      return [
+        { prefix: whole, outside: whole.startsWith(DATA) ? whole.length - prefix.length : 0, isShared },
+      ];
     },
   };
 }

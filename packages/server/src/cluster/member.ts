@@ -1,28 +1,12 @@
-import {
-  CLOCK_KEY,
-  type Loop,
-  type LoopRuntime,
-  type Place,
-  type Placement,
-  type ServiceKey,
-} from "../loop/index.js";
+import type { Loop, LoopRuntime, OutsideRecord, Place, Placement, ServiceKey } from "../loop/index.js";
 import { openEtcdStore } from "../store/etcd.js";
-import { type Compare, type Etcd, type EtcdEntry, endOf, type Op } from "../store/etcd-api.js";
-import { decodeRecord, type Store } from "../store/index.js";
-import {
-  CLOCKS,
-  COMMON_VERSION,
-  FENCES,
-  HEADS,
-  KEEPERS_PARTITION,
-  MEMBERS,
-  OWNERS,
-  ownerKeyInStore,
-  partitionPrefix,
-} from "./keys.js";
+import type { Etcd, EtcdEntry } from "../store/etcd-api.js";
+import { decodeRecord, encodeRecord, type Store } from "../store/index.js";
+import { Identity } from "./identity.js";
+import { COMMON_VERSION, clusterKeyOf, FENCES, KEEPERS_PARTITION, MEMBERS, OWNERS } from "./keys.js";
 import { layoutOf } from "./layout.js";
-import { type Claim, type Look, Membership, type Plan } from "./membership.js";
-import { type Fenced, type Part, readKey, readParts, readThrough, redoPart } from "./part.js";
+import type { Look } from "./membership.js";
+import { fencedBy, readKey } from "./part.js";
 import { PARTITIONS, partitionOf } from "./partitions.js";
 import {
   fenceKey,
@@ -35,6 +19,9 @@ import {
   seen,
   written,
 } from "./records.js";
+import { type ClusterSeen, seenIn } from "./seen.js";
+import { Steps } from "./steps.js";
+import type { Words } from "./words.js";
 
 /** How often a member writes its record, and looks at those of the others. */
 const BEAT_MS = 500;
@@ -44,13 +31,8 @@ const BEAT_AGAIN_MS = 100;
 const HINT_MS_MIN = 20;
 /** What of its lease a member does not use: clocks may differ in their rates, by 2 % each (L2). */
 const MARGIN = 0.1;
-/** A claim has a condition and a change, and a transaction 128 of each at most. */
-const CLAIMS_A_TXN = 60;
-/** With the sessions of their services a batch of so many is mostly one transaction. */
-const HAND_OVERS_A_BATCH = 48;
 /** Beats are not watched: each member would beat for each beat of all others. */
 const WATCHED = [OWNERS, FENCES, COMMON_VERSION];
-const TAKEN_UP_AT_ONCE = 32;
 /** Ids of joins of which nobody knows whether they came through. */
 const FORMER_MAX = 30;
 /** How long a member that leaves waits for others to be given what it serves. */
@@ -72,35 +54,8 @@ export interface MemberOptions {
     warn(facts: object, text: string): void;
     error(facts: object, text: string): void;
   };
-  /** What is common to all members was changed, and is to be read anew from the store. */
-  readonly onCommon?: (store: Store) => Promise<void>;
-}
-
-/** What a member is from one join to the next. After a fence, or an outcome that nobody knows, it is another one. */
-class Identity {
-  readonly id: string;
-  readonly membership: Membership;
-  beat = 0;
-  /** Its record as etcd has it, as far as is known. */
-  bytes: Uint8Array = new Uint8Array();
-  isLeaving = false;
-  /** Served partitions, and what is added to the lease clock for each. */
-  readonly served = new Map<number, number>();
-  /** On their way to another member: nobody is told anything of them. */
-  readonly handingOver = new Set<number>();
-  trustedUntilMs = Number.NEGATIVE_INFINITY;
-  trustedUntilWallMs = Number.NEGATIVE_INFINITY;
-  /** What this member has written of owners: what an older look says of them counts no more. */
-  readonly wrote = new Map<number, { readonly epoch: number; readonly url: string }>();
-  /** Of what is common: as it was read last, and as it was seen last. */
-  commonVersion: Uint8Array | null = null;
-  newCommonVersion: Uint8Array | null = null;
-  store: Store | null = null;
-
-  constructor(id: string, leaseMs: number) {
-    this.id = id;
-    this.membership = new Membership({ leaseMs });
-  }
+  /** What is common to all members was changed: it is to be read anew. */
+  readonly onCommon?: (read: () => Promise<readonly OutsideRecord[]>) => Promise<void>;
 }
 
 /**
@@ -111,6 +66,10 @@ export class Member implements Placement {
   readonly #options: MemberOptions;
   readonly #leaseMs: number;
   readonly #listeners = new Set<() => void>();
+  /** Made anew at each start. */
+  readonly secret: string;
+  readonly #steps: Steps;
+  readonly #words: Words;
   #loop: Loop | null = null;
   #self: Identity | null = null;
   /** Ids that may have records of ours: whoever joins anew removes them. */
@@ -132,6 +91,13 @@ export class Member implements Placement {
     this.#options = options;
     this.#leaseMs = options.leaseMs ?? 5_000;
     this.#urls = [options.url];
+    this.secret = `${options.runtime.randomId()}${options.runtime.randomId()}`;
+    this.#steps = new Steps({
+      ...options,
+      isNow: (self) => this.#self === self,
+      changed: () => this.#changed(),
+    });
+    this.#words = this.#steps.words;
   }
 
   // --- what the loop asks ---
@@ -141,16 +107,7 @@ export class Member implements Placement {
   }
 
   placeOfPartition(partition: number): Place {
-    const self = this.#self;
-    if (self === null || self.handingOver.has(partition)) return "nowhere";
-    if (self.served.has(partition)) return "here";
-    const { members, owners } = self.membership.look ?? { members: null, owners: [] };
-    const { member: owner, epoch } = owners[partition]?.record ?? { member: null, epoch: 0 };
-    const wrote = self.wrote.get(partition);
-    if (wrote !== undefined && wrote.epoch > epoch) return { url: wrote.url };
-    if (owner === null || owner === self.id) return "nowhere";
-    const url = members?.get(owner)?.record.url;
-    return url === undefined ? "nowhere" : { url };
+    return this.#self?.placeOf(partition) ?? "nowhere";
   }
 
   /** Who writes accounts and keys. */
@@ -170,6 +127,10 @@ export class Member implements Placement {
     return () => this.#listeners.delete(changed);
   }
 
+  get url(): string {
+    return this.#options.url;
+  }
+
   get memberUrls(): readonly string[] {
     return this.#urls;
   }
@@ -181,6 +142,20 @@ export class Member implements Placement {
 
   offsetMsOf({ account, id }: ServiceKey): number {
     return this.#self?.served.get(partitionOf(account, id)) ?? 0;
+  }
+
+  /** All other members that live, as they say of themselves. */
+  others(): readonly ({ readonly id: string } & MemberRecord)[] {
+    const members = this.#self?.membership.look?.members ?? [];
+    return [...members].flatMap(([id, { record }]) => (id === this.#self?.id ? [] : [{ id, ...record }]));
+  }
+
+  /** Members and partitions, as this one saw them last. */
+  seen(): ClusterSeen {
+    const self = this.#self;
+    const look = self?.membership.look ?? null;
+    if (self === null || look === null) return { members: [], partitions: [] };
+    return seenIn(self, look);
   }
 
   // --- joining ---
@@ -200,15 +175,15 @@ export class Member implements Placement {
       await new Promise<void>((resolve) => runtime.setTimer(resolve, BEAT_MS));
     }
     const self = this.#self!;
-    const { fence } = this.#fenced(self);
+    const { fence } = fencedBy(etcd, this.#words, self.id);
     const guards = [{ key: `${at}${fence.key}`, value: fence.value }];
     const patienceMs = this.#leaseMs;
-    self.store = await openEtcdStore({
+    const store = await openEtcdStore({
       ...{ etcd, at, guards, patienceMs, layout: layoutOf(self.id), clock: runtime },
       opening: runtime.randomId(),
     });
     log.info({ member: self.id, url: this.#options.url }, "joined the cluster");
-    return self.store;
+    return store;
   }
 
   async #join(): Promise<Error | null> {
@@ -217,17 +192,17 @@ export class Member implements Placement {
     const former = this.#former.slice(-FORMER_MAX);
     // It may come to be, also if nobody says so.
     this.#former.push(id);
-    const self = new Identity(id, this.#leaseMs);
+    const self = new Identity(id);
     const record = this.#recordOf(self);
     const [sentMs, sentWallMs] = [runtime.monotonicMs(), runtime.wallMs()];
     const gone = former.flatMap((each) => [fenceKey(each), memberKey(each)]);
     const outcome = await etcd.txn({
-      compare: [this.#absent(fenceKey(id)), this.#absent(memberKey(id))],
-      then: [
-        this.#put(written(fenceKey(id), { member: id })),
-        this.#put(record),
-        ...gone.map((key): Op => ({ delete: `${at}${key}` })),
-        ...this.#reads(),
+      compare: [this.#words.absent(fenceKey(id)), this.#words.absent(memberKey(id))],
+      ops: [
+        this.#words.put(written(fenceKey(id), { member: id })),
+        this.#words.put(record),
+        ...gone.map((key) => this.#words.delete(key)),
+        ...this.#words.look(),
       ],
     });
     if (outcome.kind === "refused") return new Error("Another member has the same random id.");
@@ -263,14 +238,12 @@ export class Member implements Placement {
     this.#changed();
   }
 
-  #isReady(self: Identity): boolean {
-    return this.#loop?.ready === true && !self.isLeaving;
-  }
-
   #recordOf(self: Identity) {
     const { url, version } = this.#options;
     const { beat, isLeaving, id } = self;
-    const record: MemberRecord = { url, beat, isReady: this.#loop?.ready === true, isLeaving, version };
+    const isReady = this.#loop?.ready === true;
+    const said = { url, version, secret: this.secret, leaseMs: this.#leaseMs };
+    const record: MemberRecord = { ...said, beat, isReady, isLeaving };
     return written(memberKey(id), record);
   }
 
@@ -309,16 +282,16 @@ export class Member implements Placement {
     if (self === null || this.#isBeating) return;
     this.#isBeating = true;
     this.#isBeatWanted = false;
-    const { etcd, runtime, at } = this.#options;
+    const { etcd, runtime } = this.#options;
     this.#lastBeatMs = runtime.monotonicMs();
     self.beat++;
     const record = this.#recordOf(self);
     const [sentMs, sentWallMs] = [runtime.monotonicMs(), runtime.wallMs()];
     // The record is compared, too: a beat that was under way for long cannot come behind a later one and bring an old number back.
     const outcome = await etcd.txn({
-      compare: [this.#isThere(self), this.#is(memberKey(self.id), self.bytes)],
-      then: [this.#put(record), ...this.#reads()],
-      else: [memberKey(self.id), fenceKey(self.id)].map((key) => ({ get: `${at}${key}` })),
+      compare: [this.#words.isThere(self.id), this.#words.is(memberKey(self.id), self.bytes)],
+      ops: [this.#words.put(record), ...this.#words.look()],
+      otherwise: [this.#words.get(memberKey(self.id)), this.#words.get(fenceKey(self.id))],
     });
     this.#isBeating = false;
     if (this.#self !== self) {
@@ -366,12 +339,12 @@ export class Member implements Placement {
   #saw(self: Identity, gets: readonly (readonly EtcdEntry[])[], sentMs: number): void {
     const members = new Map<string, Seen<MemberRecord>>();
     for (const { key, value } of gets[0] ?? []) {
-      const id = this.#nameIn(key, MEMBERS);
+      const id = this.#words.nameIn(key, MEMBERS);
       members.set(id, seen<MemberRecord>(memberKey(id), value));
     }
     const owners: (Seen<OwnerRecord> | null)[] = new Array(PARTITIONS).fill(null);
     for (const { key, value } of gets[1] ?? []) {
-      const partition = Number.parseInt(this.#nameIn(key, OWNERS), 16);
+      const partition = Number.parseInt(this.#words.nameIn(key, OWNERS), 16);
       owners[partition] = seen<OwnerRecord>(ownerKey(partition), value);
     }
     const look: Look = { members, owners, sentMs, receivedMs: this.#options.runtime.monotonicMs() };
@@ -406,7 +379,8 @@ export class Member implements Placement {
       this.#isWorkWanted = false;
       const self = this.#self;
       try {
-        if (self !== null && this.#loop?.ready === true) await this.#workOnce(self, this.#loop);
+        if (self === null || this.#loop?.ready !== true) continue;
+        if (await this.#steps.take(self, this.#loop)) this.#hint();
       } catch (error) {
         if (this.#self === self)
           this.#options.log.warn({ err: error }, "a step in the cluster came to nothing, and is tried again");
@@ -414,163 +388,25 @@ export class Member implements Placement {
     }
   }
 
-  async #workOnce(self: Identity, loop: Loop): Promise<void> {
-    await this.#readCommon(self);
-    if (this.#self !== self) return;
-    const plan = self.membership.plan(self.id, this.#isReady(self), (partition) =>
-      self.served.has(partition),
-    );
-    let hasChanged = false;
-    for (const each of plan.fence) hasChanged = (await this.#fence(self, each)) || hasChanged;
-    hasChanged = (await this.#claim(self, plan.claim)) || hasChanged;
-    hasChanged = (await this.#takeUp(self, loop, plan.takeUp)) || hasChanged;
-    hasChanged = (await this.#handOver(self, loop, plan)) || hasChanged;
-    if (hasChanged) this.#hint();
-  }
-
-  async #readCommon(self: Identity): Promise<void> {
-    const version = self.newCommonVersion;
-    const { onCommon } = this.#options;
-    if (version === null || onCommon === undefined) return;
-    if (self.commonVersion !== null && isSame(version, self.commonVersion)) return;
-    await onCommon(self.store!);
-    self.commonVersion = version;
-  }
-
-  async #fence(self: Identity, { id, bytes }: Plan["fence"][number]): Promise<boolean> {
-    const { etcd, log, at } = this.#options;
+  /** Writes a record that all members share, unless there is one. @returns the one that is there then */
+  async putIfAbsent(key: string, value: object): Promise<object> {
+    const self = this.#self;
+    const { etcd, at, runtime } = this.#options;
+    if (self === null) throw new Error("This server is no member of its cluster now.");
+    const place = clusterKeyOf(key, self.id);
     const outcome = await etcd.txn({
-      compare: [this.#isThere(self), this.#is(memberKey(id), bytes)],
-      then: [memberKey(id), fenceKey(id)].map((key) => ({ delete: `${at}${key}` })),
+      compare: [this.#words.isThere(self.id), this.#words.absent(place)],
+      ops: [
+        { put: `${at}${place}`, value: encodeRecord(key, value) },
+        { put: `${at}${COMMON_VERSION}`, value: Buffer.from(runtime.randomId()) },
+      ],
+      otherwise: [{ get: `${at}${place}` }],
     });
-    if (outcome.kind === "applied")
-      log.warn({ member: id }, "a member was silent for a whole lease: it is fenced");
-    return outcome.kind === "applied";
-  }
-
-  async #claim(self: Identity, claims: readonly Claim[]): Promise<boolean> {
-    const { etcd } = this.#options;
-    let hasChanged = false;
-    for (let from = 0; from < claims.length && this.#self === self; from += CLAIMS_A_TXN) {
-      const some = claims.slice(from, from + CLAIMS_A_TXN);
-      const formers = [...new Set(some.flatMap(({ before }) => before?.record.member ?? []))];
-      const left = await this.#leftBy(self, formers);
-      const compare: Compare[] = [
-        this.#isThere(self),
-        ...formers.map((former) => this.#absent(fenceKey(former))),
-      ];
-      const then: Op[] = [];
-      for (const { partition, before } of some) {
-        const key = ownerKey(partition);
-        compare.push(before === null ? this.#absent(key) : this.#is(key, before.bytes));
-        then.push(this.#put(written(key, claimOf(self.id, before?.record ?? null, left))));
-      }
-      const outcome = await etcd.txn({ compare, then });
-      hasChanged ||= outcome.kind === "applied";
-    }
-    return hasChanged;
-  }
-
-  /** What members that are gone have left: it is final. */
-  async #leftBy(self: Identity, ids: readonly string[]): Promise<ReadonlyMap<string, Left>> {
-    const keys = ids.flatMap((id) => [`${CLOCKS}${id}`, `${HEADS}${id}`]);
-    const found = await readThrough(this.#fenced(self), keys);
-    const left = new Map<string, Left>();
-    for (const [index, id] of ids.entries()) {
-      const [clock, head] = [found[2 * index]?.[0], found[2 * index + 1]?.[0]];
-      const clockMs = clock === undefined ? 0 : decoded<{ nowMs: number }>(CLOCK_KEY, clock.value).nowMs;
-      const staged =
-        head === undefined
-          ? 0
-          : decoded<{ staged: number }>(`${this.#options.at}${HEADS}${id}`, head.value).staged;
-      left.set(id, { clockMs, hasRedo: staged > 0 });
-    }
-    return left;
-  }
-
-  /** Reads what is stored of partitions that are ours, and serves them. */
-  async #takeUp(self: Identity, loop: Loop, wanted: Plan["takeUp"]): Promise<boolean> {
-    const ours = wanted.filter(
-      ({ partition, owner }) => owner.record.epoch > (self.wrote.get(partition)?.epoch ?? 0),
-    );
-    if (ours.length === 0) return false;
-    let hasChanged = false;
-    for (const { partition, owner } of ours) {
-      if (owner.record.redo === undefined) continue;
-      await this.#redo(self, partition, owner);
-      hasChanged = true;
-    }
-    const whole = ours.filter(({ owner }) => owner.record.redo === undefined);
-    const prefixes = whole.map(({ partition }) => partitionPrefix(partition));
-    // What was read of one is served before the next are read: a lease goes on there.
-    for (let from = 0; from < whole.length; from += TAKEN_UP_AT_ONCE) {
-      const parts = await readParts(this.#fenced(self), prefixes.slice(from, from + TAKEN_UP_AT_ONCE));
-      if (this.#self !== self) return false;
-      const served = parts.map((part, index) => this.#serve(self, loop, whole[from + index]!, part));
-      await Promise.all(served);
-      hasChanged = true;
-    }
-    if (whole.length > 0) this.#options.log.info({ partitions: self.served.size }, "serves more partitions");
-    return hasChanged;
-  }
-
-  async #serve(
-    self: Identity,
-    loop: Loop,
-    { partition, owner }: Plan["takeUp"][number],
-    part: Part,
-  ): Promise<void> {
-    const offsetMs = owner.record.leaseMs! - loop.leaseMs;
-    const record: OwnerRecord = { member: self.id, epoch: owner.record.epoch + 1, offsetMs };
-    const last = { ...written(ownerKey(partition), record), key: ownerKeyInStore(partition) };
-    await loop.takeUp(part.services, part.outside, offsetMs, [last]);
-    if (this.#self !== self) return;
-    self.served.set(partition, offsetMs);
-    self.wrote.set(partition, { epoch: record.epoch, url: this.#options.url });
-    this.#changed();
-  }
-
-  /** Brings a batch to its end that counts, and that its member had not yet put in its place. */
-  async #redo(self: Identity, partition: number, { record, bytes }: Seen<OwnerRecord>): Promise<void> {
-    const is = this.#is(ownerKey(partition), bytes);
-    const { redo, ...rest } = record;
-    for (const former of redo!) await redoPart(this.#fenced(self), former, partitionPrefix(partition), is);
-    await this.#options.etcd.txn({
-      compare: [this.#isThere(self), is],
-      then: [this.#put(written(ownerKey(partition), { ...rest, epoch: record.epoch + 1 }))],
-    });
-  }
-
-  async #handOver(self: Identity, loop: Loop, { handOver }: Plan): Promise<boolean> {
-    const { members, owners } = self.membership.look!;
-    for (const [to, partitions] of handOver) {
-      const { url } = members.get(to)!.record;
-      for (let from = 0; from < partitions.length && this.#self === self; from += HAND_OVERS_A_BATCH) {
-        const some = new Set(partitions.slice(from, from + HAND_OVERS_A_BATCH));
-        const last = [...some].map((partition) => {
-          const epoch = owners[partition]!.record.epoch + 1;
-          const record: OwnerRecord = {
-            member: to,
-            epoch,
-            leaseMs: loop.leaseMs + self.served.get(partition)!,
-          };
-          self.wrote.set(partition, { epoch, url });
-          return { ...written(ownerKey(partition), record), key: ownerKeyInStore(partition) };
-        });
-        for (const partition of some) self.handingOver.add(partition);
-        this.#changed();
-        const isIn = ({ account, id }: ServiceKey) => some.has(partitionOf(account, id));
-        await loop.handOver(isIn, last, () => {
-          for (const partition of some) {
-            self.served.delete(partition);
-            self.handingOver.delete(partition);
-          }
-        });
-        this.#options.log.info({ partitions: some.size, to: url }, "handed partitions over");
-        this.#changed();
-      }
-    }
-    return handOver.size > 0;
+    if (outcome.kind === "applied") return value;
+    if (outcome.kind !== "refused") throw outcome.error;
+    const found = outcome.gets[0]?.[0];
+    if (found === undefined) throw new Error("This member was fenced.");
+    return decodeRecord({ key, value: found.value }) as object;
   }
 
   // --- leaving ---
@@ -601,12 +437,12 @@ export class Member implements Placement {
   /** After the loop has stopped: nobody has to wait for a lease. */
   async close(): Promise<void> {
     const self = this.#self;
-    const { etcd, at } = this.#options;
+    const { etcd } = this.#options;
     this.#isClosed = true;
     this.#lose();
     if (self !== null) {
       const gone = [fenceKey(self.id), memberKey(self.id), readKey(self.id)];
-      await etcd.txn({ compare: [], then: gone.map((key) => ({ delete: `${at}${key}` })) });
+      await etcd.txn({ compare: [], ops: gone.map((key) => this.#words.delete(key)) });
     }
     etcd.close();
   }
@@ -618,58 +454,6 @@ export class Member implements Placement {
       this.#options.runtime.setTimer(resolve, BEAT_MS);
     });
   }
-
-  // --- words for etcd ---
-
-  #fenced(self: Identity): Fenced {
-    const { etcd, at } = this.#options;
-    return { etcd, at, id: self.id, fence: written(fenceKey(self.id), { member: self.id }) };
-  }
-
-  #isThere({ id }: Identity): Compare {
-    return this.#is(fenceKey(id), written(fenceKey(id), { member: id }).value);
-  }
-
-  #is(key: string, value: Uint8Array): Compare {
-    return { key: `${this.#options.at}${key}`, value };
-  }
-
-  #absent(key: string): Compare {
-    return { key: `${this.#options.at}${key}`, revision: 0 };
-  }
-
-  #put({ key, value }: ReturnType<typeof written>): Op {
-    return { put: `${this.#options.at}${key}`, value };
-  }
-
-  /** What a look reads. */
-  #reads(): Op[] {
-    const { at } = this.#options;
-    const areas = [MEMBERS, OWNERS].map((area) => ({ get: `${at}${area}`, end: endOf(`${at}${area}`) }));
-    return [...areas, { get: `${at}${COMMON_VERSION}` }];
-  }
-
-  #nameIn(key: Buffer, area: string): string {
-    return key.toString().slice(this.#options.at.length + area.length);
-  }
-}
-
-interface Left {
-  readonly clockMs: number;
-  readonly hasRedo: boolean;
-}
-
-/** The record of a claim: time stands still until the partition is served. */
-function claimOf(member: string, before: OwnerRecord | null, left: ReadonlyMap<string, Left>): OwnerRecord {
-  if (before === null) return { member, epoch: 1, leaseMs: 0 };
-  const { clockMs, hasRedo } = left.get(before.member)!;
-  const redo = [...(before.redo ?? []), ...(hasRedo ? [before.member] : [])];
-  const leaseMs = before.leaseMs ?? before.offsetMs! + clockMs;
-  return { member, epoch: before.epoch + 1, leaseMs, ...(redo.length > 0 ? { redo } : {}) };
-}
-
-function decoded<T>(key: string, value: Uint8Array): T {
-  return decodeRecord({ key, value }) as T;
 }
 
 /** Whether anybody is to be told. */

@@ -38,13 +38,8 @@ interface Known {
  * What to do about the other members and the partitions. Reads no clock: looks bring their times along.
  */
 export class Membership {
-  readonly #leaseMs: number;
   #known = new Map<string, Known>();
   #look: Look | null = null;
-
-  constructor({ leaseMs }: { readonly leaseMs: number }) {
-    this.#leaseMs = leaseMs;
-  }
 
   get look(): Look | null {
     return this.#look;
@@ -77,7 +72,7 @@ export class Membership {
   plan(self: string, isReady: boolean, serves: (partition: number) => boolean): Plan {
     const { members, owners } = this.#look!;
     const fence = [...members]
-      .filter(([id]) => id !== self && this.silentMs(id) >= this.#leaseMs)
+      .filter(([id, { record }]) => id !== self && this.silentMs(id) >= record.leaseMs)
       .map(([id, { bytes }]) => ({ id, bytes }));
     const silent = new Set(fence.map(({ id }) => id));
     // Whoever is about to be fenced gets nothing; what it owns is claimed once it is gone.

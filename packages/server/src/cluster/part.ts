@@ -11,6 +11,8 @@ import {
 } from "../store/etcd-api.js";
 import { changesIn } from "../store/etcd-staged.js";
 import { clusterKeyOf, READS, STAGED } from "./keys.js";
+import { fenceKey, written } from "./records.js";
+import type { Words } from "./words.js";
 
 /** Entries that are asked for at once of each partition: most have fewer. */
 const PAGE = 400;
@@ -33,6 +35,10 @@ export interface Fenced {
   readonly id: string;
   /** The member's fence: the condition of all that it does. */
   readonly fence: { readonly key: string; readonly value: Uint8Array };
+}
+
+export function fencedBy(etcd: Etcd, words: Words, id: string): Fenced {
+  return { etcd, at: words.at, id, fence: written(fenceKey(id), { member: id }) };
 }
 
 /**
@@ -95,7 +101,7 @@ async function gets(
   const key = `${at}${fence.key}`;
   const outcome = await etcd.txn({
     compare: [{ key, value: fence.value }],
-    then: [{ put: `${at}${readKey(id)}`, value: fence.value }, ...ops],
+    ops: [{ put: `${at}${readKey(id)}`, value: fence.value }, ...ops],
   });
   if (outcome.kind === "refused") throw new Error("This member was fenced.");
   if (outcome.kind !== "applied") throw outcome.error;
@@ -107,16 +113,15 @@ export async function readParts(member: Fenced, prefixes: readonly string[]): Pr
   const parts: Part[] = [];
   for (const [index, entries] of (await readThrough(member, prefixes)).entries()) {
     const outside = member.at.length + prefixes[index]!.length;
-    parts.push(
-      await partIn(blocksOf(entries.map(({ key, value }) => ({ key: key.subarray(outside), value })))),
-    );
+    const records = entries.map(({ key, value }) => ({ key: key.subarray(outside), value }));
+    parts.push(await partIn(() => blocksOf(records)));
   }
   return parts;
 }
 
-async function partIn(blocks: Iterable<Block>): Promise<Part> {
+async function partIn(blocks: () => Iterable<Block>): Promise<Part> {
   const outside: OutsideRecord[] = [];
-  const services = await readServices(blocks, (key, value) => outside.push({ key, value }));
+  const services = await readServices({ blocks }, (_kind, record) => outside.push(record));
   return { services, outside };
 }
 
@@ -154,7 +159,7 @@ export async function redoPart(
       bytes += sizeOf(ops[to]!);
     const outcome = await etcd.txn({
       compare: [{ key: `${at}${fence.key}`, value: fence.value }, owner],
-      then: ops.slice(from, to),
+      ops: ops.slice(from, to),
     });
     if (outcome.kind === "refused") throw new Error("This member was fenced.");
     if (outcome.kind !== "applied") throw outcome.error;

@@ -6,8 +6,12 @@ import { partitionName } from "./partitions.js";
 export interface MemberRecord {
   /** Where clients and other members reach it. */
   readonly url: string;
+  /** Shown by other members that pass requests on to it. */
+  readonly secret: string;
   /** Another number each time that it is written. */
   readonly beat: number;
+  /** For how long it may be silent, in milliseconds: whoever watches it waits for as long, whatever its own is. */
+  readonly leaseMs: number;
   /** It serves what it owns, and may be given more. */
   readonly isReady: boolean;
   /** It stops, and gives away what it owns. */

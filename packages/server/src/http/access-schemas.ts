@@ -1,7 +1,7 @@
 /** What goes over the HTTP API about accounts and keys. See schemas.ts. */
 import { LIMITS, SCOPES } from "lockdb/protocol";
 import { Refusal } from "./errors.js";
-import { nullable, object, ServiceId } from "./schemas.js";
+import { MISSING, nullable, object, ServiceId } from "./schemas.js";
 import { type Static, Type } from "./type.js";
 
 const SERVICES_MAX = 256;
@@ -151,7 +151,10 @@ export const AccountInfo = object(
       description: "Of the trial, the begun day too.",
     } as { type: string }),
     limits: object(LIMIT_FIELDS, "What it may have; null: as much as the server can."),
-    use: object({ holds: USE, sessions: USE, waiters: USE, services: USE, acts: USE }, "What it has now."),
+    use: object(
+      { holds: USE, sessions: USE, waiters: USE, services: USE, acts: USE, missing: Type.Optional(MISSING) },
+      "What it has now.",
+    ),
   },
   "An account.",
 );

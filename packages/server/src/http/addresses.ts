@@ -1,7 +1,9 @@
 /** Where callers are. Everything that shows or counts the address of one asks here (A6). */
+import { createHash, timingSafeEqual } from "node:crypto";
 import { IncomingMessage } from "node:http";
 import { type BlockList, isIP } from "node:net";
 import { networkList } from "../webhooks/index.js";
+import { FORWARDED_SECRET } from "./cluster.js";
 import { requestId } from "./request-log.js";
 
 /** More proxies than this in a row nobody has; a longer header is somebody's joke. */
@@ -52,26 +54,55 @@ const NO_PROXIES = new TrustedProxies("");
 interface Addressed {
   readonly callerAddress?: string;
   readonly requestId?: string;
+  readonly isPassedOn?: boolean;
 }
 
-/** The class of requests of a server that believes these proxies, for `createServer`. */
-export function requestClass(proxies: TrustedProxies): typeof IncomingMessage {
+/**
+ * The class of requests of a server that believes these proxies, for `createServer`.
+ * @param memberSecret what other members of its cluster show, who are believed as well; null: there are none
+ */
+export function requestClass(
+  proxies: TrustedProxies,
+  memberSecret: (() => string) | null = null,
+): typeof IncomingMessage {
   return class extends IncomingMessage implements Addressed {
     #address: string | null = null;
     #id: string | null = null;
+    #isPassedOn: boolean | null = null;
 
     /** Kept: when the connection is gone it cannot be asked any more. */
     get callerAddress(): string {
-      this.#address ??= proxies.addressOf(this);
+      const told = this.isPassedOn ? forwardedAddress(String(this.headers["x-forwarded-for"])) : null;
+      this.#address ??= told ?? proxies.addressOf(this);
       return this.#address;
     }
 
-    /** `X-Request-Id`, when a proxy that is believed has set it; else a new one. */
+    /** `X-Request-Id`, when a proxy or a member that is believed has set it; else a new one. */
     get requestId(): string {
-      this.#id ??= requestId(proxies.haveSent(this) ? this.headers["x-request-id"] : undefined);
+      const isBelieved = this.isPassedOn || proxies.haveSent(this);
+      this.#id ??= requestId(isBelieved ? this.headers["x-request-id"] : undefined);
       return this.#id;
     }
+
+    /** True when another member has passed it on, and has shown that it is one. */
+    get isPassedOn(): boolean {
+      const shown = this.headers[FORWARDED_SECRET];
+      this.#isPassedOn ??=
+        memberSecret !== null && typeof shown === "string" && isSame(shown, memberSecret());
+      return this.#isPassedOn;
+    }
   };
+}
+
+/** Compares in a time that tells nothing. */
+function isSame(shown: string, secret: string): boolean {
+  const [one, other] = [shown, secret].map((text) => createHash("sha256").update(text).digest());
+  return timingSafeEqual(one!, other!);
+}
+
+/** True when another member of the cluster has passed a request on, which is believed in what it says of its caller. */
+export function isPassedOn(request: IncomingMessage): boolean {
+  return (request as Addressed).isPassedOn === true;
 }
 
 /** The address of whoever sent a request, in one spelling: IPv4 inside of IPv6 is IPv4, and there is no zone. */
@@ -84,9 +115,21 @@ export function requestIdOf(request: IncomingMessage): string {
   return (request as Addressed).requestId ?? requestId(undefined);
 }
 
-/** True when the request came from that address itself, and not by a proxy that was believed. */
-export function isDirect(request: IncomingMessage): boolean {
-  return addressOf(request) === NO_PROXIES.addressOf(request);
+/** The port at that address, where no proxy that was believed is between; else null. */
+export function portOf(request: IncomingMessage): number | null {
+  if (isPassedOn(request)) {
+    const [, port] = /[\]\d]:(\d{1,5})$/.exec(String(request.headers["x-forwarded-for"])) ?? [];
+    return port === undefined ? null : Number(port);
+  }
+  const isDirect = addressOf(request) === NO_PROXIES.addressOf(request);
+  return isDirect ? (request.socket.remotePort ?? 0) : null;
+}
+
+/** The caller as a member says it that passes a request on: address and port, or the address alone where it is not the caller's own. */
+export function callerTold(request: IncomingMessage): string {
+  const [address, port] = [addressOf(request), portOf(request)];
+  if (port === null) return address;
+  return `${isIP(address) === 6 ? `[${address}]` : address}:${port}`;
 }
 
 /**

@@ -17,6 +17,7 @@ import { metricsText, ProcessMeter } from "../metrics/index.js";
 import type { Webhooks } from "../webhooks/index.js";
 import { requestIdOf } from "./addresses.js";
 import { httpApi } from "./api/index.js";
+import { type HttpCluster, NO_CLUSTER } from "./cluster.js";
 import { errorBody, errorHeaders, refuseTyped } from "./errors.js";
 import { EventHub } from "./event-hub.js";
 import { Gate } from "./gate.js";
@@ -24,9 +25,12 @@ import { noteRequest } from "./hand-over.js";
 import { AnswerHeaders, type Headers } from "./headers.js";
 import { Listener } from "./listener.js";
 import { mayBeOriginal, originalRoutes } from "./original-routes.js";
+import { OtherMembers } from "./other-members.js";
+import { PassingOn } from "./passing-on.js";
 import { noteRefusal, watchAnswers } from "./request-log.js";
 import { textSender } from "./text-frames.js";
 import type { TlsWatch } from "./tls.js";
+import type { MemberTls } from "./upstreams.js";
 import { version } from "./version.js";
 
 /** To a call of the original routes that comes with `Upgrade`, as HTTP/2 clients send it: it is not JSON (C2). */
@@ -55,6 +59,8 @@ export interface HttpParts {
   /** As the options of these names say it; default: none. */
   readonly trustedProxies?: string;
   readonly allowOrigins?: string;
+  /** Absent: this server is by itself. */
+  readonly cluster?: HttpCluster | undefined;
 }
 
 export interface HttpServer {
@@ -70,10 +76,14 @@ export interface HttpServer {
 /** The one port: health, the original routes, and the native protocol's upgrade. */
 export async function httpServer(parts: HttpParts): Promise<HttpServer> {
   const { access, loop, webhooks, signup = false, logger } = parts;
-  const { tls = null, trustedProxies = "", allowOrigins = "" } = parts;
+  const { tls = null, trustedProxies = "", allowOrigins = "", cluster } = parts;
   const gate = new Gate(access, loop, logger);
   const headers = new AnswerHeaders({ isTls: tls !== null, allowOrigins });
-  const listener = new Listener({ headers, trustedProxies, tls, log: logger });
+  const memberSecret = cluster === undefined ? null : () => cluster.secret;
+  const listener = new Listener({ headers, trustedProxies, memberSecret, tls, log: logger });
+  const memberTls = () => ({ ...shownOf(tls), ...(cluster?.ca === undefined ? {} : { ca: cluster.ca }) });
+  const passing = cluster === undefined ? null : new PassingOn(cluster, memberTls);
+  const others = cluster === undefined ? null : new OtherMembers(cluster, memberTls);
   const meter = new ProcessMeter();
   meter.start();
   const requestLogger = logger.child({}, { level: requestLevel(logger.level) });
@@ -110,9 +120,10 @@ export async function httpServer(parts: HttpParts): Promise<HttpServer> {
   const hub = new EventHub(loop);
   const sources = { loop, access, webhooks, process: meter, version: version(), events: hub };
   const tlsEndsAtMs = () => tls?.material.endsAtMs ?? null;
-  await app.register(originalRoutes, { gate, loop });
+  await app.register(originalRoutes, { gate, loop, passing });
   await app.register(httpApi, {
-    ...{ access, gate, loop, hub, webhooks, signup },
+    ...{ access, gate, loop, hub, webhooks, signup, passing, others },
+    cluster: async () => (cluster === undefined ? NO_CLUSTER : cluster.status()),
     metrics: () => metricsText({ ...sources, tlsEndsAtMs }),
   });
 
@@ -124,6 +135,8 @@ export async function httpServer(parts: HttpParts): Promise<HttpServer> {
   };
   const close = () => {
     meter.stop();
+    passing?.close();
+    others?.close();
     return closeAll(app, listener, sockets);
   };
   const setLogLevel = (level: string) => {
@@ -131,6 +144,13 @@ export async function httpServer(parts: HttpParts): Promise<HttpServer> {
     requestLogger.level = requestLevel(level);
   };
   return { app, listen, close, setLogLevel };
+}
+
+/** What this server shows to others as who it is. */
+function shownOf(tls: TlsWatch | null): MemberTls {
+  if (tls === null) return {};
+  const { cert, key } = tls.material.context;
+  return { cert, key };
 }
 
 /** The framework's own notes, such as where it listens, are not for the log of every start. */

@@ -36,6 +36,8 @@ function answered(message: ServerMessage): DoneValue {
       throw new Refusal(message[2], message[3], message[4]);
     case "ended":
       throw new Refusal("UNAVAILABLE", message[2]);
+    case "moved":
+      throw new Refusal("UNAVAILABLE");
     default:
       throw new Refusal("INTERNAL");
   }

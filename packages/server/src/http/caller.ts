@@ -1,11 +1,11 @@
 import type { IncomingMessage } from "node:http";
-import { addressOf, isDirect } from "./addresses.js";
+import { addressOf, portOf } from "./addresses.js";
 import type { Asked } from "./operation.js";
 
 /** Who it is, for whoever looks, when the caller does not say: its address, and its port where no proxy is between. */
 export function callerLabel(request: IncomingMessage): string {
-  const port = isDirect(request) ? `:${request.socket.remotePort ?? 0}` : "";
-  return callerHost(request) + port;
+  const port = portOf(request);
+  return callerHost(request) + (port === null ? "" : `:${port}`);
 }
 
 /** The same on all its connections. */

@@ -196,6 +196,7 @@ export class Channel implements Recipient {
     if (message[0] === "event") this.#texts.push(frame(message[4].type, message[4], message[2]));
     if (message[0] === "refused") this.#end(new Refusal(message[2], message[3]));
     if (message[0] === "ended") this.#end(new Refusal("UNAVAILABLE", message[2]));
+    if (message[0] === "moved") this.#end(new Refusal("UNAVAILABLE"));
   }
 
   flush(): void {

@@ -17,6 +17,8 @@ export interface ListenerParts {
   readonly headers: AnswerHeaders;
   /** As `--trusted-proxies` says it. */
   readonly trustedProxies: string;
+  /** What other members of the cluster show; null: there is none. */
+  readonly memberSecret: (() => string) | null;
   /** Null: plain text. */
   readonly tls: TlsWatch | null;
   readonly log: FastifyBaseLogger;
@@ -65,9 +67,9 @@ export class Listener {
   }
 
   #add(): Server {
-    const { headers, trustedProxies, tls, log } = this.#parts;
+    const { headers, trustedProxies, memberSecret, tls, log } = this.#parts;
     const options = {
-      IncomingMessage: requestClass(new TrustedProxies(trustedProxies)),
+      IncomingMessage: requestClass(new TrustedProxies(trustedProxies), memberSecret),
       ServerResponse: headers.responseClass(),
       requestTimeout: REQUEST_MS,
       keepAliveTimeout: KEEP_ALIVE_MS,

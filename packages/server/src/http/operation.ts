@@ -5,10 +5,13 @@ import type { Validator } from "typebox/schema";
 import type { KeyCaller } from "../access/index.js";
 import { type Loop, type Need, refusalFor, ServiceKey } from "../loop/index.js";
 import { AccountId, KeyId } from "./access-schemas.js";
+import { isPassedOn } from "./addresses.js";
 import { answerFailure, errorBody, Refusal, refuseTyped } from "./errors.js";
 import { type Gate, tellQuota } from "./gate.js";
 import { parseJson } from "./json.js";
 import { mayBeOriginal } from "./original-routes.js";
+import type { OtherMembers } from "./other-members.js";
+import type { PassingOn, Target } from "./passing-on.js";
 import { parseQuery, type Query } from "./query.js";
 import { noteRefusal } from "./request-log.js";
 import { DeliveryId, LockName, ServiceId, SessionId } from "./schemas.js";
@@ -46,6 +49,8 @@ export interface Operation {
   readonly description: string;
   /** What its caller must be allowed (A2). Null: it needs no key. */
   readonly need: Need | null;
+  /** In a cluster only this member serves it. What has a service in its path goes to the one that serves that; all else is served where it comes. */
+  readonly goesTo?: "keeper";
   readonly query?: TObject;
   /** Header that it reads, beside the key. */
   readonly headers?: Readonly<Record<string, { readonly schema: TSchema; readonly description: string }>>;
@@ -74,6 +79,8 @@ export interface Asked {
   readonly body: unknown;
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
+  /** The other members of the cluster; null: there is none. */
+  readonly others: OtherMembers | null;
 }
 
 /** What is sent when all went well. */
@@ -116,11 +123,19 @@ export function commonErrors({ need, body, path, query }: Operation): readonly E
   ];
 }
 
+export interface OperationParts {
+  readonly gate: Gate;
+  readonly loop: Loop;
+  /** Null: there is no cluster. */
+  readonly passing: PassingOn | null;
+  readonly others: OtherMembers | null;
+}
+
 /** Adds the routes of operations, and for each of their paths what other methods are told. */
 export function addOperations(
   app: FastifyInstance,
   operations: readonly Operation[],
-  { gate, loop }: { readonly gate: Gate; readonly loop: Loop },
+  { gate, loop, passing, others }: OperationParts,
 ): void {
   app.removeAllContentTypeParsers();
   // Whatever its type is called, a body is JSON: `curl -d` says that it is a form.
@@ -153,7 +168,8 @@ export function addOperations(
         if (need === null) return done();
         const caller = gate.admit(request.raw);
         if (typeof caller === "string") return void refuseTyped(reply, caller);
-        const isTaken = caller.take(need);
+        // One that was passed on was counted where it came in.
+        const isTaken = isPassedOn(request.raw) || caller.take(need);
         const code = isTaken ? refusalFor(caller, need, serviceIn(request), loop) : "RATE_LIMITED";
         tellQuota(caller, reply.raw);
         if (code !== null) return void refuseTyped(reply, code);
@@ -162,12 +178,15 @@ export function addOperations(
       handler: async (request, reply) => {
         // Of an operation that needs none, nobody asks for it.
         const caller = gate.callerOf(request.raw);
+        const target = passing === null ? null : targetOf(operation, caller, request);
+        const refuse = () => void refuseTyped(reply, "UNAVAILABLE");
+        if (target !== null && !(await passing!.isHere(target, request, reply, refuse))) return reply;
         const valid = check ?? (await makeCheck());
         // Its key may have become less while the body came, which may take its time (A2).
         const code = operation.need === null ? null : caller.refusal(operation.need, serviceIn(request));
         if (code !== null) return refuseTyped(reply, code);
         const checked = valid(caller?.account ?? "", request);
-        const good = await handled(operation, { loop, caller, request, reply, ...checked });
+        const good = await handled(operation, { loop, caller, request, reply, others, ...checked });
         if (good === undefined) return reply;
         if (!loop.ready) reply.header("connection", "close");
         if (good.type !== undefined) reply.type(good.type);
@@ -200,6 +219,13 @@ function callLater(app: FastifyInstance, makers: readonly (() => Promise<Check>)
     clearTimeout(timer);
     done();
   });
+}
+
+/** Which member has to serve it; null: any. What is no service id is refused by any. */
+function targetOf({ goesTo }: Operation, caller: KeyCaller, request: FastifyRequest): Target | null {
+  const service = serviceIn(request);
+  if (service === null) return goesTo ?? null;
+  return serviceIdProblem(service) === null ? new ServiceKey(caller.account, service) : null;
 }
 
 /** Which service it is about; null: none. */

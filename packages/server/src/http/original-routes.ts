@@ -17,11 +17,13 @@ import {
 import type { KeyCaller } from "../access/index.js";
 import type { Command } from "../engine/index.js";
 import { type Loop, type Need, type Recipient, ServiceKey, whenRefused } from "../loop/index.js";
+import { isPassedOn } from "./addresses.js";
 import { callerLabel } from "./caller.js";
 import { answerFailure, retryAfterS } from "./errors.js";
 import { type Gate, tellQuota } from "./gate.js";
 import { watchHandOver } from "./hand-over.js";
 import { parseJson } from "./json.js";
+import type { PassingOn } from "./passing-on.js";
 import { noteRefusal } from "./request-log.js";
 
 const WAIT_MS_DEFAULT = 30_000;
@@ -60,7 +62,10 @@ export function mayBeOriginal(method = "GET", url = "/"): boolean {
 }
 
 /** Adds `POST /lock`, `/unlock` and `/check`. */
-export async function originalRoutes(app: FastifyInstance, { gate, loop }: { gate: Gate; loop: Loop }) {
+export async function originalRoutes(
+  app: FastifyInstance,
+  { gate, loop, passing }: { gate: Gate; loop: Loop; passing: PassingOn | null },
+) {
   app.removeAllContentTypeParsers();
   // That client sends its JSON as text/plain; others send it as they like.
   app.addContentTypeParser(
@@ -85,21 +90,26 @@ export async function originalRoutes(app: FastifyInstance, { gate, loop }: { gat
       onRequest: (request, reply, done) => {
         const caller = gate.admit(request.raw);
         if (typeof caller === "string") return void refusePlain(reply, caller);
-        const isTaken = caller.take(ORIGINAL_NEEDS[event]);
+        const isTaken = isPassedOn(request.raw) || caller.take(ORIGINAL_NEEDS[event]);
         tellQuota(caller, reply.raw);
         if (!isTaken) return void refusePlain(reply, "RATE_LIMITED");
         done();
       },
-      handler: (request, reply) => {
+      handler: async (request, reply) => {
         const body = readBody(event, request.body);
-        if (typeof body === "string") return void plain(reply, "INVALID", `INVALID: ${body}`);
+        if (typeof body === "string") return plain(reply, "INVALID", `INVALID: ${body}`);
         const caller = gate.callerOf(request.raw);
         // Which service it is about stands in the body.
         const code = caller.refusal(ORIGINAL_NEEDS[event], body.serviceId);
-        if (code !== null) return void refusePlain(reply, code);
+        if (code !== null) return refusePlain(reply, code);
+        if (passing !== null) {
+          const service = new ServiceKey(caller.account, body.serviceId);
+          const refuse = () => void refusePlain(reply, "UNAVAILABLE");
+          if (!(await passing.isHere(service, request, reply, refuse))) return reply;
+        }
         const url = body.unlockWebhookUrl;
         const problem = url === undefined ? null : loop.outbox.urlProblem(url);
-        if (problem !== null) return void plain(reply, "INVALID", `INVALID: ${problem}`);
+        if (problem !== null) return plain(reply, "INVALID", `INVALID: ${problem}`);
         reply.hijack();
         try {
           new OriginalCall(loop, caller, event, body, request, reply.raw).start();
@@ -107,6 +117,7 @@ export async function originalRoutes(app: FastifyInstance, { gate, loop }: { gat
           const text = `INTERNAL: ${ERRORS.INTERNAL.message}`;
           answerFailure(request, reply, error, { type: "text/plain; charset=utf-8", body: text });
         }
+        return reply;
       },
     });
   }
@@ -203,6 +214,8 @@ class OriginalCall implements Recipient {
         return this.#refuse(message[2], message[3]);
       case "ended":
         return this.#refuse("UNAVAILABLE", message[2]);
+      case "moved":
+        return this.#refuse("UNAVAILABLE", ERRORS.UNAVAILABLE.message);
     }
   }
 

@@ -27,6 +27,12 @@ const count = (description: string) => Type.Integer({ minimum: 0, description })
 export const nullable = <T>(schema: { type: string }) =>
   Type.Unsafe<T | null>({ ...schema, type: [schema.type, "null"] });
 
+/** Of an answer that several members have a part of. */
+export const MISSING = Type.Array(Type.String(), {
+  description:
+    "Members of the cluster that did not answer in time: what they have is left out. Absent: nothing is.",
+});
+
 export const ServiceId = Type.String({
   pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
   description: "A lock space: the unit of isolation and of limits. It comes to be on first use.",
@@ -322,6 +328,7 @@ export const Services = object({
   next: nullable<string>({ type: "string", description: "Give it as `after`; null at the end." } as {
     type: string;
   }),
+  missing: Type.Optional(MISSING),
 });
 
 export const Stats = object({
@@ -422,6 +429,7 @@ export const Deliveries = object({
     type: "string",
     description: "Give it as `before`; null at the end. A page may be empty and not be the last.",
   } as { type: string }),
+  missing: Type.Optional(MISSING),
 });
 
 export const WebhookSecret = object({

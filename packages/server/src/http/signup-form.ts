@@ -5,6 +5,7 @@ import type { Loop } from "../loop/index.js";
 import { isEmail } from "./access-schemas.js";
 import type { Signups } from "./api/signup.js";
 import { Refusal, retryAfterS } from "./errors.js";
+import type { PassingOn } from "./passing-on.js";
 import { formPage, keyPage, type SignupPage } from "./signup-page.js";
 
 /** An email address of 254 characters fits, however it is encoded. */
@@ -14,6 +15,7 @@ const UTF8 = new TextDecoder("utf-8", { fatal: true });
 interface FormParts {
   readonly signups: Signups;
   readonly loop: Loop;
+  readonly passing: PassingOn | null;
 }
 
 /** What was typed in; it is shown again beside what was wrong. */
@@ -27,7 +29,7 @@ class FormProblem extends Refusal {
 }
 
 /** Adds `POST /signup` (A4). The original client may come here by a wrong base address, so nothing is answered in JSON (C2). */
-export async function signupForm(app: FastifyInstance, { signups, loop }: FormParts) {
+export async function signupForm(app: FastifyInstance, { signups, loop, passing }: FormParts) {
   const send = (reply: FastifyReply, status: number, { html, headers }: SignupPage) => {
     if (!loop.ready) reply.header("connection", "close");
     const type = "text/html; charset=utf-8";
@@ -47,6 +49,12 @@ export async function signupForm(app: FastifyInstance, { signups, loop }: FormPa
     return send(reply, ERRORS[code].status!, formPage({ code, message, seconds, email }));
   });
   app.post("/signup", async (request, reply) => {
+    const refuse = () => {
+      const said = new Refusal("UNAVAILABLE");
+      const page = formPage({ code: said.code, message: said.message, seconds: 1, email: "" });
+      void send(reply.header("retry-after", 1), ERRORS.UNAVAILABLE.status!, page);
+    };
+    if (passing !== null && !(await passing.isHere("keeper", request, reply, refuse))) return reply;
     const email = emailIn(request.body as Buffer | undefined);
     if (!isEmail(email)) throw new FormProblem(email, new Refusal("INVALID", NO_EMAIL));
     try {

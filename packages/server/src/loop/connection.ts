@@ -14,7 +14,7 @@ import { isDeeperThan, parsed } from "./frames.js";
 import { Inspections } from "./inspections.js";
 import type { Loop } from "./loop.js";
 import type { Recipient } from "./recipient.js";
-import { isAnswer, mayBeLong } from "./server-messages.js";
+import { type Ending, endOf, isAnswer, mayBeLong } from "./server-messages.js";
 import { ServiceKey } from "./service.js";
 import { Unacknowledged } from "./unacknowledged.js";
 import { type Kept, Whereabouts } from "./whereabouts.js";
@@ -46,9 +46,6 @@ const WITHOUT_ID: ReadonlySet<unknown> = new Set(["hello", "hold", "sync", "unwa
 const NO_METADATA: Metadata = Object.freeze({});
 const NO_TOKENS: readonly number[] = Object.freeze([]);
 
-const GOING_AWAY = 1001;
-const POLICY = 1008;
-
 /** What a connection needs of who has opened it. */
 export interface ConnectionHost {
   /** How a text message is sent; default: as the socket does it. */
@@ -69,6 +66,8 @@ export class Connection implements Recipient {
   readonly #unwatchCaller: () => void;
   /** Null: this server is alone, and serves everything. */
   readonly #whereabouts: Whereabouts | null;
+  /** How often services had been read when it was accepted. */
+  readonly #cameAt: number;
   /** What it must be allowed, or it is over. */
   #need = TO_CONNECT;
   #isSynced = false;
@@ -78,7 +77,7 @@ export class Connection implements Recipient {
   #outgoing: ServerMessage[] = [];
   /** Some of those may be long. */
   #hasLong = false;
-  #ended: Extract<ServerMessage, readonly ["ended" | "moved", ...unknown[]]> | null = null;
+  #ended: Ending | null = null;
   readonly #unacknowledged = new Unacknowledged();
   readonly #inspections = new Inspections();
   readonly #watches = new Set<number>();
@@ -94,6 +93,7 @@ export class Connection implements Recipient {
     this.#sendText = send;
     this.#loop = loop;
     this.#caller = caller;
+    this.#cameAt = loop.services.readings;
     this.#unwatchCaller = caller.watch(() => {
       if (this.#mayStay() && this.#watches.size > 0) this.#endWatches();
     });
@@ -408,6 +408,9 @@ export class Connection implements Recipient {
     if (mayHold) this.#need = TO_HOLD;
     if (!this.#mayStay()) return;
     const begin = () => {
+      // What it says may have been on its way for long: its client may have been elsewhere since, and have more now than it says here (R3).
+      if (this.#loop.services.wasReadSince(this.#service!, this.#cameAt))
+        return this.#end(this.#whereabouts?.toHere() ?? ["ended", "UNAVAILABLE", "Connect again."]);
       this.#session = hello.session;
       this.#owner = hello.owner;
       this.#submit({ kind: "hello", address: this.#address, ...hello, ...(mayHold ? {} : { reads: true }) });
@@ -465,7 +468,11 @@ export class Connection implements Recipient {
   }
 
   #close(code: ErrorCode, text: string): void {
-    this.#say(["ended", code, text]);
+    this.#end(["ended", code, text]);
+  }
+
+  #end(message: Ending): void {
+    this.#say(message);
     this.flush();
   }
 
@@ -485,12 +492,6 @@ export class Connection implements Recipient {
 
 function rethrow(error: unknown): never {
   throw error;
-}
-
-/** With which code and reason a connection is closed. */
-function endOf([kind, code]: readonly ["ended" | "moved", string, ...unknown[]]): readonly [number, string] {
-  if (kind === "moved") return [GOING_AWAY, "MOVED"];
-  return [code === "UNAVAILABLE" ? GOING_AWAY : POLICY, code];
 }
 
 function isHello(message: unknown): boolean {

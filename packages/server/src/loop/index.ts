@@ -11,12 +11,13 @@ export {
 } from "./caller.js";
 export { Connection } from "./connection.js";
 export type { Past } from "./event-log.js";
+export type { IsIn } from "./hand-overs.js";
 export { LeaseClock } from "./lease-clock.js";
 export { Loop } from "./loop.js";
 export { measured } from "./measured-store.js";
 export type { LoopOptions } from "./options.js";
 export type { Act, Keeper, Outbox, OutsideChange, OutsideRecord, OwedDelivery } from "./outbox.js";
-export type { Place, Placement } from "./placement.js";
+export { type Place, type Placement, TrustLostError } from "./placement.js";
 export type { Recipient } from "./recipient.js";
 export { type LoopRuntime, nodeRuntime } from "./runtime.js";
 export { ServerTotals } from "./server-totals.js";

@@ -172,9 +172,9 @@ export class Loop {
       yield { key: entry.key, value: decodeRecord(entry) as object, bytes: entry.value };
   }
 
-  /** Lease time as it was last read, in milliseconds. */
+  /** Lease time now, in milliseconds: what is counted from here on must not begin with a step that was due before (L3). */
   get leaseMs(): number {
-    return this.#time.lastMs;
+    return this.#time.read();
   }
 
   /** The end of one watch, or of all of a recipient. */
@@ -275,6 +275,8 @@ export class Loop {
     if (!this.ready) throw new Error("The store does not work now.");
     const taken = this.#services.restore(services, this.#time.read(), offsetMs);
     for (const change of first) this.#batches.add(change);
+    // Whoever takes them up next counts from the written clock: it must not be older than this (R6).
+    if (this.#time.lastMs > this.#writing.clockMs) this.#writing.addClock(this.#time.lastMs);
     for (const service of taken) this.#collect(service);
     this.#outside.add(outside);
     this.#scheduleTurn();
@@ -494,6 +496,5 @@ export class Loop {
       }
     }
     this.#reopening = null;
-    if (this.ready) this.#options.onReopened?.();
   }
 }

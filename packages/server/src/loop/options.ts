@@ -8,8 +8,6 @@ import type { ServicesOptions } from "./services.js";
 export interface LoopOptions extends ServicesOptions {
   /** In a cluster it resolves once this member has joined, under an id that no member ever had; the store then has nothing of services. */
   readonly openStore: () => Promise<Store>;
-  /** The store was opened anew after a failure: what this server had of the cluster's services is no more. */
-  readonly onReopened?: () => void;
   /** What happens is counted there. Absent: in one of its own. */
   readonly totals?: ServerTotals;
   readonly runtime: LoopRuntime;

@@ -22,6 +22,8 @@ export interface Placement {
   isTrusted(): boolean;
   /** Calls whenever places or members may have changed. @returns stops that */
   watch(changed: () => void): () => void;
+  /** Address of this member. */
+  readonly url: string;
   /** Addresses of all members, for clients. */
   readonly memberUrls: readonly string[];
   /** Of this member, as long as it has not joined anew: no two that ever were have the same. For keys: no slash in it. */

@@ -1,5 +1,17 @@
 import type { ServerMessage } from "lockdb/protocol";
 
+const GOING_AWAY = 1001;
+const POLICY = 1008;
+
+/** The last that is said on a connection. */
+export type Ending = Extract<ServerMessage, readonly ["ended" | "moved", ...unknown[]]>;
+
+/** With which code and reason a connection is closed. */
+export function endOf([kind, code]: Ending): readonly [number, string] {
+  if (kind === "moved") return [GOING_AWAY, "MOVED"];
+  return [code === "UNAVAILABLE" ? GOING_AWAY : POLICY, code];
+}
+
 /** True for what a request is answered with. */
 export function isAnswer(
   message: ServerMessage,

@@ -41,12 +41,14 @@ export class Service implements Timed {
   /** Answers behind a batch that is not flushed, in order. */
   heldCount = 0;
   readonly held: Held[] = [];
+  /** Which reading of the store it comes from; 0: it has come to be since. */
+  reading = 0;
   /** Its records are being read, after a failure: nothing is taken meanwhile. */
   isLoading = false;
   /** Another one has taken its place. */
   isOver = false;
 
-  constructor(key: ServiceKey, options: EngineOptions, offsetMs: number) {
+  constructor(key: ServiceKey, options: EngineOptions, offsetMs = 0) {
     this.key = key;
     this.engine = new Engine(options);
     this.offsetMs = offsetMs;

@@ -32,13 +32,18 @@ export interface SlowWaitOf {
 }
 
 /** What others may look at. */
-export type ServicesSeen = Pick<Services, "idsOf" | "statsOf" | "census" | "takeSlowWaits">;
+export type ServicesSeen = Pick<
+  Services,
+  "idsOf" | "statsOf" | "census" | "takeSlowWaits" | "readings" | "wasReadSince"
+>;
 
 /** All services in memory, and which are whose. */
 export class Services {
   readonly #options: ServicesOptions;
   /** Where the numbers of a new service begin. */
   floor: Pick<FloorRecord, "tokens" | "tickets"> = { tokens: 1, tickets: 1 };
+  /** How often services were read from the store. */
+  readings = 0;
   readonly #byPrefix = new Map<string, Service>();
   readonly #byAccount = new Map<string, Set<Service>>();
 
@@ -49,6 +54,14 @@ export class Services {
 
   get(key: ServiceKey): Service | undefined {
     return this.#byPrefix.get(key.prefix);
+  }
+
+  /**
+   * True when a service was read from the store after that many readings: its sessions may have been somewhere else meanwhile, on later connections
+   * of which nothing is known here.
+   */
+  wasReadSince(key: ServiceKey, readings: number): boolean {
+    return (this.get(key)?.reading ?? 0) > readings;
   }
 
   /** A service comes to be on first use (N2). Null: there are too many. */
@@ -79,10 +92,12 @@ export class Services {
    */
   restore(stored: readonly StoredService[], nowMs: number, offsetMs?: number): readonly Service[] {
     const restored: Service[] = [];
+    this.readings++;
     try {
       for (const { key, records, holds } of stored) {
         if (this.get(key) !== undefined) throw new Error(`The service ${key.prefix} is in memory already.`);
         const service = this.add(key, offsetMs);
+        service.reading = this.readings;
         restored.push(service);
         service.engine.restore(records, nowMs + service.offsetMs, service.out, holds);
       }
@@ -99,6 +114,7 @@ export class Services {
     this.#of(service.key.account).delete(service);
     const fresh = this.add(service.key, service.offsetMs);
     fresh.isLoading = true;
+    fresh.reading = ++this.readings;
     return fresh;
   }
 

@@ -1,6 +1,6 @@
 import type { DurableRecord, ManyRecords } from "../engine/index.js";
 import { type Block, decodeRecordIn, type Store } from "../store/index.js";
-import type { Outside } from "./outbox.js";
+import type { Outside, OutsideRecord } from "./outbox.js";
 import { ServiceKey } from "./service.js";
 import type { Services } from "./services.js";
 
@@ -36,27 +36,27 @@ export interface StoredService {
 export async function readStored(store: Store, outside: Outside, all: Services): Promise<Stored> {
   let clockMs = 0;
   outside.begin();
-  const services = await readServices(store.load("").blocks(), (key, value) => {
-    if (key === CLOCK_KEY) clockMs = (value as { nowMs: number }).nowMs;
-    if (key === FLOOR_KEY) all.floor = value as FloorRecord;
-    outside.load(partsOf(key).kind, { key, value });
+  const services = await readServices(store.load(""), (kind, record) => {
+    if (record.key === CLOCK_KEY) clockMs = (record.value as { nowMs: number }).nowMs;
+    if (record.key === FLOOR_KEY) all.floor = record.value as FloorRecord;
+    outside.load(kind, record);
   });
   return { clockMs, services };
 }
 
 /**
- * The services in blocks of records, which come in the order of their keys.
- * @param other told of each record that belongs to no service
+ * Reads the services that there are among some entries, such as those of a partition.
+ * @param outside told of each record that is of no service, and its kind
  * @throws DamagedRecordError
  */
 export async function readServices(
-  blocks: AsyncIterable<Block> | Iterable<Block>,
-  other: (key: string, value: object) => void,
-): Promise<StoredService[]> {
+  entries: { blocks(): AsyncIterable<Block> | Iterable<Block> },
+  outside: (kind: string, record: OutsideRecord) => void,
+): Promise<readonly StoredService[]> {
   const services: Reading[] = [];
-  // Those of one service come one after the other.
+  // In the order of their keys: those of one service come one after the other.
   let last: Reading | null = null;
-  for await (const block of blocks) {
+  for await (const block of entries.blocks()) {
     for (let index = 0; index < block.size; index++) {
       if (last?.holds.take(block, index)) continue;
       const key = block.keyAt(index);
@@ -64,7 +64,7 @@ export async function readServices(
         const { account, kind, service } = partsOf(key);
         if (kind !== "service") {
           // Also what nobody here keeps: a damaged record is found now (R9).
-          other(key, decodeRecordIn(block, index) as object);
+          outside(kind, { key, value: decodeRecordIn(block, index) as object });
           continue;
         }
         const serviceKey = new ServiceKey(account, service!);

@@ -7,6 +7,8 @@ export interface Acknowledged {
   readonly lostTokens: readonly number[];
 }
 
+const NOTHING: Acknowledged = { ids: [], lostTokens: [] };
+
 /** What was sent on a connection and is not known to have arrived (Q6). */
 export class Unacknowledged {
   /** What each of those messages is about, in order: see `subjectOf`. */
@@ -25,6 +27,7 @@ export class Unacknowledged {
   take(received: number): Acknowledged | null {
     const count = received - this.#received;
     if (count < 0 || count > this.#subjects.length) return null;
+    if (count === 0) return NOTHING;
     const ids: number[] = [];
     const lostTokens: number[] = [];
     for (let at = 0; at < count; at++) {

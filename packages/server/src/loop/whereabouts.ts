@@ -1,5 +1,6 @@
 import type { ServerMessage } from "lockdb/protocol";
 import type { Placement } from "./placement.js";
+import type { Ending } from "./server-messages.js";
 import type { ServiceKey } from "./service.js";
 
 /** What a connection may say before it is known where its service is. Whoever says more comes back, until it is. */
@@ -42,6 +43,11 @@ export class Whereabouts {
     this.#waiting = place === "nowhere" ? { key, found } : null;
     if (place === "here") found();
     else if (place !== "nowhere") this.#say(["moved", place.url, this.#placement.memberUrls]);
+  }
+
+  /** Leads to this very member, on another connection. */
+  toHere(): Ending {
+    return ["moved", this.#placement.url, this.#placement.memberUrls];
   }
 
   /** Keeps what comes meanwhile. False: that is too much. */

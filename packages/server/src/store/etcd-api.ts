@@ -49,12 +49,12 @@ export type Op =
 
 export interface Txn {
   readonly compare: readonly Compare[];
-  readonly then: readonly Op[];
-  readonly else?: readonly Op[];
+  readonly ops: readonly Op[];
+  readonly otherwise?: readonly Op[];
 }
 
 export type TxnOutcome =
-  /** All compared true, and `then` was done; or not, and `else` was. `gets`: one for each get, in their order. */
+  /** All compared true, and `ops` were done; or not, and `otherwise` were. `gets`: one for each get, in their order. */
   | ({ readonly kind: "applied" } & TxnAnswer)
   | ({ readonly kind: "refused" } & TxnAnswer)
   /** Certainly nothing was done. */

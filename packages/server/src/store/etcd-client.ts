@@ -25,7 +25,7 @@ export interface EtcdOptions {
   readonly user?: { readonly name: string; readonly password: string };
 }
 
-/** Loads what speaks to etcd, and nothing else: connections are made when they are needed. @throws Error when a file cannot be read */
+/** Loads what speaks to etcd, and nothing otherwise: connections are made when they are needed. @throws Error when a file cannot be read */
 export async function openEtcdClient(options: EtcdOptions): Promise<Etcd> {
   const [grpc, { fromJSON }, { ETCD_PROTO }] = await Promise.all([
     import("@grpc/grpc-js"),
@@ -78,7 +78,7 @@ const ATTEMPT_MS = 1_000;
 /** After all members have failed, before the first one is asked again. */
 const ROUND_MS = 50;
 /** How often a read goes around. */
-const ROUNDS = 3;
+const ROUNDS = 2;
 const WATCH_AGAIN_MS = 250;
 
 type Call = (
@@ -345,11 +345,12 @@ function isNotApplied(error: EtcdError): boolean {
   if (error instanceof NotSentError) return true;
   const details = error.message.slice(error.message.indexOf(": ") + 2);
   if (error.code === CODE.UNAVAILABLE) return NEVER_LEFT.test(details) || details === "etcdserver: no leader";
+  if (error.code === CODE.DEADLINE_EXCEEDED) return details.endsWith("Waiting for LB pick");
   // Its own words: ours for an answer that is too large are others.
   return REFUSALS.has(error.code) && /^(etcdserver|grpc): /.test(details);
 }
 
-const NEVER_LEFT = /^(No connection established|Name resolution failed|The channel has been closed)/;
+const NEVER_LEFT = /^(No connection established|Name resolution failed|Channel closed before call started)/;
 const REFUSALS: ReadonlySet<number> = new Set([
   CODE.INVALID_ARGUMENT,
   CODE.PERMISSION_DENIED,

@@ -13,8 +13,8 @@ import type { KeyValueMessage } from "./etcd-messages.js";
 export function txnRequest(txn: Txn): object {
   return {
     compare: txn.compare.map(compareRequest),
-    success: txn.then.map(opRequest),
-    failure: (txn.else ?? []).map(opRequest),
+    success: txn.ops.map(opRequest),
+    failure: (txn.otherwise ?? []).map(opRequest),
   };
 }
 

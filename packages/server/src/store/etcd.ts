@@ -38,7 +38,14 @@ export interface EtcdLayout {
   /** A key beside the records that is changed together with a record; null: none. */
   markOf(key: string): string | null;
   /** Where all records are whose keys begin so: what they begin with in etcd, and how many bytes of that are not the record's key. */
-  rangesOf(prefix: string): readonly { readonly prefix: string; readonly outside: number }[];
+  rangesOf(prefix: string): readonly EtcdRange[];
+}
+
+export interface EtcdRange {
+  readonly prefix: string;
+  readonly outside: number;
+  /** Others write there too: it is read as it is now, and not as of this store's last batch. */
+  readonly isShared?: boolean;
 }
 
 const PLAIN: EtcdLayout = {
@@ -157,7 +164,7 @@ class EtcdStore implements Store {
       const outside = this.#at.length + range.outside;
       const below = Buffer.from(`${this.#at}${range.prefix}`);
       const behind = Buffer.from(after === "" ? "" : `${this.#at}${this.#layout.keyOf(after)}`);
-      yield* this.#blocksIn(below, behind, outside, atRevision);
+      yield* this.#blocksIn(below, behind, outside, range.isShared ? 0 : atRevision);
     }
   }
 
@@ -165,14 +172,17 @@ class EtcdStore implements Store {
     below: Buffer,
     behind: Buffer,
     outside: number,
-    atRevision: Revision,
+    revision: Revision,
   ): AsyncGenerator<Block> {
+    let atRevision = revision;
     const end = endOf(below);
     let key = behind.compare(below) > 0 ? Buffer.concat([behind, LEAST_BYTE]) : below;
     for (let more = Buffer.compare(key, end) < 0, limit = PAGE; more; ) {
       try {
         const page = await this.#etcd.range({ key, end, limit, atRevision });
         more = page.more;
+        // The other pages are of the same moment.
+        if (atRevision === 0) atRevision = page.revision;
         for (const block of blocksOf(page.entries.map((entry) => within(entry, outside)))) {
           this.#assertUsable();
           yield block;
@@ -298,8 +308,8 @@ class EtcdStore implements Store {
     const txn = {
       compare: [...this.#guards, this.#headCompare()],
       // Not without a put, also when it is refused: then it goes through etcd's log, and what it says is not old.
-      then: [...(head === null ? [] : [{ put: headKey, value: head }]), ...ops],
-      else: [headKey, ...this.#guards.map(({ key }) => key)].map((get) => ({ get })),
+      ops: [...(head === null ? [] : [{ put: headKey, value: head }]), ...ops],
+      otherwise: [headKey, ...this.#guards.map(({ key }) => key)].map((get) => ({ get })),
     };
     for (;;) {
       const outcome = await this.#etcd.txn(txn);

@@ -1,6 +1,16 @@
 export { BackupFile, type BackupHeader, BackupUnusableError, backupChunks } from "./backup-file.js";
 export type { Block } from "./block.js";
-export { StoreClosedError, StoreFailedError, StoreInUseError, StoreUnusableError } from "./errors.js";
+export {
+  StoreClosedError,
+  StoreDeposedError,
+  StoreFailedError,
+  StoreInUseError,
+  StoreUnusableError,
+} from "./errors.js";
+export { type EtcdStoreOptions, type Guard, openEtcdStore } from "./etcd.js";
+export * from "./etcd-api.js";
+export { type EtcdOptions, openEtcdClient } from "./etcd-client.js";
+export { CLUSTER_DEFAULT, clusterName, type EtcdPlace, etcdPlace, isEtcdUrl } from "./etcd-place.js";
 export { syncDirectories } from "./folder.js";
 export { type FolderMark, markFolder, markOf, refuseMarked, unmarkFolder } from "./folder-marks.js";
 export { openDiskStore } from "./journaled.js";

@@ -196,12 +196,15 @@ export class Deliverer {
     const delayMs = isOver
       ? null
       : retryDelayMs(attempts, delivery.ageMs(nowMs), outcome.retryAfterMs, random());
-    delivery.attempted(outcome, delayMs, nowMs, new Date(wallMs()).toISOString());
-    if (delayMs !== null) {
-      origin.waiting.add(delivery);
-      this.#timed.set(delivery, nowMs + delayMs);
+    // What is elsewhere by now is no matter of ours; of its target we have learned all the same.
+    if (!delivery.isElsewhere) {
+      delivery.attempted(outcome, delayMs, nowMs, new Date(wallMs()).toISOString());
+      if (delayMs !== null) {
+        origin.waiting.add(delivery);
+        this.#timed.set(delivery, nowMs + delayMs);
+      }
+      this.#host.changed(delivery);
     }
-    this.#host.changed(delivery);
     if (isOver) {
       if (origin.breaker.succeeded()) this.#back(origin, nowMs);
     } else if (origin.breaker.failed(nowMs, random())) this.#host.noted("opened", origin.name);

@@ -20,6 +20,7 @@ export interface PageQuery {
 export class DeliveryLog {
   readonly #byId = new Map<string, Delivery>();
   #newest: Delivery | null = null;
+  #oldest: Delivery | null = null;
   /** In the order in which they came to their end. */
   readonly #delivered = new Set<Delivery>();
   readonly #failed = new Set<Delivery>();
@@ -37,11 +38,22 @@ export class DeliveryLog {
     return this.#byId.get(id);
   }
 
+  all(): readonly Delivery[] {
+    return [...this.#byId.values()];
+  }
+
+  /** One that has just come to be. */
   add(delivery: Delivery): void {
-    this.#byId.set(delivery.record.id, delivery);
-    delivery.older = this.#newest;
-    if (this.#newest !== null) this.#newest.newer = delivery;
-    this.#newest = delivery;
+    this.#putBehind(this.#newest, delivery);
+  }
+
+  /** Puts some that were made before, the oldest first, where they belong. */
+  addAll(deliveries: readonly Delivery[]): void {
+    let at = this.#newest;
+    for (const delivery of [...deliveries].reverse()) {
+      while (at !== null && at.record.createdAt > delivery.record.createdAt) at = at.older;
+      this.#putBehind(at, delivery);
+    }
   }
 
   /** It has come to its end. @returns those that are kept no more */
@@ -51,7 +63,7 @@ export class DeliveryLog {
     const forgotten: Delivery[] = [];
     for (const each of same) {
       if (same.size <= OVER_KEPT_MAX) break;
-      this.#forget(each);
+      this.forget(each);
       forgotten.push(each);
     }
     return forgotten;
@@ -92,11 +104,25 @@ export class DeliveryLog {
     return at;
   }
 
-  #forget(delivery: Delivery): void {
+  /** Puts one where it is the next newer than another; null: where it is the oldest. */
+  #putBehind(older: Delivery | null, delivery: Delivery): void {
+    this.#byId.set(delivery.record.id, delivery);
+    const newer = older === null ? this.#oldest : older.newer;
+    delivery.older = older;
+    delivery.newer = newer;
+    if (older === null) this.#oldest = delivery;
+    else older.newer = delivery;
+    if (newer === null) this.#newest = delivery;
+    else newer.older = delivery;
+  }
+
+  /** It is not kept any more. */
+  forget(delivery: Delivery): void {
     this.#byId.delete(delivery.record.id);
     this.reopened(delivery);
     const { older, newer } = delivery;
-    if (older !== null) older.newer = newer;
+    if (older === null) this.#oldest = newer;
+    else older.newer = newer;
     if (newer === null) this.#newest = older;
     else newer.older = older;
   }

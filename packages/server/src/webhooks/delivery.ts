@@ -26,6 +26,8 @@ export class Delivery implements Timed {
   dueMs = 0;
   heapIndex = -1;
   isInFlight = false;
+  /** It is another member's now: nothing is written of it here any more, not even of an attempt that is on its way. */
+  isElsewhere = false;
   /** In its account's log. */
   older: Delivery | null = null;
   newer: Delivery | null = null;

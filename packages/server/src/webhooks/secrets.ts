@@ -13,19 +13,25 @@ interface SecretRecord {
   readonly old?: { readonly secret: string; readonly untilMs: number };
 }
 
+/** Writes a record unless there is one. @returns the one that is there then */
+export type PutIfAbsent = (key: string, value: object) => Promise<object>;
+
 type Keep = (changes: readonly OutsideChange[], ...acts: readonly Act[]) => Promise<void>;
 
 /** The secrets of all accounts. They are in clear in the store: without them nothing can be signed. */
 export class Secrets {
   readonly #wallMs: () => number;
   readonly #keep: Keep;
+  readonly #putIfAbsent: PutIfAbsent | undefined;
   readonly #byAccount = new Map<string, SecretRecord>();
   /** Until the change of an account's secrets is durable nobody is told of it. */
   readonly #changing = new Map<string, Promise<void>>();
 
-  constructor(wallMs: () => number, keep: Keep) {
+  /** @param putIfAbsent in a cluster: another member may be making the same */
+  constructor(wallMs: () => number, keep: Keep, putIfAbsent: PutIfAbsent | undefined) {
     this.#wallMs = wallMs;
     this.#keep = keep;
+    this.#putIfAbsent = putIfAbsent;
   }
 
   restore({ key, value }: OutsideRecord): void {
@@ -40,7 +46,7 @@ export class Secrets {
 
   async of(account: string): Promise<SecretInfo> {
     await this.#changing.get(account);
-    if (!this.#byAccount.has(account)) await this.#change(account, { secret: newSecret() });
+    if (!this.#byAccount.has(account)) await this.#make(account);
     const { secret, old } = this.#byAccount.get(account)!;
     // By the time of day: two clocks that differ cost one signature too many, and no lock.
     if (old === undefined || old.untilMs <= this.#wallMs()) return { secret, old: null };
@@ -58,10 +64,16 @@ export class Secrets {
     return this.of(account);
   }
 
+  async #make(account: string): Promise<void> {
+    const record = { secret: newSecret() };
+    if (this.#putIfAbsent === undefined) return this.#change(account, record);
+    this.#byAccount.set(account, (await this.#putIfAbsent(secretKey(account), record)) as SecretRecord);
+  }
+
   async #change(account: string, record: SecretRecord, ...acts: readonly Act[]): Promise<void> {
     const before = this.#changing.get(account);
     if (before !== undefined) return before;
-    const put = { key: `${account}/webhook/secret`, value: record };
+    const put = { key: secretKey(account), value: record };
     const change = this.#keep([put], ...acts).then(() => {
       this.#byAccount.set(account, record);
     });
@@ -69,4 +81,8 @@ export class Secrets {
     // Whatever came of it: the caller has it.
     await change.finally(() => this.#changing.delete(account));
   }
+}
+
+function secretKey(account: string): string {
+  return `${account}/webhook/secret`;
 }

@@ -1,4 +1,12 @@
-import type { Act, LoopRuntime, Outbox, OutsideChange, OutsideRecord, OwedDelivery } from "../loop/index.js";
+import {
+  type Act,
+  type LoopRuntime,
+  type Outbox,
+  type OutsideChange,
+  type OutsideRecord,
+  type OwedDelivery,
+  ServiceKey,
+} from "../loop/index.js";
 import { type AddressOptions, AddressPolicy } from "./addresses.js";
 import { restartDelayMs } from "./backoff.js";
 import { Deliverer } from "./deliverer.js";
@@ -6,7 +14,7 @@ import { Delivery, type DeliveryRecord } from "./delivery.js";
 import { DeliveryLog, type PageQuery, type Status } from "./delivery-log.js";
 import { dnsLookup, type Lookup } from "./lookup.js";
 import { post } from "./post.js";
-import { type SecretInfo, Secrets } from "./secrets.js";
+import { type PutIfAbsent, type SecretInfo, Secrets } from "./secrets.js";
 import { signedHeaders } from "./signature.js";
 
 const CONNECT_MS = 5_000;
@@ -29,6 +37,8 @@ export interface WebhooksOptions {
   /** From 0 to 1; default `Math.random`. */
   readonly random?: () => number;
   readonly lookup?: Lookup;
+  /** In a cluster: how an account's first secret is made, by whichever member signs first. */
+  readonly putIfAbsent?: PutIfAbsent;
   /** How long a connection, and a whole attempt, may take. Defaults 5 s and 15 s. */
   readonly connectMs?: number;
   readonly totalMs?: number;
@@ -102,21 +112,36 @@ export class Webhooks implements Outbox {
 
   restore(records: readonly OutsideRecord[]): void {
     this.#logs.clear();
+    this.#unwanted = [];
     this.#secrets = this.#newSecrets();
     this.#deliverer = this.#newDeliverer();
-    const nowMs = this.#options.runtime.monotonicMs();
-    const deliveries: Delivery[] = [];
-    for (const record of records) {
-      if (record.key.split("/")[1] === "webhook") this.#secrets.restore(record);
-      else deliveries.push(new Delivery(record.key, record.value as DeliveryRecord, nowMs));
-    }
-    deliveries.sort((a, b) => compare(a.record.createdAt, b.record.createdAt));
-    for (const delivery of deliveries) this.#logOf(delivery.account).add(delivery);
-    // In the order of their ends, which is what decides who is forgotten first.
-    const over = deliveries.filter(({ isPending }) => !isPending);
-    over.sort((a, b) => compare(a.record.attemptedAt ?? "", b.record.attemptedAt ?? ""));
-    this.#unwanted = over.flatMap((delivery) => this.#logOf(delivery.account).over(delivery));
+    this.#take(records);
     if (this.#keeper !== null) this.#resume();
+  }
+
+  add(records: readonly OutsideRecord[]): void {
+    const pending = this.#take(records);
+    // Else they are among those that `start` begins with.
+    if (this.#keeper !== null) this.#resume(pending);
+  }
+
+  drop(isIn: (service: ServiceKey) => boolean): void {
+    const isGone = ({ account, record }: Delivery) => isIn(new ServiceKey(account, record.service));
+    this.#unwanted = this.#unwanted.filter((delivery) => !isGone(delivery));
+    for (const log of this.#logs.values()) {
+      for (const delivery of log.all()) {
+        if (!isGone(delivery)) continue;
+        delivery.isElsewhere = true;
+        this.#deliverer.forget(delivery);
+        log.forget(delivery);
+      }
+    }
+  }
+
+  /** In a cluster: takes what others have changed of secrets. @returns the records, for whoever is next */
+  readSecrets(records: readonly OutsideRecord[]): readonly OutsideRecord[] {
+    for (const record of records) if (record.key.split("/")[1] === "webhook") this.#secrets.restore(record);
+    return records;
   }
 
   named(): Pick<OwedDelivery, "id" | "createdAt"> {
@@ -166,7 +191,7 @@ export class Webhooks implements Outbox {
       log.reopened(delivery);
       const act = { account, who, what: "webhook tried again", details: { id } };
       await this.#keep([{ key: delivery.key, value: delivery.record }], act);
-      if (delivery.isPending) this.#deliverer.now(delivery);
+      if (delivery.isPending && !delivery.isElsewhere) this.#deliverer.now(delivery);
     }
     return this.#info(delivery);
   }
@@ -204,16 +229,38 @@ export class Webhooks implements Outbox {
     return this.#secrets.rotate(account, oldKeptMs, act);
   }
 
-  #resume(): void {
+  /** Takes deliveries and secrets up. @returns those deliveries that are still to be made */
+  #take(records: readonly OutsideRecord[]): readonly Delivery[] {
+    const nowMs = this.#options.runtime.monotonicMs();
+    const deliveries: Delivery[] = [];
+    for (const record of records) {
+      if (record.key.split("/")[1] === "webhook") this.#secrets.restore(record);
+      else deliveries.push(new Delivery(record.key, record.value as DeliveryRecord, nowMs));
+    }
+    deliveries.sort((a, b) => compare(a.record.createdAt, b.record.createdAt));
+    const byAccount = new Map<string, Delivery[]>();
+    for (const delivery of deliveries) {
+      const ofAccount = byAccount.get(delivery.account);
+      if (ofAccount === undefined) byAccount.set(delivery.account, [delivery]);
+      else ofAccount.push(delivery);
+    }
+    for (const [account, ofAccount] of byAccount) this.#logOf(account).addAll(ofAccount);
+    // In the order of their ends, which is what decides who is forgotten first.
+    const over = deliveries.filter(({ isPending }) => !isPending);
+    over.sort((a, b) => compare(a.record.attemptedAt ?? "", b.record.attemptedAt ?? ""));
+    const unwanted = over.flatMap((delivery) => this.#logOf(delivery.account).over(delivery));
+    this.#unwanted = [...this.#unwanted, ...unwanted];
+    return deliveries.filter(({ isPending }) => isPending);
+  }
+
+  #resume(pending: readonly Delivery[] = [...this.#logs.values()].flatMap((log) => log.pending())): void {
     const unwanted = this.#unwanted.map(({ key }): OutsideChange => ({ key, value: null }));
     this.#unwanted = [];
     // Else the next start does it.
     if (unwanted.length > 0) this.#keep(unwanted).catch(() => {});
-    for (const log of this.#logs.values()) {
-      for (const delivery of log.pending()) {
-        const waitMs = delivery.record.waitMs ?? 0;
-        this.#deliverer.schedule(delivery, restartDelayMs(waitMs, this.#random()));
-      }
+    for (const delivery of pending) {
+      const waitMs = delivery.record.waitMs ?? 0;
+      this.#deliverer.schedule(delivery, restartDelayMs(waitMs, this.#random()));
     }
   }
 
@@ -227,7 +274,8 @@ export class Webhooks implements Outbox {
   }
 
   #newSecrets(): Secrets {
-    return new Secrets(this.#options.runtime.wallMs, (changes, ...acts) => this.#keep(changes, ...acts));
+    const { runtime, putIfAbsent } = this.#options;
+    return new Secrets(runtime.wallMs, (changes, ...acts) => this.#keep(changes, ...acts), putIfAbsent);
   }
 
   #newDeliverer(): Deliverer {

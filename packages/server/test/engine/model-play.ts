@@ -273,6 +273,8 @@ export class Play {
       case "gap":
       case "ended":
       case "error":
+      case "moved":
+      case "members":
         return `${message[0]} ${message[1]}`;
     }
   }

@@ -272,6 +272,8 @@ export class Story {
       case "gap":
       case "ended":
       case "error":
+      case "moved":
+      case "members":
         return `${who} ${message[0]} ${message[1]}`;
     }
   }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe } from "vitest";
+import { type Guard, openEtcdStore } from "../../src/store/etcd.js";
 import type { Etcd } from "../../src/store/etcd-api.js";
 import { openEtcdClient } from "../../src/store/etcd-client.js";
-import { type Guard, openEtcdStore } from "../../src/store/etcd.js";
 import { type EtcdCluster, hasEtcd, startEtcd } from "../etcd.js";
 import { storeContract } from "./contract.js";
 
@@ -20,9 +20,9 @@ describe.skipIf(!hasEtcd)("on one member", () => {
 
   async function guardAt(key: string): Promise<Guard> {
     const value = Buffer.from("owner");
-    const outcome = await etcd.txn({ compare: [], then: [{ put: key, value }] });
+    const outcome = await etcd.txn({ compare: [], ops: [{ put: key, value }] });
     if (outcome.kind !== "applied") throw new Error(outcome.kind);
-    return { key, revision: outcome.revision, value };
+    return { key, value };
   }
 
   storeContract("etcd", async () => {

@@ -20,13 +20,15 @@ import {
 } from "../access-schemas.js";
 import { whoOf } from "../caller.js";
 import { Refusal } from "../errors.js";
-import type { Operation } from "../operation.js";
+import type { Asked, Operation } from "../operation.js";
+import { type AllHeard, missingIn } from "../other-members.js";
 import { Type } from "../type.js";
 
 const PAGE_DEFAULT = 100;
 const PAGE_MAX = 1_000;
 
-type Shown = AccountInfo & { readonly use: ReturnType<Loop["useOf"]> };
+type Use = ReturnType<Loop["useOf"]>;
+type Shown = AccountInfo & { readonly use: Use & { readonly missing?: readonly string[] } };
 
 export const ACCOUNT: Shown = {
   id: "acc_7Yw2Lr9sKd",
@@ -38,9 +40,35 @@ export const ACCOUNT: Shown = {
   use: { holds: 3, sessions: 1, waiters: 0, services: 1, acts: 4 },
 };
 
-/** An account with what it has now. */
-export function accountShown(access: Access, loop: Loop, account: Account): Shown {
-  return { ...access.accountInfo(account), use: loop.useOf(account.id) };
+/** An account with what it has now, on this member and on all others that have said so. */
+export function accountShown(access: Access, loop: Loop, account: Account, all: AllHeard | null): Shown {
+  const parts = (all?.answers ?? [])
+    .flatMap(({ body }) => accountsIn(body))
+    .filter(({ id }) => id === account.id);
+  const use = parts.reduce((sum, part) => usedIn(sum, part.use), loop.useOf(account.id));
+  return { ...access.accountInfo(account), use: { ...use, ...missingIn(all) } };
+}
+
+/** Answers of the operations that show accounts. */
+function accountsIn(body: unknown): readonly Shown[] {
+  const { accounts, account } = body as { readonly accounts?: readonly Shown[]; readonly account?: Shown };
+  return accounts ?? [account ?? (body as Shown)];
+}
+
+/** A service is on one member. The audit log is one for all. */
+function usedIn(sum: Use, part: Use): Use {
+  return {
+    holds: sum.holds + part.holds,
+    sessions: sum.sessions + part.sessions,
+    waiters: sum.waiters + part.waiters,
+    services: sum.services + part.services,
+    acts: Math.max(sum.acts, part.acts),
+  };
+}
+
+/** What the other members show at the same address. */
+export function heardOf({ others, request }: Asked): Promise<AllHeard> | null {
+  return others === null ? null : others.ask(request.raw);
 }
 
 /** Accounts, their trials and limits (A4, A5), and the audit log (A7). */
@@ -49,6 +77,7 @@ export function accountOperations(access: Access): readonly Operation[] {
     {
       id: "listAccounts",
       method: "GET",
+      goesTo: "keeper",
       path: "/v1/accounts",
       tag: "Access",
       need: { scopes: ["admin"], isOverall: true },
@@ -65,19 +94,22 @@ export function accountOperations(access: Access): readonly Operation[] {
         200: { description: "A page.", schema: Accounts, example: { accounts: [ACCOUNT], next: null } },
       },
       errors: [],
-      handle: ({ caller, loop, query }) => {
+      handle: async (asked) => {
+        const { caller, loop, query } = asked;
         const { after = "", limit = PAGE_DEFAULT } = query;
+        const elsewhere = await heardOf(asked);
         const all = caller.account === ACCOUNT_DEFAULT ? access.accounts() : [caller.owner];
         const behind = all.filter(({ id }) => id > String(after));
         const page = behind.slice(0, Number(limit));
         const next = behind.length > page.length ? page.at(-1)!.id : null;
-        const accounts = page.map((account) => accountShown(access, loop, account));
+        const accounts = page.map((account) => accountShown(access, loop, account, elsewhere));
         return { status: 200, body: { accounts, next } };
       },
     },
     {
       id: "createAccount",
       method: "POST",
+      goesTo: "keeper",
       path: "/v1/accounts",
       tag: "Access",
       need: { scopes: ["admin"], isOverall: true, isAct: true },
@@ -105,13 +137,14 @@ export function accountOperations(access: Access): readonly Operation[] {
           whoOf(asked),
           asked.caller,
         );
-        const shown = accountShown(access, asked.loop, access.accountFor(asked.caller, account.id));
+        const shown = accountShown(access, asked.loop, access.accountFor(asked.caller, account.id), null);
         return { status: 201, body: { account: shown, apiKey } };
       },
     },
     {
       id: "getAccount",
       method: "GET",
+      goesTo: "keeper",
       path: "/v1/accounts/{account}",
       tag: "Access",
       need: { scopes: ["admin"], isOverall: true },
@@ -119,14 +152,15 @@ export function accountOperations(access: Access): readonly Operation[] {
       description: "Its limits, what it has, and how many days are left of a trial.",
       answers: { 200: { description: "The account.", schema: AccountSchema, example: ACCOUNT } },
       errors: ["NOT_FOUND"],
-      handle: ({ caller, loop, params }) => ({
-        status: 200,
-        body: accountShown(access, loop, access.accountFor(caller, params.account)),
-      }),
+      handle: async (asked) => {
+        const account = access.accountFor(asked.caller, asked.params.account);
+        return { status: 200, body: accountShown(access, asked.loop, account, await heardOf(asked)) };
+      },
     },
     {
       id: "changeAccount",
       method: "PATCH",
+      goesTo: "keeper",
       path: "/v1/accounts/{account}",
       tag: "Access",
       need: { scopes: ["admin"], isOverall: true, isAct: true },
@@ -157,7 +191,7 @@ export function accountOperations(access: Access): readonly Operation[] {
             : { trialEndsAt: trialEndsAt === null ? null : isoTime(trialEndsAt) }),
         };
         await access.changeAccount(asked.caller, account, change, whoOf(asked));
-        return { status: 200, body: accountShown(access, asked.loop, account) };
+        return { status: 200, body: accountShown(access, asked.loop, account, await heardOf(asked)) };
       },
     },
     {

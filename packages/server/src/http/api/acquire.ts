@@ -210,6 +210,8 @@ class Exchange implements Recipient {
         return this.#refuse(message[2], message[3], message[4]);
       case "ended":
         return this.#refuse("UNAVAILABLE", message[2]);
+      case "moved":
+        return this.#refuse("UNAVAILABLE", ERRORS.UNAVAILABLE.message);
       default:
         // No answer to a call: better a mistake that is told than a caller who waits for ever.
         return this.#refuse("INTERNAL", ERRORS.INTERNAL.message);

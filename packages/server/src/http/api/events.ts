@@ -79,7 +79,7 @@ function past({ loop, service, query }: Asked): Good {
     { prefix, ...(since === "0" ? {} : { after: String(since) }) },
     Number(limit),
   );
-  if (kept === null) throw new Refusal(loop.ready ? "LIMIT_EXCEEDED" : "UNAVAILABLE");
+  if (kept === null) throw new Refusal(loop.isHere(service) ? "LIMIT_EXCEEDED" : "UNAVAILABLE");
   const events = kept.events.map(({ position: id, event }) => ({ id, event }));
   const { position, missed, more } = kept;
   return { status: 200, body: { events, position, missed, more } };

@@ -1,18 +1,18 @@
 import type { FastifyInstance } from "fastify";
 import type { Access } from "../../access/index.js";
-import type { Loop } from "../../loop/index.js";
 import type { Webhooks } from "../../webhooks/index.js";
+import type { ClusterStatus } from "../cluster.js";
 import { docsPage } from "../docs-page.js";
 import type { EventHub } from "../event-hub.js";
-import type { Gate } from "../gate.js";
 import { openApiDocument } from "../openapi.js";
-import { addOperations, type Operation } from "../operation.js";
+import { addOperations, type Operation, type OperationParts } from "../operation.js";
 import type { Page } from "../page.js";
 import { signupForm } from "../signup-form.js";
 import { version } from "../version.js";
 import { accountOperations } from "./accounts.js";
 import { acquire } from "./acquire.js";
 import { backupOperations } from "./backup.js";
+import { clusterOperations } from "./cluster.js";
 import { eventOperations } from "./events.js";
 import { HOLDS } from "./holds.js";
 import { keyOperations } from "./keys.js";
@@ -24,21 +24,20 @@ import { SESSIONS } from "./sessions.js";
 import { Signups, signupOperations } from "./signup.js";
 import { webhookOperations } from "./webhooks.js";
 
-interface ApiParts {
+interface ApiParts extends OperationParts {
   readonly access: Access;
-  readonly gate: Gate;
-  readonly loop: Loop;
   readonly webhooks: Webhooks | undefined;
   readonly signup: boolean;
   readonly hub: EventHub;
   /** Text of all metrics. */
   readonly metrics: () => string;
+  readonly cluster: () => Promise<ClusterStatus>;
 }
 
 /** The HTTP API (I3): every operation, the document that is made of them, and the page of it. */
 export async function httpApi(
   app: FastifyInstance,
-  { access, webhooks, signup, hub, metrics, ...parts }: ApiParts,
+  { access, webhooks, signup, hub, metrics, cluster, ...parts }: ApiParts,
 ) {
   const signups = signup ? new Signups(access, parts.loop.runtime.monotonicMs) : null;
   const operations: readonly Operation[] = [
@@ -54,6 +53,7 @@ export async function httpApi(
     ...backupOperations(),
     ...(signups === null ? [] : signupOperations(signups)),
     ...ORIGINAL,
+    ...clusterOperations(cluster),
     ...serverOperations({ document: () => made().text, page: () => made().page, metrics }),
   ];
   // Made when somebody reads it.
@@ -65,7 +65,7 @@ export async function httpApi(
     return docs;
   };
   addOperations(app, operations, parts);
-  if (signups !== null) await app.register(signupForm, { signups, loop: parts.loop });
+  if (signups !== null) await app.register(signupForm, { signups, loop: parts.loop, passing: parts.passing });
 }
 
 interface Docs {

@@ -13,7 +13,7 @@ import {
 } from "../access-schemas.js";
 import { whoOf } from "../caller.js";
 import type { Asked, Operation } from "../operation.js";
-import { ACCOUNT, accountShown } from "./accounts.js";
+import { ACCOUNT, accountShown, heardOf } from "./accounts.js";
 
 const KEY: KeyInfo = {
   id: "4fZk2Qm0aB",
@@ -48,14 +48,16 @@ export function keyOperations(access: Access): readonly Operation[] {
         200: { description: "You.", schema: Self, example: { key: KEY, account: ACCOUNT } },
       },
       errors: [],
-      handle: ({ caller, loop }) => ({
-        status: 200,
-        body: { key: access.keyInfo(caller.key), account: accountShown(access, loop, caller.owner) },
-      }),
+      handle: async (asked) => {
+        const { caller, loop } = asked;
+        const account = accountShown(access, loop, caller.owner, await heardOf(asked));
+        return { status: 200, body: { key: access.keyInfo(caller.key), account } };
+      },
     },
     {
       id: "listKeys",
       method: "GET",
+      goesTo: "keeper",
       path: "/v1/keys",
       tag: "Access",
       need: { scopes: ["admin"], isOverall: true },
@@ -70,6 +72,7 @@ export function keyOperations(access: Access): readonly Operation[] {
     {
       id: "createKey",
       method: "POST",
+      goesTo: "keeper",
       path: "/v1/keys",
       tag: "Access",
       need: { scopes: ["admin"], isAct: true },
@@ -92,6 +95,7 @@ export function keyOperations(access: Access): readonly Operation[] {
     {
       id: "getKey",
       method: "GET",
+      goesTo: "keeper",
       path: "/v1/keys/{key}",
       tag: "Access",
       need: { scopes: ["admin"], isOverall: true },
@@ -105,6 +109,7 @@ export function keyOperations(access: Access): readonly Operation[] {
     {
       id: "narrowKey",
       method: "PATCH",
+      goesTo: "keeper",
       path: "/v1/keys/{key}",
       tag: "Access",
       need: { scopes: ["admin"], isAct: true },
@@ -128,6 +133,7 @@ under it hears of it within a second: connections that may no longer lock are cl
     {
       id: "rotateKey",
       method: "POST",
+      goesTo: "keeper",
       path: "/v1/keys/{key}/rotate",
       tag: "Access",
       need: { scopes: ["admin"], isAct: true },
@@ -160,6 +166,7 @@ works no more.`,
     {
       id: "revokeKey",
       method: "DELETE",
+      goesTo: "keeper",
       path: "/v1/keys/{key}",
       tag: "Access",
       // Recorded like all others, but also when an account has filled its part of the log: a key that has leaked must end.

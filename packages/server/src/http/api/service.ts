@@ -2,8 +2,9 @@ import type { ServiceSettings } from "lockdb/protocol";
 import { ask } from "../ask.js";
 import { whoOf } from "../caller.js";
 import type { Asked, Good, Operation } from "../operation.js";
+import { type AllHeard, missingIn } from "../other-members.js";
 import { ServiceId, Services, Settings, Stats } from "../schemas.js";
-import { Type } from "../type.js";
+import { type Static, Type } from "../type.js";
 
 const SERVICES_A_PAGE = 1_000;
 
@@ -31,17 +32,27 @@ const listServices: Operation = {
     },
   },
   errors: [],
-  handle: ({ loop, caller, query }) => {
+  handle: async ({ loop, caller, query, others, request }) => {
     const { after = "", limit = 100 } = query;
+    const all = await (others?.ask(request.raw) ?? null);
     const own = caller.record?.services ?? null;
     const ids = loop.services
       .idsOf(caller.account)
       .filter((id) => id > String(after) && (own === null || own.includes(id)));
-    const page = ids.slice(0, Number(limit));
-    const next = ids.length > page.length ? page.at(-1)! : null;
-    return { status: 200, body: { services: page.map((service) => ({ service })), next } };
+    const { more, hasNext } = listedElsewhere(all);
+    const known = more.length === 0 ? ids : [...new Set([...ids, ...more])].sort();
+    const page = known.slice(0, Number(limit));
+    const next = known.length > page.length || (hasNext && page.length > 0) ? page.at(-1)! : null;
+    return { status: 200, body: { services: page.map((service) => ({ service })), next, ...missingIn(all) } };
   },
 };
+
+/** The pages of the other members: each has its first ones behind the same service. */
+function listedElsewhere(all: AllHeard | null): { more: readonly string[]; hasNext: boolean } {
+  const pages = (all?.answers ?? []).map(({ body }) => body as Partial<Static<typeof Services>>);
+  const more = pages.flatMap(({ services = [] }) => services.map(({ service }) => service));
+  return { more, hasNext: pages.some(({ next = null }) => next !== null) };
+}
 
 const stats: Operation = {
   id: "stats",

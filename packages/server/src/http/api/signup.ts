@@ -53,6 +53,7 @@ export function signupOperations(signups: Signups): readonly Operation[] {
     {
       id: "signUp",
       method: "POST",
+      goesTo: "keeper",
       path: "/v1/signup",
       tag: "Access",
       need: null,

@@ -3,6 +3,7 @@ import { OLD_KEPT_MS_DEFAULT, rotateBody } from "../access-schemas.js";
 import { whoOf } from "../caller.js";
 import { Refusal } from "../errors.js";
 import type { Asked, Good, Operation } from "../operation.js";
+import { missingIn } from "../other-members.js";
 import { Deliveries, Delivery, DeliveryStatus, WebhookSecret } from "../schemas.js";
 import { type Static, Type } from "../type.js";
 
@@ -58,9 +59,13 @@ thousand that were given up.`,
       200: { description: "A page.", schema: Deliveries, example: { deliveries: [DELIVERY], next: null } },
     },
     errors: [],
-    handle: ({ caller, query }) => {
+    handle: async ({ caller, query, others, request }) => {
       const { limit = PAGE_DEFAULT, ...more } = query as Partial<PageQuery>;
-      return { status: 200, body: webhooks.page(caller.account, { limit, ...more }) };
+      const all = await (others?.ask(request.raw) ?? null);
+      const own = webhooks.page(caller.account, { limit, ...more });
+      const pages = [own, ...(all?.answers ?? []).map(({ body }) => body as DeliveryPage)];
+      const body = pages.length === 1 ? own : onePage(pages, limit);
+      return { status: 200, body: { ...body, ...missingIn(all) } };
     },
   };
 
@@ -84,7 +89,7 @@ thousand that were given up.`,
       const found = await kept(asked, () =>
         webhooks.retry(asked.caller.account, asked.params.delivery!, whoOf(asked)),
       );
-      return shown(202, found);
+      return found === null ? elsewhere(asked) : shown(202, found);
     },
   };
 
@@ -108,13 +113,14 @@ log.`,
     handle: async (asked) => {
       const { caller, params } = asked;
       const found = await kept(asked, () => webhooks.giveUp(caller.account, params.delivery!, whoOf(asked)));
-      return shown(200, found);
+      return found === null ? elsewhere(asked) : shown(200, found);
     },
   };
 
   const getSecret: Operation = {
     id: "getWebhookSecret",
     method: "GET",
+    goesTo: "keeper",
     need: { scopes: ["admin"], isOverall: true },
     path: "/v1/webhooks/secret",
     tag: "Webhooks",
@@ -133,6 +139,7 @@ log.`,
   const rotateSecret: Operation = {
     id: "rotateWebhookSecret",
     method: "POST",
+    goesTo: "keeper",
     need: { scopes: ["admin"], isOverall: true, isAct: true },
     path: "/v1/webhooks/secret/rotate",
     tag: "Webhooks",
@@ -173,7 +180,29 @@ async function kept<T>({ request }: Asked, work: () => Promise<T>): Promise<T> {
   }
 }
 
-function shown(status: number, delivery: object | null): Good {
-  if (delivery === null) throw new Refusal("NOT_FOUND");
+function shown(status: number, delivery: object): Good {
   return { status, body: delivery };
+}
+
+/** A delivery is with its service, and which one that is does not stand in its id. */
+async function elsewhere({ others, request }: Asked): Promise<Good> {
+  const heard = (await others?.find(request.raw)) ?? null;
+  if (heard === null) throw new Refusal("NOT_FOUND");
+  if (heard.status < 300) return { status: heard.status, body: heard.body as object };
+  throw new Refusal("UNAVAILABLE");
+}
+
+type DeliveryPage = ReturnType<Webhooks["page"]>;
+
+/** One page of those of all members: the newest first, and nothing that may stand behind what one of them has not shown. */
+function onePage(pages: readonly DeliveryPage[], limit: number): DeliveryPage {
+  const placeOf = ({ createdAt, id }: { createdAt: string; id: string }) => `${createdAt}.${id}`;
+  const ends = pages.flatMap(({ next }) => (next === null ? [] : [next])).sort();
+  const end = ends.at(-1) ?? null;
+  const found = pages
+    .flatMap(({ deliveries }) => deliveries)
+    .filter((delivery) => end === null || placeOf(delivery) >= end)
+    .sort((a, b) => (placeOf(a) < placeOf(b) ? 1 : -1));
+  const deliveries = found.slice(0, limit);
+  return { deliveries, next: found.length > limit ? placeOf(deliveries.at(-1)!) : end };
 }

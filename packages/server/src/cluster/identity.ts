@@ -1,0 +1,40 @@
+import type { Place } from "../loop/index.js";
+import { Membership } from "./membership.js";
+
+/** What a member is from one join to the next. After a fence, or an outcome that nobody knows, it is another one. */
+export class Identity {
+  readonly id: string;
+  readonly membership = new Membership();
+  beat = 0;
+  /** Its record as etcd has it, as far as is known. */
+  bytes: Uint8Array = new Uint8Array();
+  isLeaving = false;
+  /** Served partitions, and what is added to the lease clock for each. */
+  readonly served = new Map<number, number>();
+  /** On their way to another member: nobody is told anything of them. */
+  readonly handingOver = new Set<number>();
+  trustedUntilMs = Number.NEGATIVE_INFINITY;
+  trustedUntilWallMs = Number.NEGATIVE_INFINITY;
+  /** What this member has written of owners: what an older look says of them counts no more. */
+  readonly wrote = new Map<number, { readonly epoch: number; readonly url: string }>();
+  /** Of what is common: as it was read last, and as it was seen last. */
+  commonVersion: Uint8Array | null = null;
+  newCommonVersion: Uint8Array | null = null;
+
+  constructor(id: string) {
+    this.id = id;
+  }
+
+  /** Where a partition is served, as far as this member knows. */
+  placeOf(partition: number): Place {
+    if (this.handingOver.has(partition)) return "nowhere";
+    if (this.served.has(partition)) return "here";
+    const { members, owners } = this.membership.look ?? { members: null, owners: [] };
+    const { member: owner, epoch } = owners[partition]?.record ?? { member: null, epoch: 0 };
+    const wrote = this.wrote.get(partition);
+    if (wrote !== undefined && wrote.epoch > epoch) return { url: wrote.url };
+    if (owner === null || owner === this.id) return "nowhere";
+    const url = members?.get(owner)?.record.url;
+    return url === undefined ? "nowhere" : { url };
+  }
+}

@@ -1,0 +1,3 @@
+export { Member, type MemberOptions } from "./member.js";
+export { PARTITIONS, partitionOf } from "./partitions.js";
+export type { ClusterSeen } from "./seen.js";

@@ -1,0 +1,233 @@
+import { CLOCK_KEY, type Loop, type OutsideRecord, type ServiceKey } from "../loop/index.js";
+import type { Compare, Etcd, Op } from "../store/etcd-api.js";
+import { decodeRecord } from "../store/index.js";
+import type { Identity } from "./identity.js";
+import { CLOCKS, COMMON, HEADS, ownerKeyInStore, partitionPrefix } from "./keys.js";
+import type { Claim, Plan } from "./membership.js";
+import { fencedBy, type Part, readParts, readThrough, redoPart } from "./part.js";
+import { partitionOf } from "./partitions.js";
+import { fenceKey, isSame, memberKey, type OwnerRecord, ownerKey, type Seen, written } from "./records.js";
+import { Words } from "./words.js";
+
+/** A claim has a condition and a change, and a transaction 128 of each at most. */
+const CLAIMS_A_TXN = 60;
+/** With the sessions of their services a batch of so many is mostly one transaction. */
+const HAND_OVERS_A_BATCH = 48;
+const TAKEN_UP_AT_ONCE = 32;
+
+export interface StepsHost {
+  readonly etcd: Etcd;
+  readonly at: string;
+  readonly url: string;
+  readonly log: { info(facts: object, text: string): void; warn(facts: object, text: string): void };
+  readonly onCommon?: ((read: () => Promise<readonly OutsideRecord[]>) => Promise<void>) | undefined;
+  /** Still what this member is. */
+  isNow(self: Identity): boolean;
+  /** What is served where has changed. */
+  changed(): void;
+}
+
+/** What a member does about the others and the partitions, one step after the other. */
+export class Steps {
+  readonly words: Words;
+  readonly #host: StepsHost;
+
+  constructor(host: StepsHost) {
+    this.#host = host;
+    this.words = new Words(host.at);
+  }
+
+  /** All that the last look asks for. @returns whether another look is due. @throws Error when a step came to nothing */
+  async take(self: Identity, loop: Loop): Promise<boolean> {
+    await this.#readCommon(self);
+    if (!this.#isNow(self)) return false;
+    const isReady = loop.ready && !self.isLeaving;
+    const plan = self.membership.plan(self.id, isReady, (partition) => self.served.has(partition));
+    let hasChanged = false;
+    for (const each of plan.fence) hasChanged = (await this.#fence(self, each)) || hasChanged;
+    hasChanged = (await this.#claim(self, plan.claim)) || hasChanged;
+    hasChanged = (await this.#takeUp(self, loop, plan.takeUp)) || hasChanged;
+    hasChanged = (await this.#handOver(self, loop, plan)) || hasChanged;
+    return hasChanged;
+  }
+
+  /** Until nothing newer is known: who comes to keep what is common must know what was kept before. */
+  async #readCommon(self: Identity): Promise<void> {
+    const { onCommon } = this.#host;
+    for (;;) {
+      const version = self.newCommonVersion;
+      if (version === null || !this.#isNow(self)) return;
+      if (self.commonVersion !== null && isSame(version, self.commonVersion)) return;
+      await onCommon?.(() => this.#common(self));
+      self.commonVersion = version;
+    }
+  }
+
+  async #common(self: Identity): Promise<readonly OutsideRecord[]> {
+    const [part] = await readParts(fencedBy(this.#host.etcd, this.words, self.id), [COMMON]);
+    return part!.outside;
+  }
+
+  async #fence(self: Identity, { id, bytes }: Plan["fence"][number]): Promise<boolean> {
+    const { etcd, log } = this.#host;
+    const { words } = this;
+    const outcome = await etcd.txn({
+      compare: [this.words.isThere(self.id), this.words.is(memberKey(id), bytes)],
+      ops: [words.delete(memberKey(id)), words.delete(fenceKey(id))],
+    });
+    if (outcome.kind === "applied")
+      log.warn({ member: id }, "a member was silent for a whole lease: it is fenced");
+    return outcome.kind === "applied";
+  }
+
+  async #claim(self: Identity, claims: readonly Claim[]): Promise<boolean> {
+    const { etcd } = this.#host;
+    let hasChanged = false;
+    for (let from = 0; from < claims.length && this.#isNow(self); from += CLAIMS_A_TXN) {
+      const some = claims.slice(from, from + CLAIMS_A_TXN);
+      const formers = [...new Set(some.flatMap(({ before }) => before?.record.member ?? []))];
+      const left = await this.#leftBy(self, formers);
+      const compare: Compare[] = [
+        this.words.isThere(self.id),
+        ...formers.map((former) => this.words.absent(fenceKey(former))),
+      ];
+      const ops: Op[] = [];
+      for (const { partition, before } of some) {
+        const key = ownerKey(partition);
+        compare.push(before === null ? this.words.absent(key) : this.words.is(key, before.bytes));
+        ops.push(this.words.put(written(key, claimOf(self.id, before?.record ?? null, left))));
+      }
+      const outcome = await etcd.txn({ compare, ops });
+      hasChanged ||= outcome.kind === "applied";
+    }
+    return hasChanged;
+  }
+
+  /** What members that are gone have left: it is final. */
+  async #leftBy(self: Identity, ids: readonly string[]): Promise<ReadonlyMap<string, Left>> {
+    const keys = ids.flatMap((id) => [`${CLOCKS}${id}`, `${HEADS}${id}`]);
+    const found = await readThrough(fencedBy(this.#host.etcd, this.words, self.id), keys);
+    const left = new Map<string, Left>();
+    for (const [index, id] of ids.entries()) {
+      const [clock, head] = [found[2 * index]?.[0], found[2 * index + 1]?.[0]];
+      const clockMs = clock === undefined ? 0 : decoded<{ nowMs: number }>(CLOCK_KEY, clock.value).nowMs;
+      const staged =
+        head === undefined
+          ? 0
+          : decoded<{ staged: number }>(`${this.words.at}${HEADS}${id}`, head.value).staged;
+      left.set(id, { clockMs, hasRedo: staged > 0 });
+    }
+    return left;
+  }
+
+  /** Reads what is stored of partitions that are ours, and serves them. */
+  async #takeUp(self: Identity, loop: Loop, wanted: Plan["takeUp"]): Promise<boolean> {
+    const ours = wanted.filter(
+      ({ partition, owner }) => owner.record.epoch > (self.wrote.get(partition)?.epoch ?? 0),
+    );
+    if (ours.length === 0) return false;
+    let hasChanged = false;
+    for (const { partition, owner } of ours) {
+      if (owner.record.redo === undefined) continue;
+      await this.#redo(self, partition, owner);
+      hasChanged = true;
+    }
+    const whole = ours.filter(({ owner }) => owner.record.redo === undefined);
+    const prefixes = whole.map(({ partition }) => partitionPrefix(partition));
+    // What was read of one is served before the next are read: a lease goes on there.
+    for (let from = 0; from < whole.length; from += TAKEN_UP_AT_ONCE) {
+      const parts = await readParts(
+        fencedBy(this.#host.etcd, this.words, self.id),
+        prefixes.slice(from, from + TAKEN_UP_AT_ONCE),
+      );
+      if (!this.#isNow(self)) return false;
+      const served = parts.map((part, index) => this.#serve(self, loop, whole[from + index]!, part));
+      await Promise.all(served);
+      hasChanged = true;
+    }
+    if (whole.length > 0) this.#host.log.info({ partitions: self.served.size }, "serves more partitions");
+    return hasChanged;
+  }
+
+  async #serve(
+    self: Identity,
+    loop: Loop,
+    { partition, owner }: Plan["takeUp"][number],
+    part: Part,
+  ): Promise<void> {
+    const offsetMs = owner.record.leaseMs! - loop.leaseMs;
+    const record: OwnerRecord = { member: self.id, epoch: owner.record.epoch + 1, offsetMs };
+    const last = { ...written(ownerKey(partition), record), key: ownerKeyInStore(partition) };
+    await loop.takeUp(part.services, part.outside, offsetMs, [last]);
+    if (!this.#isNow(self)) return;
+    self.served.set(partition, offsetMs);
+    self.wrote.set(partition, { epoch: record.epoch, url: this.#host.url });
+    this.#host.changed();
+  }
+
+  /** Brings a batch to its end that counts, and that its member had not yet put in its place. */
+  async #redo(self: Identity, partition: number, { record, bytes }: Seen<OwnerRecord>): Promise<void> {
+    const is = this.words.is(ownerKey(partition), bytes);
+    const { redo, ...rest } = record;
+    for (const former of redo!)
+      await redoPart(fencedBy(this.#host.etcd, this.words, self.id), former, partitionPrefix(partition), is);
+    await this.#host.etcd.txn({
+      compare: [this.words.isThere(self.id), is],
+      ops: [this.words.put(written(ownerKey(partition), { ...rest, epoch: record.epoch + 1 }))],
+    });
+  }
+
+  async #handOver(self: Identity, loop: Loop, { handOver }: Plan): Promise<boolean> {
+    const { members, owners } = self.membership.look!;
+    for (const [to, partitions] of handOver) {
+      const { url } = members.get(to)!.record;
+      for (let from = 0; from < partitions.length && this.#isNow(self); from += HAND_OVERS_A_BATCH) {
+        const some = new Set(partitions.slice(from, from + HAND_OVERS_A_BATCH));
+        const last = [...some].map((partition) => {
+          const epoch = owners[partition]!.record.epoch + 1;
+          const record: OwnerRecord = {
+            member: to,
+            epoch,
+            leaseMs: loop.leaseMs + self.served.get(partition)!,
+          };
+          self.wrote.set(partition, { epoch, url });
+          return { ...written(ownerKey(partition), record), key: ownerKeyInStore(partition) };
+        });
+        for (const partition of some) self.handingOver.add(partition);
+        this.#host.changed();
+        const isIn = ({ account, id }: ServiceKey) => some.has(partitionOf(account, id));
+        await loop.handOver(isIn, last, () => {
+          for (const partition of some) {
+            self.served.delete(partition);
+            self.handingOver.delete(partition);
+          }
+        });
+        this.#host.log.info({ partitions: some.size, to: url }, "handed partitions over");
+        this.#host.changed();
+      }
+    }
+    return handOver.size > 0;
+  }
+
+  #isNow(self: Identity): boolean {
+    return this.#host.isNow(self);
+  }
+}
+
+interface Left {
+  readonly clockMs: number;
+  readonly hasRedo: boolean;
+}
+
+/** The record of a claim: time stands still until the partition is served. */
+function claimOf(member: string, before: OwnerRecord | null, left: ReadonlyMap<string, Left>): OwnerRecord {
+  if (before === null) return { member, epoch: 1, leaseMs: 0 };
+  const { clockMs, hasRedo } = left.get(before.member)!;
+  const redo = [...(before.redo ?? []), ...(hasRedo ? [before.member] : [])];
+  const leaseMs = before.leaseMs ?? before.offsetMs! + clockMs;
+  return { member, epoch: before.epoch + 1, leaseMs, ...(redo.length > 0 ? { redo } : {}) };
+}
+
+function decoded<T>(key: string, value: Uint8Array): T {
+  return decodeRecord({ key, value }) as T;
+}

@@ -1,0 +1,88 @@
+/** What the port must know of the cluster that its server is a member of. It is told from outside, and absent on a server by itself. */
+import type { IncomingMessage } from "node:http";
+import type { Place, ServiceKey } from "../loop/index.js";
+
+/** On a request that another member has passed on: that one's id. Whoever sets it by himself has his request passed on by nobody. */
+export const FORWARDED_BY = "lockdb-forwarded-by";
+/**
+ * On such a request too: the secret of the member that it is sent to, which stands in that one's record. With it the address and the id of the
+ * request are believed (A6), and it is not counted a second time (A5).
+ */
+export const FORWARDED_SECRET = "lockdb-forwarded-secret";
+/** On a refusal: nothing of the request was looked at, since what it is about is not here. It may be sent elsewhere. */
+export const NOT_HERE = "lockdb-not-here";
+
+/** On what a member asks all others for: only the part that is there, whoever the keeper is. */
+export const ONLY_HERE = "lockdb-only-here";
+
+/** Another member that lives, as it says of itself. */
+export interface OtherMember {
+  readonly id: string;
+  readonly url: string;
+  readonly secret: string;
+}
+
+/** The cluster, as the port of one member sees it. All of this may be another at the next look. */
+export interface HttpCluster {
+  /** This member's own id. */
+  readonly selfId: string;
+  /** What others show that pass requests on to this one: at least 32 random characters, made anew at each start. */
+  readonly secret: string;
+  /** Where a service is served. */
+  placeOf(key: ServiceKey): Place;
+  /** Where accounts, keys and secrets are changed: by the owner of partition 0. */
+  keeper(): Place;
+  /** All others that live. */
+  others(): readonly OtherMember[];
+  /** Calls whenever places or members may have changed. @returns stops that */
+  watch(changed: () => void): () => void;
+  /** What is known of the whole. May ask etcd, and must not take longer than a few seconds. */
+  status(): Promise<ClusterStatus>;
+  /** Certificates (PEM) that sign those of other members, in place of the system's. */
+  readonly ca?: string;
+}
+
+export interface ClusterStatus {
+  /** Its name; null: this server is in none. */
+  readonly cluster: string | null;
+  readonly members: readonly MemberStatus[];
+  readonly partitions: readonly PartitionStatus[];
+  readonly etcd: readonly EtcdStatus[];
+}
+
+export interface MemberStatus {
+  readonly id: string;
+  readonly url: string;
+  readonly isReady: boolean;
+  readonly isLeaving: boolean;
+  readonly isSelf: boolean;
+  /** How many it serves. */
+  readonly partitions: number;
+  /** How long ago this member saw its last beat. */
+  readonly lastSeenMs: number;
+}
+
+export interface PartitionStatus {
+  readonly id: number;
+  /** Id of a member; null: nobody's. */
+  readonly owner: string | null;
+  readonly epoch: number;
+  readonly state: "served" | "claiming" | "handing-over" | "unowned";
+}
+
+export interface EtcdStatus {
+  readonly endpoint: string;
+  readonly healthy: boolean;
+  readonly isLeader: boolean;
+  readonly version: string | null;
+  readonly dbSizeBytes: number | null;
+  readonly error: string | null;
+}
+
+/** Of a server that is in no cluster. */
+export const NO_CLUSTER: ClusterStatus = { cluster: null, members: [], partitions: [], etcd: [] };
+
+/** True for a request that says that it was passed on, whoever says so. */
+export function saysForwarded({ headers }: IncomingMessage): boolean {
+  return headers[FORWARDED_BY] !== undefined;
+}

@@ -1,0 +1,178 @@
+import { EventEmitter } from "node:events";
+import { type Hello, LIMITS, type ServerMessage } from "lockdb/protocol";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { WebSocket } from "ws";
+import { Connection } from "../../src/loop/index.js";
+import { encodeRecord, openMemoryStore } from "../../src/store/index.js";
+import { ROOT_CALLER } from "../root-caller.js";
+import { claimed, Member, serviceOf, Talker, turns } from "./members.js";
+
+const KEY = serviceOf("reports");
+const THERE = { url: "http://two:2" };
+const HELLO: Hello = {
+  service: KEY.id,
+  client: "client-of-the-test",
+  session: "session-of-the-test",
+  connection: 1,
+  resume: false,
+  leaseMs: 10_000,
+  owner: "ann",
+};
+const GOING_AWAY = 1001;
+
+let member: Member;
+beforeEach(async () => {
+  member = await Member.start(openMemoryStore());
+});
+afterEach(() => member.loop.stop());
+
+/** A connection, its client's frames, and what it is told. */
+class Socket extends EventEmitter {
+  readonly heard: ServerMessage[] = [];
+  readonly closes: (readonly [number, string])[] = [];
+  readonly bufferedAmount = 0;
+
+  constructor() {
+    super();
+    new Connection(this as unknown as WebSocket, member.loop, ROOT_CALLER);
+  }
+
+  say(...messages: readonly (readonly unknown[])[]): void {
+    this.emit("message", Buffer.from(JSON.stringify([this.heard.length, ...messages])), false);
+  }
+
+  send(text: string): void {
+    this.heard.push(...(JSON.parse(text) as ServerMessage[]));
+  }
+
+  close(code: number, reason: string): void {
+    this.closes.push([code, reason]);
+    this.emit("close");
+  }
+}
+
+test("[R3ka] a client that comes to a member without its service is told where it is", async () => {
+  member.place = THERE;
+  const socket = new Socket();
+  socket.say(["hello", HELLO], ["sync"], ["acquire", 1, "disk", 0]);
+  await turns();
+  expect(socket.heard).toEqual([["moved", THERE.url, member.memberUrls]]);
+  expect(socket.closes).toEqual([[GOING_AWAY, "MOVED"]]);
+  expect(member.loop.services.census()).toMatchObject({ services: 0 });
+});
+
+test("[R3kb] while nobody has a service its clients wait, and what they say is taken in order when somebody has", async () => {
+  member.place = "nowhere";
+  const [socket, other] = [new Socket(), new Socket()];
+  socket.say(["hello", HELLO], ["sync"]);
+  socket.say(["acquire", 1, "disk", 0], ["acquire", 2, "tape", 0]);
+  socket.say(["release", 3, 1]);
+  other.say(["hello", { ...HELLO, session: "another-session-here" }]);
+  member.changed();
+  await turns();
+  expect([socket.heard, other.heard]).toEqual([[], []]);
+  member.place = "here";
+  member.changed();
+  member.changed();
+  await turns();
+  expect(
+    socket.heard.map(([kind, about]) => (typeof about === "number" ? `${kind} ${about}` : kind)),
+  ).toEqual(["welcome", "members", "granted 1", "granted 2", "done 3"]);
+  expect(socket.heard[1]).toEqual(["members", member.memberUrls]);
+  socket.heard.length = 0;
+  member.changed();
+  expect(socket.heard).toEqual([]);
+  member.memberUrls = [...member.memberUrls, "http://three:3"];
+  member.changed();
+  expect(socket.heard).toEqual([["members", member.memberUrls]]);
+});
+
+test("[R3kc] who waits for a service is told when another member has it", async () => {
+  member.place = "nowhere";
+  const socket = new Socket();
+  socket.say(["hello", HELLO], ["sync"]);
+  member.place = THERE;
+  member.changed();
+  expect(socket.heard).toEqual([["moved", THERE.url, member.memberUrls]]);
+  // What it has said is not taken when the service comes here after all.
+  member.place = "here";
+  member.changed();
+  await turns();
+  expect(member.loop.services.census()).toMatchObject({ services: 0 });
+});
+
+test("[N3ka] who waits for a service may not say ever more, and not wait for ever", async () => {
+  member.place = "nowhere";
+  const [socket, silent] = [new Socket(), new Socket()];
+  for (const each of [socket, silent]) each.say(["hello", HELLO]);
+  const long = "x".repeat(LIMITS.messageBytesMax);
+  for (let bytes = 0; bytes <= 2 * LIMITS.frameBytesMax; bytes += long.length)
+    socket.say(["acquire", 1, long, 0]);
+  expect(socket.heard.map(([kind, code]) => [kind, code])).toEqual([["ended", "UNAVAILABLE"]]);
+  expect(socket.closes).toEqual([[GOING_AWAY, "UNAVAILABLE"]]);
+  await member.pass(10_050);
+  expect(silent.closes).toEqual([[GOING_AWAY, "UNAVAILABLE"]]);
+});
+
+test("[R3kd] when a service is handed over its clients are told where it is, and their connections end", async () => {
+  const [socket, waiting] = [new Socket(), new Socket()];
+  socket.say(["hello", HELLO], ["sync"], ["acquire", 1, "disk", 0]);
+  await turns();
+  expect(socket.heard.at(-1)![0]).toBe("granted");
+  socket.heard.length = 0;
+  const owner = { key: "owner/07", value: encodeRecord("owner/07", { member: "m2" }) };
+  const over = member.loop.handOver(
+    () => true,
+    [owner],
+    () => {
+      member.place = THERE;
+    },
+  );
+  socket.emit("message", Buffer.from('[3,["heartbeat",2]]'), false);
+  member.place = "nowhere";
+  waiting.say(["hello", { ...HELLO, session: "another-session-here" }]);
+  await over;
+  await turns();
+  for (const each of [socket, waiting]) {
+    expect(each.heard).toEqual([["moved", THERE.url, member.memberUrls]]);
+    expect(each.closes).toEqual([[GOING_AWAY, "MOVED"]]);
+  }
+});
+
+test("[R3ke] who was accepted before a service was taken up comes again: what he says may be older than what he has", async () => {
+  const store = openMemoryStore();
+  const [first, second] = [await Member.start(store), await Member.start(store)];
+  const other = member;
+  member = second;
+  second.place = THERE;
+  // Accepted, and the first that he says is on its way for long. Meanwhile he is elsewhere, and is granted a lock.
+  const [late, waiting] = [new Socket(), new Socket()];
+  const ann = new Talker(first, KEY, "ann");
+  ann.hello();
+  ann.acquire("disk");
+  const token = Number((await ann.next("granted"))[2]);
+  const owner = { key: "owner/07", value: encodeRecord("owner/07", { member: "m2" }) };
+  await first.loop.handOver(
+    () => true,
+    [owner],
+    () => {},
+  );
+  second.place = "nowhere";
+  const hello = { ...HELLO, client: "client-ann", session: "session-ann", resume: true };
+  waiting.say(["hello", { ...hello, connection: 1 }], ["sync"]);
+  await second.loop.takeUp((await claimed(store)).services, [], 0, [owner]);
+  second.place = "here";
+  second.changed();
+  late.say(["hello", { ...hello, connection: 1 }], ["sync"]);
+  await turns();
+  for (const each of [late, waiting]) {
+    expect(each.heard).toEqual([["moved", second.url, second.memberUrls]]);
+    expect(each.closes).toEqual([[GOING_AWAY, "MOVED"]]);
+  }
+  const again = new Socket();
+  again.say(["hello", { ...hello, connection: 2 }], ["hold", token, "disk"], ["sync"]);
+  await turns();
+  expect(again.heard[0]).toMatchObject(["welcome", { resumed: true }]);
+  expect(second.loop.services.statsOf(KEY)).toMatchObject({ holds: 1, sessions: 1 });
+  await Promise.all([first.loop.stop(), other.loop.stop()]);
+});

@@ -1,0 +1,9 @@
+// Prints a page that is made of a table in code, from the build: node tests/page.js configuration > docs/configuration.md
+import { exitCodesPage } from "../packages/lockdb/dist/cli/exit-codes.js";
+import { exampleConfig, optionsPage } from "../packages/server/dist/index.js";
+
+const PAGES = { configuration: optionsPage, example: exampleConfig, "exit-codes": exitCodesPage };
+
+const page = PAGES[process.argv[2]];
+if (page === undefined) throw new Error(`Say which page: ${Object.keys(PAGES).join(", ")}.`);
+process.stdout.write(page());
