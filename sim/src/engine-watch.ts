@@ -10,9 +10,9 @@ import type {
 import { Engine } from "../../packages/server/dist/engine/engine.js";
 import type { DurableRecord } from "../../packages/server/dist/engine/restore.js";
 import { decodeRecord } from "../../packages/server/dist/store/records.js";
+import type { Change } from "../../packages/server/dist/store/store.js";
 import { Deliveries } from "./deliveries.js";
 import { DetachedHolds } from "./detached-holds.js";
-import type { Change } from "../../packages/server/dist/store/store.js";
 import { Endings } from "./endings.js";
 import { EventRules } from "./event-rules.js";
 import { LeaseTime } from "./lease-time.js";

@@ -24,8 +24,7 @@ for (let seed = options.seed; seed < options.seed + options.seeds; seed++) {
 }
 const perSecond = Math.round(steps / ((performance.now() - startedMs) / 1_000));
 console.log(`${grants} grants`);
-if (options.cluster)
-  console.log(`partitions: ${takeovers} taken after a fence, ${handOvers} handed over`);
+if (options.cluster) console.log(`partitions: ${takeovers} taken after a fence, ${handOvers} handed over`);
 if (unjudged > 0) console.log(`${unjudged} lock histories were too large to be judged`);
 console.log(`seeds ${seeds}, steps ${steps}, violations ${violations}, steps/s ${perSecond}`);
 process.exit(violations === 0 ? 0 : 1);

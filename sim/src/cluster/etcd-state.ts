@@ -103,7 +103,7 @@ export class EtcdState {
   #holds(compare: Compare): boolean {
     const row = this.#byKey.get(textOf(compare.key))?.rows.at(-1);
     const value = row?.value ?? null;
-    if ("value" in compare) return value !== null && value.equals(compare.value);
+    if ("value" in compare) return value?.equals(compare.value) === true;
     return (value === null ? 0 : row!.revision) === compare.revision;
   }
 

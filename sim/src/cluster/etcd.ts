@@ -123,7 +123,12 @@ export class SimEtcd {
     this.#later(arrivesMs, done);
   }
 
-  range(process: Process, host: string, query: RangeQuery, answer: (found: RangeAnswer | EtcdError) => void): void {
+  range(
+    process: Process,
+    host: string,
+    query: RangeQuery,
+    answer: (found: RangeAnswer | EtcdError) => void,
+  ): void {
     const { random } = this.#world;
     const departsMs = process.localMs;
     const silence = this.#silences.get(host);
@@ -237,7 +242,8 @@ class SimEtcdClient implements Etcd {
   }
 
   txn(txn: Txn, { timeoutMs = TIMEOUT_MS }: CallOptions = {}): Promise<TxnOutcome> {
-    if (this.#isClosed) return Promise.resolve({ kind: "not-applied", error: unavailable("simulated: closed") });
+    if (this.#isClosed)
+      return Promise.resolve({ kind: "not-applied", error: unavailable("simulated: closed") });
     return this.#ask<TxnOutcome>(
       timeoutMs,
       (answer) => this.#etcd.send(this.#process, this.#host, txn, answer),

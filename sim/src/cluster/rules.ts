@@ -78,7 +78,8 @@ export class ClusterRules implements Durable, Servers {
     if (service === "") return;
     const messages = JSON.parse(text) as unknown[][];
     const answers = messages.filter(
-      (message) => !SAYS_NOTHING.has(message[0]) && !(message[0] === "refused" && message[2] === "UNAVAILABLE"),
+      (message) =>
+        !SAYS_NOTHING.has(message[0]) && !(message[0] === "refused" && message[2] === "UNAVAILABLE"),
     );
     if (answers.length === 0) return;
     if (this.ownerOf(service) !== host) {
@@ -100,7 +101,10 @@ export class ClusterRules implements Durable, Servers {
     if (owned?.record.leaseMs !== undefined) {
       const mostMs = owned.record.leaseMs + SLACK_MS;
       if (nowMs > mostMs)
-        this.#world.violate("L3", `the lease clock of ${service} jumps from ${owned.record.leaseMs} to ${nowMs} as it is taken up`);
+        this.#world.violate(
+          "L3",
+          `the lease clock of ${service} jumps from ${owned.record.leaseMs} to ${nowMs} as it is taken up`,
+        );
     }
     this.#leaseTimes.set(service, { ms: nowMs, atMs: this.#world.nowMs });
     if (!records.some(({ type }) => type === "stopped")) return void this.#listRead.delete(service);
@@ -118,7 +122,10 @@ export class ClusterRules implements Durable, Servers {
         this.#world.violate("R6", `the lease clock of ${service} goes back from ${time.ms} to ${nowMs}`);
       const mostMs = (atMs - time.atMs) * RATE_MAX + SLACK_MS;
       if (nowMs - time.ms > mostMs)
-        this.#world.violate("L3", `the lease clock of ${service} goes on by ${nowMs - time.ms} ms in ${mostMs.toFixed()}`);
+        this.#world.violate(
+          "L3",
+          `the lease clock of ${service} goes on by ${nowMs - time.ms} ms in ${mostMs.toFixed()}`,
+        );
     }
     this.#leaseTimes.set(service, { ms: nowMs, atMs: this.#world.nowMs });
   }
@@ -128,10 +135,14 @@ export class ClusterRules implements Durable, Servers {
     for (let partition = 0; partition < partitions; partition++) {
       const here = this.hosts.filter((host) => host.serves(partition));
       const owned = this.#owners.get(partitionName(partition))?.record;
-      const isRight = here.length === 1 && owned?.member === here[0]!.member!.memberId && owned.offsetMs !== undefined;
+      const isRight =
+        here.length === 1 && owned?.member === here[0]!.member!.memberId && owned.offsetMs !== undefined;
       if (isRight) continue;
       const names = here.map(({ name }) => name).join(" and ") || "nobody";
-      this.#world.violate("R3", `partition ${partition} is served by ${names}, and owned by ${JSON.stringify(owned)}`);
+      this.#world.violate(
+        "R3",
+        `partition ${partition} is served by ${names}, and owned by ${JSON.stringify(owned)}`,
+      );
       return;
     }
   }
@@ -139,7 +150,9 @@ export class ClusterRules implements Durable, Servers {
   get isHealed(): boolean {
     const { size } = this.#owners;
     const all = [...this.#owners.values()];
-    return size > 0 && all.every(({ record }) => record.offsetMs !== undefined && this.#fences.has(record.member));
+    return (
+      size > 0 && all.every(({ record }) => record.offsetMs !== undefined && this.#fences.has(record.member))
+    );
   }
 
   #changed(key: string, value: Buffer | null, before: Buffer | null): void {
@@ -163,7 +176,10 @@ export class ClusterRules implements Durable, Servers {
     const before = this.#owners.get(name)?.record;
     this.#owners.set(name, { record, sinceMs: this.#world.nowMs });
     if (before !== undefined && record.epoch !== before.epoch + 1)
-      this.#world.violate("R7", `the owner of ${name} changes from ${JSON.stringify(before)} to ${JSON.stringify(record)}`);
+      this.#world.violate(
+        "R7",
+        `the owner of ${name} changes from ${JSON.stringify(before)} to ${JSON.stringify(record)}`,
+      );
     if (before === undefined || before.member === record.member) return;
     if (this.#fences.has(before.member)) {
       this.handOvers++;

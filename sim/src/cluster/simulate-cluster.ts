@@ -56,7 +56,11 @@ class ClusterSimulation {
     rules.watch = watch;
     const hosts = Array.from({ length: plan.members }, (_, at) => {
       const name = `m${at + 1}`;
-      return new MemberHost({ world, plan, etcd, watch, rules }, name, `http://${name}-${world.random.int(1e9)}`);
+      return new MemberHost(
+        { world, plan, etcd, watch, rules },
+        name,
+        `http://${name}-${world.random.int(1e9)}`,
+      );
     });
     rules.hosts = hosts;
     const { beliefs, shared } = sharedOf(world, plan, watch, wildClocks);

@@ -212,8 +212,7 @@ export class Member implements Placement {
     this.#self = self;
     this.#trust(self, sentMs, sentWallMs);
     this.#saw(self, outcome.gets, sentMs);
-    // The loop reads what is common when it opens its store, which is later.
-    self.commonVersion = self.newCommonVersion;
+    // What the loop reads of what is common when it opens its store may be old: the first step reads it again, by a transaction.
     const watches = WATCHED.map((area) => etcd.watch(`${at}${area}`, () => this.#hint()));
     this.#unwatch = () => {
       for (const end of watches) end();

@@ -10,7 +10,16 @@ import {
   type Op,
 } from "../store/etcd-api.js";
 import { changesIn } from "../store/etcd-staged.js";
-import { clusterKeyOf, READS, STAGED } from "./keys.js";
+import {
+  AUDIT,
+  COMMON,
+  COMMON_VERSION,
+  clusterKeyOf,
+  KEEPERS_PARTITION,
+  partitionPrefix,
+  READS,
+  STAGED,
+} from "./keys.js";
 import { fenceKey, written } from "./records.js";
 import type { Words } from "./words.js";
 
@@ -125,19 +134,27 @@ async function partIn(blocks: () => Iterable<Block>): Promise<Part> {
   return { services, outside };
 }
 
+/** Which batch is brought to its end, and where. */
+export interface Redo {
+  /** Whose it was. */
+  readonly former: string;
+  readonly partition: number;
+  /** The owner record says so: what is on its way for long must not come once it is served. */
+  readonly owner: Compare;
+  /** No other redo has the same. */
+  readonly name: string;
+}
+
 /**
  * Puts in its place what belongs to a partition of a batch that counts, and that its member had not put there when it was fenced (decision 022). To
- * do so twice changes nothing, as long as the partition is not served.
- * @param owner the owner record says so: what is on its way for long must not come once it is served
+ * do so twice changes nothing, as long as the partition is not served. With the keeper's partition goes what all members share.
  */
-export async function redoPart(
-  member: Fenced,
-  former: string,
-  prefix: string,
-  owner: Compare,
-): Promise<void> {
+export async function redoPart(member: Fenced, { former, partition, owner, name }: Redo): Promise<void> {
   const { etcd, at, fence } = member;
   const [pieces] = (await readThrough(member, [`${STAGED}${former}/`], 2)) as [EtcdEntry[]];
+  const shared = partition === KEEPERS_PARTITION ? [COMMON, AUDIT] : [];
+  const areas = [partitionPrefix(partition), ...shared];
+  let hasCommon = false;
   const last = new Map<string, Op>();
   for (const { key, value } of pieces) {
     const changes = changesIn(value);
@@ -145,7 +162,8 @@ export async function redoPart(
       throw new Error(`The record ${JSON.stringify(key.toString())} in etcd is damaged. Restore a backup.`);
     for (const change of changes) {
       const to = clusterKeyOf(change.key.toString(), former);
-      if (!to.startsWith(prefix)) continue;
+      if (!areas.some((area) => to.startsWith(area))) continue;
+      hasCommon ||= to.startsWith(COMMON);
       last.set(
         to,
         change.value === null ? { delete: `${at}${to}` } : { put: `${at}${to}`, value: change.value },
@@ -153,13 +171,15 @@ export async function redoPart(
     }
   }
   const ops = [...last.values()];
+  // Whoever reads what is common between two of these reads it again.
+  const mark = (text: string): Op => ({ put: `${at}${COMMON_VERSION}`, value: Buffer.from(text) });
   for (let from = 0; from < ops.length; ) {
     let to = from;
     for (let bytes = 0; to < ops.length && to - from < OPS_A_TXN && bytes < BYTES_A_TXN; to++)
       bytes += sizeOf(ops[to]!);
     const outcome = await etcd.txn({
       compare: [{ key: `${at}${fence.key}`, value: fence.value }, owner],
-      ops: ops.slice(from, to),
+      ops: [...ops.slice(from, to), ...(hasCommon ? [mark(`${name}/${from}`)] : [])],
     });
     if (outcome.kind === "refused") throw new Error("This member was fenced.");
     if (outcome.kind !== "applied") throw outcome.error;

@@ -169,8 +169,11 @@ export class Steps {
   async #redo(self: Identity, partition: number, { record, bytes }: Seen<OwnerRecord>): Promise<void> {
     const is = this.words.is(ownerKey(partition), bytes);
     const { redo, ...rest } = record;
-    for (const former of redo!)
-      await redoPart(fencedBy(this.#host.etcd, this.words, self.id), former, partitionPrefix(partition), is);
+    const fenced = fencedBy(this.#host.etcd, this.words, self.id);
+    for (const former of redo!) {
+      const name = `redo/${former}/${record.epoch}`;
+      await redoPart(fenced, { former, partition, owner: is, name });
+    }
     await this.#host.etcd.txn({
       compare: [this.words.isThere(self.id), is],
       ops: [this.words.put(written(ownerKey(partition), { ...rest, epoch: record.epoch + 1 }))],

@@ -426,11 +426,14 @@ function lastOfEachKey(
   return [...byKey.values()];
 }
 
-/** So many that each fits into one transaction. */
+/**
+ * So many that each fits into one transaction, and as many in the last as it takes: who puts few small changes at the end of a batch knows that they are there
+ * together, and not before all others (decision 023: who serves a partition from now on).
+ */
 function slicesOf(changes: readonly EncodedChange[]): EncodedChange[][] {
   const slices: EncodedChange[][] = [];
   let bytes = Number.POSITIVE_INFINITY;
-  for (const change of changes) {
+  for (const change of [...changes].reverse()) {
     const size = change.key.length + (change.value?.length ?? 0);
     if (bytes + size > BYTES_A_TXN || slices.at(-1)!.length === CHANGES_A_TXN) {
       slices.push([]);
@@ -439,7 +442,7 @@ function slicesOf(changes: readonly EncodedChange[]): EncodedChange[][] {
     slices.at(-1)!.push(change);
     bytes += size;
   }
-  return slices;
+  return slices.reverse();
 }
 
 function holds({ value }: Guard, found: EtcdEntry | undefined): boolean {

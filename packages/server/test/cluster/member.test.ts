@@ -1,0 +1,192 @@
+import { beforeEach, expect, test } from "vitest";
+import { fenceKey, memberKey } from "../../src/cluster/records.js";
+import { encodeRecord as encode, StoreDeposedError } from "../../src/store/index.js";
+import type { Txn } from "../../src/store/etcd-api.js";
+import { AT, type TestMember, World } from "./world.js";
+
+const PARTITIONS = 256;
+const LEASE_MS = 5_000;
+
+let world: World;
+beforeEach(() => {
+  world = new World();
+});
+
+async function running(url = "http://one"): Promise<TestMember> {
+  const one = world.member(url);
+  await one.join();
+  one.start();
+  await world.pass(700);
+  return one;
+}
+
+const isBeat = ({ ops }: Txn) => ops.some((op) => "put" in op && String(op.put).startsWith(`${AT}member/`));
+const beatIn = (text: string | null) => (JSON.parse(text!) as { beat: number }).beat;
+
+test("[R3qh] a member alone serves all partitions, and two share them: each is served by one", async () => {
+  const one = await running();
+  expect(one.serves).toBe(PARTITIONS);
+  const two = await running("http://two");
+  await world.pass(3_000);
+  expect(one.serves + two.serves).toBe(PARTITIONS);
+  expect(Math.min(one.serves, two.serves)).toBeGreaterThan(60);
+  const left = two.member.leave();
+  await world.pass(3_000);
+  await left;
+  expect([one.serves, two.serves]).toEqual([PARTITIONS, 0]);
+});
+
+test("[R7qe] trust counts from when the last beat was sent that came through, by whichever clock is further", async () => {
+  const one = await running();
+  let go = () => {};
+  one.held = new Promise((resolve) => {
+    go = resolve;
+  });
+  // The next beat is through at once, and its answer comes 2 s later.
+  await world.pass(500);
+  const sentMs = world.nowMs;
+  await world.pass(2_000);
+  world.etcd.fate = (txn) => (isBeat(txn) ? "never" : "answered");
+  one.held = null;
+  go();
+  await world.pass(LEASE_MS * 0.9 - 2_000 - 500);
+  expect(one.member.isTrusted()).toBe(true);
+  await world.pass(500);
+  expect(world.nowMs - sentMs).toBe(LEASE_MS * 0.9);
+  expect(one.member.isTrusted()).toBe(false);
+  expect(one.reasons).toHaveLength(1);
+  expect(one.serves).toBe(0);
+});
+
+test("[R7qf] a beat that was under way for long brings no old number back", async () => {
+  const one = await running();
+  const id = one.member.memberId;
+  let isFirst = true;
+  world.etcd.fate = (txn) => {
+    if (!isBeat(txn) || !isFirst) return "answered";
+    isFirst = false;
+    return "late";
+  };
+  await world.pass(1_500);
+  expect(world.etcd.lateCount).toBe(1);
+  const beat = beatIn(await world.value(memberKey(id)));
+  world.etcd.applyLate();
+  expect(beatIn(await world.value(memberKey(id)))).toBe(beat);
+  expect(one.member.isTrusted()).toBe(true);
+});
+
+test("[R7qg] a silent member is fenced, and not one that has beaten since it was looked at", async () => {
+  const [one, two] = [await running(), await running("http://two")];
+  await world.pass(3_000);
+  const [id, other] = [one.member.memberId, two.member.memberId];
+  let isSilent = true;
+  let fences = 0;
+  const key = `${AT}${memberKey(other)}`;
+  world.etcd.fate = (txn) => {
+    const isOfTwo = isBeat(txn) && txn.ops.some((op) => "put" in op && op.put === key);
+    if (isOfTwo && isSilent) return "late";
+    const isFence = txn.ops.some((op) => "delete" in op && op.delete === key);
+    // Its beat comes just before.
+    if (isFence && fences++ === 0) world.etcd.applyLate();
+    return "answered";
+  };
+  await world.pass(LEASE_MS + 600);
+  expect(fences).toBe(1);
+  expect(await world.value(fenceKey(other))).not.toBeNull();
+  await world.pass(LEASE_MS + 600);
+  expect(await world.value(fenceKey(other))).toBeNull();
+  isSilent = false;
+  await world.pass(1_500);
+  expect([one.member.memberId, one.serves]).toEqual([id, PARTITIONS]);
+});
+
+test("[R7qh] whoever was fenced writes nothing more, and is told so", async () => {
+  const one = await running();
+  const id = one.member.memberId;
+  await world.delete(fenceKey(id), memberKey(id));
+  await expect(one.store.commit([{ key: "default/service/a/ceiling/", value: Buffer.from("x") }])).rejects.toThrow(
+    StoreDeposedError,
+  );
+  expect(await world.keys("data/")).toEqual([]);
+  await world.pass(700);
+  expect(one.reasons).toHaveLength(1);
+  expect([one.member.isTrusted(), one.serves]).toEqual([false, 0]);
+});
+
+test("[R7qi] each join makes another member, and ends the former one", async () => {
+  const one = await running();
+  const before = one.member.memberId;
+  const { store } = one;
+  const id = await one.join();
+  expect(id).not.toBe(before);
+  expect(await world.keys("fence/")).toEqual([fenceKey(id)]);
+  expect(one.serves).toBe(0);
+  await expect(store.commit([{ key: "default/service/a/ceiling/", value: Buffer.from("x") }])).rejects.toThrow(
+    StoreDeposedError,
+  );
+  await world.pass(2_000);
+  expect(one.serves).toBe(PARTITIONS);
+});
+
+test("[R7qj] nothing is claimed of a member whose fence is there", async () => {
+  const one = await running();
+  const former = one.member.memberId;
+  const two = world.member("http://two");
+  await world.pass(100);
+  // As no transaction of a member does it: then the fence counts.
+  world.etcd.fate = (txn) => (isBeat(txn) && txn.ops.some((op) => "put" in op && String(op.put).endsWith(former)) ? "never" : "answered");
+  await world.delete(memberKey(former));
+  await two.join();
+  two.start();
+  await world.pass(3_000);
+  expect([two.serves, two.taken]).toEqual([0, []]);
+  await world.delete(fenceKey(former));
+  await world.pass(3_000);
+  expect(two.serves).toBe(PARTITIONS);
+});
+
+test("[R6qa] lease time stands still from a claim until the partition is taken up, and goes on from there", async () => {
+  const one = await running();
+  one.leaseMs = 70_000;
+  await one.store.commit([{ key: "default/clock", value: clockRecord(70_000) }]);
+  await one.member.close();
+  const two = world.member("http://two");
+  two.leaseMs = 1_000;
+  await two.join();
+  // Its clock goes on between the claim and the take-up.
+  world.etcd.fate = (txn) => {
+    if (txn.ops.some((op) => "get" in op && String(op.get).startsWith(`${AT}data/`))) two.leaseMs += 100;
+    return "answered";
+  };
+  two.start();
+  await world.pass(3_000);
+  expect(two.serves).toBe(PARTITIONS);
+  const first = two.taken[0]!.offsetMs;
+  expect(first + 1_100).toBe(70_000);
+});
+
+test("[R7qk] partitions are read by transactions: a bare range may show what was", async () => {
+  const one = await running();
+  const atJoin = one.ranges;
+  await world.pass(3_000);
+  expect([one.serves, one.ranges]).toEqual([PARTITIONS, atJoin]);
+});
+
+function clockRecord(nowMs: number): Uint8Array {
+  return encode("default/clock", { nowMs });
+}
+
+test("[A4qa] what all members share is read by a transaction before a member claims anything: what its store has shown may be old", async () => {
+  const read: (readonly object[])[] = [];
+  const one = world.member("http://one", { onCommon: async (get) => void read.push(await get()) });
+  await one.join();
+  const key = "default/key/abc";
+  await one.store.commit([{ key, value: encode(key, { is: "new" }) }]);
+  await one.join();
+  const atJoin = read.length;
+  one.start();
+  await world.pass(700);
+  expect(read.slice(atJoin)).toEqual([[{ key, value: { is: "new" } }]]);
+  await world.pass(3_000);
+  expect(read).toHaveLength(atJoin + 1);
+});

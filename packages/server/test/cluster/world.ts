@@ -1,0 +1,127 @@
+import { Member, type MemberOptions } from "../../src/cluster/member.js";
+import type { Loop } from "../../src/loop/index.js";
+import type { Change } from "../../src/store/index.js";
+import type { Store } from "../../src/store/store.js";
+import type { Etcd, Txn, TxnOutcome } from "../../src/store/etcd-api.js";
+import { MemoryEtcd } from "../store/memory-etcd.js";
+
+export const AT = "/test/";
+
+interface Timer {
+  readonly atMs: number;
+  readonly run: () => void;
+}
+
+/** Members over an etcd in memory. Time stands still until a test lets it go on. */
+export class World {
+  readonly etcd = new MemoryEtcd();
+  nowMs = 1_000;
+  #ids = 0;
+  readonly #timers = new Set<Timer>();
+  readonly runtime = {
+    monotonicMs: () => this.nowMs,
+    wallMs: () => this.nowMs,
+    randomId: () => `id${String(++this.#ids).padStart(3, "0")}`,
+    defer: (run: () => void) => void setImmediate(run),
+    setTimer: (run: () => void, ms: number) => {
+      const timer = { atMs: this.nowMs + ms, run };
+      this.#timers.add(timer);
+      return () => void this.#timers.delete(timer);
+    },
+  };
+
+  member(url: string, options: Partial<MemberOptions> = {}): TestMember {
+    return new TestMember(this, url, options);
+  }
+
+  async pass(ms: number): Promise<void> {
+    const endMs = this.nowMs + ms;
+    for (;;) {
+      await turns();
+      const next = [...this.#timers].sort((a, b) => a.atMs - b.atMs)[0];
+      if (next === undefined || next.atMs > endMs) break;
+      this.nowMs = Math.max(this.nowMs, next.atMs);
+      this.#timers.delete(next);
+      next.run();
+    }
+    this.nowMs = endMs;
+    await turns();
+  }
+
+  async value(key: string): Promise<string | null> {
+    const { entries } = await this.etcd.client().range({ key: `${AT}${key}` });
+    const text = entries[0]?.value.toString("latin1");
+    return text === undefined ? null : text.slice(text.indexOf("{"));
+  }
+
+  async keys(area: string): Promise<string[]> {
+    const { entries } = await this.etcd.client().range({ key: `${AT}${area}`, end: `${AT}${area}~` });
+    return entries.map(({ key }) => key.toString().slice(AT.length));
+  }
+
+  async delete(...keys: string[]): Promise<void> {
+    await this.etcd.client().txn({ compare: [], ops: keys.map((key) => ({ delete: `${AT}${key}` })) });
+  }
+}
+
+/** A member with as much of a loop as it needs. */
+export class TestMember {
+  readonly member: Member;
+  readonly taken: { readonly offsetMs: number; readonly first: readonly Change[] }[] = [];
+  readonly reasons: Error[] = [];
+  /** While set, an answer of etcd waits for it. */
+  held: Promise<void> | null = null;
+  ranges = 0;
+  leaseMs = 0;
+  store!: Store;
+  readonly #loop = {
+    ready: true,
+    distrust: (reason: Error) => void this.reasons.push(reason),
+    takeUp: async (_services: unknown, _outside: unknown, offsetMs: number, first: readonly Change[]) => {
+      this.taken.push({ offsetMs, first });
+      await this.store.commit(first);
+    },
+    handOver: async (_isIn: unknown, last: readonly Change[], over: () => void) => {
+      await this.store.commit(last);
+      over();
+    },
+  };
+
+  constructor(world: World, url: string, options: Partial<MemberOptions>) {
+    const client = world.etcd.client();
+    const etcd: Etcd = {
+      ...client,
+      txn: async (txn: Txn): Promise<TxnOutcome> => {
+        const outcome = await client.txn(txn);
+        await this.held;
+        return outcome;
+      },
+      range: (query) => {
+        this.ranges++;
+        return client.range(query);
+      },
+    };
+    const log = { info: () => {}, warn: () => {}, error: () => {} };
+    this.member = new Member({ etcd, at: AT, url, version: "1", runtime: world.runtime, log, ...options });
+    const test = this;
+    Object.defineProperty(this.#loop, "leaseMs", { get: () => test.leaseMs });
+  }
+
+  async join(): Promise<string> {
+    this.store = await this.member.openStore();
+    return this.member.memberId;
+  }
+
+  start(): void {
+    this.member.start(this.#loop as unknown as Loop);
+  }
+
+  get serves(): number {
+    return Array.from({ length: 256 }, (_, at) => this.member.placeOfPartition(at)).filter((place) => place === "here")
+      .length;
+  }
+}
+
+export async function turns(): Promise<void> {
+  for (let count = 0; count < 40; count++) await new Promise((resolve) => setImmediate(resolve));
+}
