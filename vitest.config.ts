@@ -10,6 +10,7 @@ const alias = [
   { find: /^@lockdb\/server$/, replacement: source("packages/server/src/index.ts") },
   { find: /^#number-map$/, replacement: source("packages/lockdb/src/protocol/number-map.ts") },
   { find: /^#runtime$/, replacement: source("packages/lockdb/src/runtime/node.ts") },
+  { find: /^#tracing$/, replacement: source("packages/lockdb/src/client/tracing.ts") },
   { find: /^#web-locks$/, replacement: source("packages/lockdb/src/client/web-locks.ts") },
 ];
 const shared = { testTimeout: 20_000, hookTimeout: 20_000, maxWorkers: 2 };

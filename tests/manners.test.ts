@@ -83,9 +83,22 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   metrics: ["protocol", "engine", "store", "loop", "access", "webhooks"],
   webhooks: ["protocol", "engine", "store", "loop"],
   backup: ["protocol", "engine", "store", "loop"],
+  cluster: ["protocol", "engine", "store", "loop"],
   http: ["protocol", "engine", "store", "access", "loop", "webhooks", "backup", "metrics"],
-  options: ["protocol", "access", "webhooks", "http"],
-  server: ["protocol", "engine", "store", "access", "loop", "webhooks", "backup", "metrics", "http", "options"],
+  options: ["protocol", "store", "access", "webhooks", "http"],
+  server: [
+    "cluster",
+    "protocol",
+    "engine",
+    "store",
+    "access",
+    "loop",
+    "webhooks",
+    "backup",
+    "metrics",
+    "http",
+    "options",
+  ],
 };
 
 const PURE = new Set(["engine", "protocol"]);
@@ -110,7 +123,7 @@ function roomOf(path: string): string {
   if (path === "lockdb/protocol") return "protocol";
   if (path === "#number-map") return "protocol";
   if (path === "#runtime") return "runtime";
-  if (path === "#web-locks") return "client";
+  if (path === "#tracing" || path === "#web-locks") return "client";
   if (path === "lockdb") return "lockdb";
   if (path === "@lockdb/server") return "server";
   const match = /^packages\/([^/]+)\/src\/(?:([^/]+)\/)?/.exec(path);

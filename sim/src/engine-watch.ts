@@ -10,7 +10,6 @@ import type {
 import { Engine } from "../../packages/server/dist/engine/engine.js";
 import type { DurableRecord } from "../../packages/server/dist/engine/restore.js";
 import { decodeRecord } from "../../packages/server/dist/store/records.js";
-import type { Change } from "../../packages/server/dist/store/store.js";
 import { Deliveries } from "./deliveries.js";
 import { DetachedHolds } from "./detached-holds.js";
 import { Endings } from "./endings.js";
@@ -18,20 +17,12 @@ import { EventRules } from "./event-rules.js";
 import { LeaseTime } from "./lease-time.js";
 import { LockRules } from "./lock-rules.js";
 import { locksOf, wantsOf } from "./modes.js";
-import type { DiskPlan, Plan } from "./plan.js";
+import type { Plan } from "./plan.js";
 import { PostponedUnlocks } from "./postponed-unlocks.js";
+import { type Durable, type Servers, serviceFor, serviceIn } from "./servers.js";
 import type { About } from "./story.js";
-import {
-  type Asked,
-  clientOf,
-  commandWords,
-  type Locks,
-  newAsked,
-  newView,
-  serviceOf,
-  type View,
-  wordsOf,
-} from "./view.js";
+import { tell } from "./tell.js";
+import { type Asked, clientOf, type Locks, newAsked, newView, serviceOf, type View } from "./view.js";
 import type { World } from "./world.js";
 
 type Granted = readonly ["granted", id: number, token: number, extra?: GrantExtra];
@@ -41,24 +32,6 @@ interface Outcome {
   readonly answers: readonly Answer[];
   readonly changes: readonly DurableChange[];
   readonly events: readonly EngineEvent[];
-}
-
-/** Where all that is durable is. */
-export interface Durable {
-  readonly records: ReadonlyMap<string, Uint8Array>;
-  readonly plan: Pick<DiskPlan, "commitMsMax" | "slowChance" | "slowMsMax">;
-  onApply: (batch: readonly Change[]) => void;
-  onOpen: () => void;
-}
-
-/** Of several servers, the one that serves a service. */
-export interface Servers {
-  /** What happens now happens at that one. */
-  isAtOwner(service: string): boolean;
-  /** The owner has read a service. */
-  restored(service: string, records: readonly DurableRecord[], nowMs: number): void;
-  /** It has a command for it. */
-  read(service: string, nowMs: number): void;
 }
 
 /** Commands that change no lock. */
@@ -120,7 +93,8 @@ export class EngineWatch {
     const watch = this;
     const [apply, restore] = [this.#apply, this.#restore];
     Engine.prototype.apply = function (this: Engine, command, nowMs, out) {
-      if (watch.#isElsewhere(watch.#serviceIn(this, command))) return apply.call(this, command, nowMs, out);
+      if (watch.#isElsewhere(watch.#viewOf(this).service || serviceFor(command)))
+        return apply.call(this, command, nowMs, out);
       const outcome = { answers: [], changes: [], events: [] } satisfies Effects;
       watch.#before(this, command, nowMs);
       apply.call(this, command, nowMs, outcome);
@@ -150,14 +124,6 @@ export class EngineWatch {
   /** What a server does that does not own a service any more concerns nobody, as long as it is not heard. */
   #isElsewhere(service: string): boolean {
     return this.#servers !== null && service !== "" && !this.#servers.isAtOwner(service);
-  }
-
-  #serviceIn(engine: Engine, command: Command): string {
-    const { service } = this.#viewOf(engine);
-    if (service !== "") return service;
-    if ("session" in command && command.session !== null) return serviceOf(command.session);
-    if ("name" in command && command.name !== null) return serviceOf(command.name);
-    return "names" in command ? serviceOf(wantsOf(command.names)[0]!.lock) : "";
   }
 
   /** A frame leaves the server: what it says must be durable by now (R1). */
@@ -251,9 +217,7 @@ export class EngineWatch {
 
   #before(engine: Engine, command: Command, nowMs: number): void {
     const view = this.#viewOf(engine);
-    if ("session" in command && command.session !== null) view.service = serviceOf(command.session);
-    else if ("name" in command && command.name !== null) view.service = serviceOf(command.name);
-    else if ("names" in command) view.service = serviceOf(wantsOf(command.names)[0]!.lock);
+    view.service = serviceFor(command) || view.service;
     if (view.service !== "") this.#living.set(view.service, engine);
     if (view.service !== "" && !view.isRestored) this.#restored(engine, [], nowMs);
     switch (command.kind) {
@@ -289,7 +253,7 @@ export class EngineWatch {
     const view = this.#viewOf(engine);
     this.#leaseTime?.read(nowMs);
     if (view.service !== "") this.#servers?.read(view.service, nowMs);
-    this.#tell(view, command, outcome, nowMs);
+    tell(this.#world.story, view, command, outcome, nowMs, this.#aboutOf(view, command));
     if (command.kind === "hello") this.#hello(view, command.address, command.session, answers);
     if ("session" in command && view.addressBySession.get(command.session ?? "") === command.address) {
       if (command.kind === "sync") view.synced.add(command.session!);
@@ -515,20 +479,6 @@ export class EngineWatch {
     )[2] as LockInfo;
   }
 
-  #tell(view: View, command: Command, { answers, changes }: Outcome, nowMs: number): void {
-    if (command.kind === "tick" && answers.length === 0 && changes.length === 0) return;
-    if (command.kind === "heartbeat" || command.kind === "acknowledge") return;
-    this.#world.story.note(this.#aboutOf(view, command), "engine", () => {
-      const said = answers.map(
-        ({ to, message }) => `${view.sessionByAddress.get(to) ?? to} <- ${wordsOf(message)}`,
-      );
-      const stored = changes.map(({ type, id, value }) =>
-        `${value === null ? "erases" : "writes"} ${type} ${id}`.trim(),
-      );
-      return `#${view.number} ${Math.round(nowMs)}: ${commandWords(command)} => ${[...said, ...stored].join("; ") || "nothing"}`;
-    });
-  }
-
   #aboutOf(view: View, command: Command): About {
     if ("names" in command) return locksOf(wantsOf(command.names));
     if ("name" in command && command.name !== null) return command.name;
@@ -540,12 +490,4 @@ export class EngineWatch {
       "id" in command ? this.#asked.get(this.#keyOf(view, command.address, command.id)) : undefined;
     return asked === undefined ? null : locksOf(asked.wants);
   }
-}
-
-/** Whose records these are; empty: they do not say. */
-function serviceIn(records: readonly DurableRecord[]): string {
-  for (const { type, id } of records) {
-    if (type === "answer" || type === "previous" || type === "session") return serviceOf(id);
-  }
-  return "";
 }

@@ -19,6 +19,8 @@ export interface SeedKiller {
   readonly steps: number;
   /** Clocks further apart than leases allow. */
   readonly wild?: boolean;
+  /** Of a cluster, and not of one server. */
+  readonly cluster?: boolean;
 }
 
 /** A test that fails. */

@@ -1,6 +1,7 @@
 import { ACCESS_ROOM } from "./access.js";
 import { BACKUP } from "./backup.js";
 import { CLIENT } from "./client.js";
+import { CLUSTER } from "./cluster.js";
 import { ENGINE_CALLS } from "./engine-calls.js";
 import { ENGINE_KINDS } from "./engine-kinds.js";
 import { ENGINE_LOCKS } from "./engine-locks.js";
@@ -9,6 +10,7 @@ import { ENGINE_REQUESTS } from "./engine-requests.js";
 import { ENGINE_SESSIONS } from "./engine-sessions.js";
 import { MEMBERS } from "./members.js";
 import { OPERATIONS } from "./operations.js";
+import { PASSING } from "./passing-on.js";
 import { SERVER } from "./server.js";
 import { SIGNUP } from "./signup.js";
 import { STORE } from "./store.js";
@@ -27,11 +29,13 @@ export const MUTANTS = [
   ...ENGINE_CALLS,
   ...SERVER,
   ...MEMBERS,
+  ...CLUSTER,
   ...SIGNUP,
   ...ACCESS_ROOM,
   ...STORE,
   ...BACKUP,
   ...TRANSPORT,
+  ...PASSING,
   ...WEBHOOKS,
   ...OPERATIONS,
   ...CLIENT,
@@ -93,5 +97,5 @@ function fileWords(file) {
 /** @param {Mutant["killedBy"]} killer */
 function killerWords(killer) {
   if (!isSeed(killer)) return `\`${killer.name}\` of ${fileWords(killer.test)}`;
-  return `seed ${killer.seed}, ${killer.steps.toLocaleString("en")} steps${killer.wild ? ", wild clocks" : ""}`;
+  return `seed ${killer.seed}, ${killer.steps.toLocaleString("en")} steps${killer.wild ? ", wild clocks" : ""}${killer.cluster ? ", of a cluster" : ""}`;
 }

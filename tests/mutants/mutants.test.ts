@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
+import { simulateCluster } from "../../sim/src/cluster/simulate-cluster.js";
 import { simulate } from "../../sim/src/simulate.js";
 import { isSeed, MUTANTS, page, problemsOf, type SeedKiller } from "./mutants.js";
 
@@ -37,9 +38,10 @@ describe("planted bugs", () => {
   });
 
   test.each(seeds())(
-    "[M5e] seed $seed finds nothing in the healthy code: $steps steps, wild clocks: $wild",
-    async ({ seed, steps, wild }) => {
-      const { violations, story } = await simulate({ seed, steps, wildClocks: wild });
+    "[M5e] seed $seed finds nothing in the healthy code: $steps steps, wild clocks: $wild, of a cluster: $cluster",
+    async ({ seed, steps, wild, cluster }) => {
+      const run = cluster ? simulateCluster : simulate;
+      const { violations, story } = await run({ seed, steps, wildClocks: wild });
       const told = violations.map(({ rule, text }) => `[${rule}] ${text}`);
       expect(told, `LOCKDB_SEED=${seed}\n${story.join("\n")}\n`).toEqual([]);
     },
@@ -49,7 +51,9 @@ describe("planted bugs", () => {
 
 function seeds(): readonly Required<SeedKiller>[] {
   const found = new Map(
-    killers.filter(isSeed).map((killer) => [JSON.stringify(killer), { wild: false, ...killer }] as const),
+    killers
+      .filter(isSeed)
+      .map((killer) => [JSON.stringify(killer), { wild: false, cluster: false, ...killer }] as const),
   );
   return [...found.values()].sort((a, b) => a.steps - b.steps || a.seed - b.seed);
 }

@@ -90,10 +90,11 @@ async function healthProblems(chosen, sandboxes) {
   const killers = chosen.map(({ killedBy }) => killedBy);
   const [first, last] = [sandboxes[0], sandboxes.at(-1)];
   const testing = last?.test(killers.flatMap((killer) => (isSeed(killer) ? [] : [killer])));
-  const simulate = await first?.simulator();
+  const simulators = [await first?.simulator(false), await first?.simulator(true)];
   const problems = [];
   const seeds = new Map(killers.filter(isSeed).map((killer) => [wordsOf(killer), killer]));
-  for (const [words, { seed, steps, wild = false }] of seeds) {
+  for (const [words, { seed, steps, wild = false, cluster = false }] of seeds) {
+    const simulate = simulators[cluster ? 1 : 0];
     const [found] = (await simulate?.({ seed, steps, wildClocks: wild }))?.violations ?? [];
     if (found !== undefined) problems.push(`${words}, on the healthy code: [${found.rule}] ${found.text}`);
   }
@@ -128,7 +129,8 @@ async function searchAll(chosen, sandboxes) {
     }
     const { seed, rule } = found;
     const steps = killedBy.steps.toLocaleString("en").replaceAll(",", "_");
-    const words = `{ seed: ${seed}, steps: ${steps}${killedBy.wild ? ", wild: true" : ""} }`;
+    const more = `${killedBy.wild ? ", wild: true" : ""}${killedBy.cluster ? ", cluster: true" : ""}`;
+    const words = `{ seed: ${seed}, steps: ${steps}${more} }`;
     console.log(
       `${id}: killedBy: ${words}, [${rule}]${seed === killedBy.seed ? "" : `, was ${killedBy.seed}`}`,
     );
@@ -137,8 +139,8 @@ async function searchAll(chosen, sandboxes) {
 }
 
 /** @param {SeedKiller} killer */
-function wordsOf({ seed, steps, wild }) {
-  return `seed ${seed}, ${steps} steps${wild ? ", wild clocks" : ""}`;
+function wordsOf({ seed, steps, wild, cluster }) {
+  return `seed ${seed}, ${steps} steps${wild ? ", wild clocks" : ""}${cluster ? ", of a cluster" : ""}`;
 }
 
 /**

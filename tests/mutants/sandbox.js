@@ -99,10 +99,14 @@ export class Sandbox {
 
   /**
    * The simulator of this copy, in this process. Only for the healthy code: a module is read once.
+   * @param {boolean} cluster
    * @returns {Promise<typeof import("../../sim/src/simulate.js").simulate>}
    */
-  async simulator() {
-    return (await import(pathToFileURL(join(this.folder, "sim/dist/simulate.js")).href)).simulate;
+  async simulator(cluster) {
+    const load = (/** @type {string} */ file) =>
+      import(pathToFileURL(join(this.folder, "sim/dist", file)).href);
+    if (cluster) return (await load("cluster/simulate-cluster.js")).simulateCluster;
+    return (await load("simulate.js")).simulate;
   }
 
   /**
@@ -111,10 +115,11 @@ export class Sandbox {
    * @param {number} seeds
    * @returns {Promise<{ seed: number, rule: string } | string>} or why none did
    */
-  async simulate({ seed, steps, wild }, seeds = 1) {
+  async simulate({ seed, steps, wild, cluster }, seeds = 1) {
     const args = ["sim/dist/main.js", "--seed", seed, "--seeds", seeds, "--steps", steps];
     const ms = seeds === 1 ? KILLER_MS : SEARCH_MS;
-    const { code, output } = await this.#node([...args.map(String), ...(wild ? ["--wild"] : [])], ms);
+    const flags = [...(wild ? ["--wild"] : []), ...(cluster ? ["--cluster"] : [])];
+    const { code, output } = await this.#node([...args.map(String), ...flags], ms);
     const rule = /^VIOLATION \[(\w+)\]/m.exec(output)?.[1];
     const found = /^--- seed (\d+)$/m.exec(output)?.[1];
     if (code === 1 && rule !== undefined && found !== undefined) return { seed: Number(found), rule };

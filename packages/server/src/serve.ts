@@ -4,7 +4,7 @@ import { Access } from "./access/index.js";
 import { httpServer } from "./http/app.js";
 import { TlsWatch } from "./http/tls.js";
 import { Loop, measured, nodeRuntime, ServerTotals } from "./loop/index.js";
-import { OPTIONS, type ServeOptions, withDefaults } from "./options/index.js";
+import { isLoopback, OPTIONS, type ServeOptions, withDefaults } from "./options/index.js";
 import { openMember } from "./serve-member.js";
 import { SlowWaitLog } from "./slow-wait-log.js";
 import { isEtcdUrl, openDiskStore, openMemoryStore, type Store } from "./store/index.js";
@@ -89,6 +89,12 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
   const http = await httpServer({
     ...{ access, loop, webhooks, signup, logger: log, tls, trustedProxies, allowOrigins },
     cluster: part?.view,
+    facts: {
+      host: options.host,
+      isLoopback: isLoopback(options.host),
+      dataDir: options.store === "lmdb" ? options.dataDir : null,
+      waitersMax: options.waitersMax,
+    },
   });
   // A member may be given what it serves once it can be reached, and only then is there perhaps a root key.
   const open = async () => {

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { OPTIONS } from "../src/index.js";
+import { CONFIG_OPTION, OPTIONS } from "../src/index.js";
 import { METRICS } from "../src/metrics/index.js";
 
 const FOLDER = fileURLToPath(new URL("../../../deploy", import.meta.url));
@@ -39,7 +39,9 @@ test("[I6zp] alerts and dashboard use metrics of the table, by labels that they 
 });
 
 test("[I6zp] every variable in there is an option, and the dashboard is JSON with a query in each panel", () => {
-  const options = new Set(Object.values(OPTIONS).map(({ env }) => env)).add("LOCKDB_ROOT_KEY_FILE");
+  const options = new Set(Object.values(OPTIONS).map(({ env }) => env))
+    .add("LOCKDB_ROOT_KEY_FILE")
+    .add(CONFIG_OPTION.env);
   // What Kubernetes sets by itself is told of in a comment.
   const named = files.flatMap(({ text }) => [
     ...text.replace(/^\s*#.*$/gm, "").matchAll(/\bLOCKDB_[A-Z_]+/g),

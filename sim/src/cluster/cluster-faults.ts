@@ -124,7 +124,7 @@ export class ClusterFaults implements Written {
     const ways = `${up ? ", up" : ""}${down ? ", down" : ""}`;
     switch (fault) {
       case "etcdSilence": {
-        const ms = random.span(50, etcdSilenceMsMax);
+        const ms = random.between(50, etcdSilenceMsMax);
         story.note(null, host.name, () => `and etcd are apart for ${ms.toFixed()} ms${ways}`);
         return this.#etcd.silence(host.name, up, down, ms);
       }

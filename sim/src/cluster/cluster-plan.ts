@@ -38,6 +38,9 @@ export function clusterPlanOf(random: Random, wildClocks: boolean): ClusterPlan 
   faults.serverStop = some(0.6, () => random.span(0.3, 12));
   faults.lostAnswers = some(0.2, () => random.span(0.3, 3));
   faults.serverCrashInCommit = 0;
+  // Members that are thought dead, and go on: what they have sent arrives when others have what was theirs.
+  const hasZombies = random.chance(0.4);
+  if (hasZombies) faults.serverPause = random.span(1, 8);
   const serverPace = {
     ...plan.serverPace,
     stallChance: plan.serverPace.stallChance / 10,
@@ -47,8 +50,10 @@ export function clusterPlanOf(random: Random, wildClocks: boolean): ClusterPlan 
     ...plan,
     ...{ services, locks, permits, members, memberLeaseMs, serverPace },
     clients: 2 + random.int(4),
+    // What is written shows who has written it.
+    durability: random.pick(["standard", "strict", "strict", "mixed"]),
     faultsPerMinute: faults,
-    pauseMsMax: memberLeaseMs * random.span(0.3, 5),
+    pauseMsMax: memberLeaseMs * random.span(hasZombies ? 2 : 0.3, 5),
     late: some(0.4, () => 1 + random.int(members - 1)),
     etcd: {
       latencyMsMax: random.span(0.5, 20),
@@ -67,11 +72,11 @@ export function clusterPlanOf(random: Random, wildClocks: boolean): ClusterPlan 
       hintsPerMinute: some(0.3, () => random.span(1, 60)),
     },
     clusterFaults: {
-      etcdSilence: some(0.5, () => random.span(0.3, 8)),
+      etcdSilence: hasZombies ? random.span(2, 8) : some(0.5, () => random.span(0.3, 8)),
       etcdOut: some(0.3, () => random.span(0.1, 2)),
       memberCut: some(0.5, () => random.span(0.3, 8)),
       bounce: some(0.3, () => random.span(0.5, 10)),
     },
-    etcdSilenceMsMax: random.chance(0.2) ? 180_000 : memberLeaseMs * random.span(0.1, 5),
+    etcdSilenceMsMax: random.chance(0.2) ? 180_000 : memberLeaseMs * random.span(hasZombies ? 1.5 : 0.1, 5),
   };
 }

@@ -39,6 +39,8 @@ export type OnChange = (key: string, value: Buffer | null, before: Buffer | null
 /** What is in etcd: its transactions are done one after the other. */
 export class EtcdState {
   onChange: OnChange = () => {};
+  /** Whose transaction is done now; null: nobody's. */
+  author: string | null = null;
   readonly #byKey = new Map<string, Keyed>();
   /** All keys that are or were there, in order. */
   #sorted: string[] = [];
@@ -51,9 +53,14 @@ export class EtcdState {
     return this.#order;
   }
 
-  /** @param back by how much the shown revision goes back before it */
-  apply({ compare, ops: first, otherwise = [] }: Txn, back = 0): TxnOutcome {
-    const holds = compare.every((each) => this.#holds(each));
+  /**
+   * @param back by how much the shown revision goes back before it
+   * @param older what only reads does not go through etcd's log, and may show what was so many transactions ago
+   */
+  apply({ compare, ops: first, otherwise = [] }: Txn, back = 0, older = 0): TxnOutcome {
+    const reads = [...first, ...otherwise].every((op) => "get" in op);
+    const order = this.#order - (reads ? older : 0);
+    const holds = compare.every((each) => this.#holds(each, order));
     const ops = holds ? first : otherwise;
     if (compare.length > OPS_MAX || first.length > OPS_MAX || otherwise.length > OPS_MAX)
       throw new Error("simulated: etcd takes 128 operations and conditions in a transaction");
@@ -61,9 +68,13 @@ export class EtcdState {
       this.#shown = Math.max(1, this.#shown - Math.min(back, BACK_MAX)) + 1;
       this.#orderOf.set(this.#shown, ++this.#order);
     }
+    const now = this.#order;
     const gets: (readonly EtcdEntry[])[] = [];
     const changed = new Set<string>();
-    for (const op of ops) this.#do(op, gets, changed);
+    for (const op of ops) {
+      if ("get" in op) gets.push(this.#found(op.get, op.end, op.limit, reads ? order : now).entries);
+      else this.#do(op, changed);
+    }
     return { kind: holds ? "applied" : "refused", revision: this.#shown, gets };
   }
 
@@ -75,6 +86,10 @@ export class EtcdState {
       if (known === undefined) throw new EtcdError(CODE.OUT_OF_RANGE, "simulated: no such revision", "sim");
       order = known;
     }
+    return this.#found(key, end, limit, order);
+  }
+
+  #found(key: Key, end: Key | undefined, limit = 0, order = this.#order): RangeAnswer {
     const found: EtcdEntry[] = [];
     let more = false;
     for (const text of this.#keysIn(key, end)) {
@@ -100,18 +115,15 @@ export class EtcdState {
     return this.#sorted.filter((key) => this.valueOf(key) !== null);
   }
 
-  #holds(compare: Compare): boolean {
-    const row = this.#byKey.get(textOf(compare.key))?.rows.at(-1);
+  #holds(compare: Compare, order: number): boolean {
+    const row = this.#byKey.get(textOf(compare.key))?.rows.findLast((each) => each.order <= order);
     const value = row?.value ?? null;
     if ("value" in compare) return value?.equals(compare.value) === true;
     return (value === null ? 0 : row!.revision) === compare.revision;
   }
 
-  #do(op: Op, gets: (readonly EtcdEntry[])[], changed: Set<string>): void {
-    if ("get" in op) {
-      const { get, end, limit } = op;
-      gets.push(this.range({ key: get, ...(end && { end }), ...(limit && { limit }) }).entries);
-    } else if ("put" in op) this.#change(textOf(op.put), Buffer.from(op.value), changed);
+  #do(op: Exclude<Op, { readonly get: Key }>, changed: Set<string>): void {
+    if ("put" in op) this.#change(textOf(op.put), Buffer.from(op.value), changed);
     else for (const text of this.#keysIn(op.delete, op.end)) this.#change(text, null, changed);
   }
 

@@ -57,8 +57,9 @@ export class SimEtcd {
     this.#plan = plan;
   }
 
-  clientOf(process: Process, host: string): Etcd {
-    return new SimEtcdClient(this, process, host);
+  /** @param author who sends: the member's id */
+  clientOf(process: Process, host: string, author: () => string): Etcd {
+    return new SimEtcdClient(this, process, host, author);
   }
 
   /** One member and etcd do not hear each other for a while, or one of them does not. */
@@ -87,7 +88,13 @@ export class SimEtcd {
   }
 
   /** Sends a transaction on its way. @param answer is called at most once, in no process */
-  send(process: Process, host: string, txn: Txn, answer: (outcome: TxnOutcome) => void): void {
+  send(
+    process: Process,
+    host: string,
+    author: string,
+    txn: Txn,
+    answer: (outcome: TxnOutcome) => void,
+  ): void {
     const { random } = this.#world;
     const departsMs = process.localMs;
     const fate = this.#fateOf();
@@ -115,7 +122,7 @@ export class SimEtcd {
     const done = () => {
       // It stood still, and died before that left it.
       if (process.diedMs < departsMs) return;
-      const outcome = this.#apply(txn);
+      const outcome = this.#apply(txn, author);
       if (fate === "unheard") return;
       const stuckMs = isSilent(silence?.down) ? silence!.down : 0;
       this.#world.at(Math.max(this.#world.nowMs, stuckMs) + this.#latencyMs(), () => answer(outcome));
@@ -152,11 +159,17 @@ export class SimEtcd {
     return () => void this.#watches.delete(watch);
   }
 
-  #apply(txn: Txn): TxnOutcome {
+  #apply(txn: Txn, author: string): TxnOutcome {
     const { random } = this.#world;
     const goesBack = !this.#calm && random.chance(this.#plan.backChance);
     const order = this.state.order;
-    const outcome = this.state.apply(txn, goesBack ? 1 + random.int(BACK_MAX) : 0);
+    const isStale = !this.#calm && random.chance(this.#plan.staleChance);
+    this.state.author = author;
+    const outcome = this.state.apply(
+      txn,
+      goesBack ? 1 + random.int(BACK_MAX) : 0,
+      isStale ? random.int(OLDER_MAX) : 0,
+    );
     if (this.state.order > order) this.#hint(outcome.kind === "applied" ? txn.ops : (txn.otherwise ?? []));
     return outcome;
   }
@@ -232,11 +245,13 @@ class SimEtcdClient implements Etcd {
   readonly #etcd: SimEtcd;
   readonly #process: Process;
   readonly #host: string;
+  readonly #author: () => string;
   readonly #ends = new Set<() => void>();
   #isClosed = false;
 
-  constructor(etcd: SimEtcd, process: Process, host: string) {
+  constructor(etcd: SimEtcd, process: Process, host: string, author: () => string) {
     this.#etcd = etcd;
+    this.#author = author;
     this.#process = process;
     this.#host = host;
   }
@@ -246,7 +261,7 @@ class SimEtcdClient implements Etcd {
       return Promise.resolve({ kind: "not-applied", error: unavailable("simulated: closed") });
     return this.#ask<TxnOutcome>(
       timeoutMs,
-      (answer) => this.#etcd.send(this.#process, this.#host, txn, answer),
+      (answer) => this.#etcd.send(this.#process, this.#host, this.#author(), txn, answer),
       () => ({ kind: "unknown", error: timedOut() }),
     );
   }

@@ -93,8 +93,9 @@ export class MemberHost implements Listener {
       defer: (run: () => void) => process.defer(run),
       setTimer: (run: () => void, ms: number) => process.setTimer(run, ms),
     };
-    const member = new Member({
-      ...{ etcd: etcd.clientOf(process, this.name), at: AT, url: this.url, version: "1", runtime, log },
+    const way = etcd.clientOf(process, this.name, () => member.memberId);
+    const member: Member = new Member({
+      ...{ etcd: way, at: AT, url: this.url, version: "1", runtime, log },
       leaseMs: plan.memberLeaseMs,
     });
     this.member = member;

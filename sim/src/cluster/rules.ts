@@ -4,8 +4,9 @@ import type { OwnerRecord } from "../../../packages/server/dist/cluster/records.
 import type { DurableRecord } from "../../../packages/server/dist/engine/restore.js";
 import { decodeRecord } from "../../../packages/server/dist/store/records.js";
 import type { Change } from "../../../packages/server/dist/store/store.js";
-import type { Durable, EngineWatch, Servers } from "../engine-watch.js";
+import type { EngineWatch } from "../engine-watch.js";
 import { ACCOUNT } from "../server-host.js";
+import type { Durable, Servers } from "../servers.js";
 import type { World } from "../world.js";
 import type { EtcdState } from "./etcd-state.js";
 import type { MemberHost } from "./member-host.js";
@@ -46,6 +47,7 @@ export class ClusterRules implements Durable, Servers {
   fences = 0;
   readonly #world: World;
   readonly #services: readonly string[];
+  readonly #state: EtcdState;
   readonly #owners = new Map<string, Owned>();
   readonly #fences = new Set<string>();
   readonly #leaseTimes = new Map<string, LeaseTime>();
@@ -57,6 +59,7 @@ export class ClusterRules implements Durable, Servers {
   constructor(world: World, services: readonly string[], state: EtcdState) {
     this.#world = world;
     this.#services = services;
+    this.#state = state;
     this.plan = { commitMsMax: 0, slowChance: 0, slowMsMax: 0 };
     state.onChange = (key, value, before) => this.#changed(key.slice(AT.length), value, before);
   }
@@ -98,7 +101,8 @@ export class ClusterRules implements Durable, Servers {
     if (time !== undefined && nowMs < time.ms - BACK_MS_MAX)
       this.#world.violate("R6", `the lease clock of ${service} goes back from ${time.ms} to ${nowMs}`);
     const owned = this.#owners.get(nameOf(service));
-    if (owned?.record.leaseMs !== undefined) {
+    // Of one without records of its own nothing is known before its first command.
+    if (owned?.record.leaseMs !== undefined && records.length > 0) {
       const mostMs = owned.record.leaseMs + SLACK_MS;
       if (nowMs > mostMs)
         this.#world.violate(
@@ -166,10 +170,20 @@ export class ClusterRules implements Durable, Servers {
     } else if (key.startsWith(DATA)) {
       const [, place, ...rest] = key.split("/");
       const stored = rest.join("/");
-      if (place !== "common" && place !== "audit") this.#stored(stored, value, before);
+      if (place === "common" || place === "audit") return;
+      this.#byOwner(place!, key);
+      this.#stored(stored, value, before);
     } else if (key.startsWith(MEMBERS) && value !== null && !this.#fences.has(key.slice(MEMBERS.length)))
       // The fence is put first, in the same transaction.
       this.#world.violate("R7", `${key} is written by a member that has no fence`);
+  }
+
+  /** Nobody but its owner writes anything of a partition. */
+  #byOwner(name: string, key: string): void {
+    const owner = this.#owners.get(name)?.record.member;
+    const { author } = this.#state;
+    if (author === null || author === owner) return;
+    this.#world.violate("R7", `${author} writes ${key}, and the owner is ${owner}`);
   }
 
   #owned(name: string, record: OwnerRecord): void {

@@ -63,7 +63,7 @@ class ClusterSimulation {
       );
     });
     rules.hosts = hosts;
-    const { beliefs, shared } = sharedOf(world, plan, watch, wildClocks);
+    const shared = sharedOf(world, plan, watch, wildClocks);
     const { random } = world;
     const network = new Network(world, plan.network, (url) => {
       // Others than the native clients know nobody better than any other.
@@ -102,19 +102,17 @@ class ClusterSimulation {
       },
       healed: () => rules.checkHealed(PARTITIONS),
     });
-    void beliefs;
   }
 }
 
-function sharedOf(world: World, plan: ClusterPlan, watch: EngineWatch, wildClocks: boolean) {
+function sharedOf(world: World, plan: ClusterPlan, watch: EngineWatch, wildClocks: boolean): Shared {
   const wallsRise = plan.suspends || plan.faultsPerMinute.wallJump === 0;
   const beliefs = new Beliefs(world, !wildClocks, wallsRise, plan.lockDelayMs);
-  const shared = new Shared({
+  return new Shared({
     ...{ world, plan, watch, beliefs },
     recorder: new Recorder(world),
     registers: new Registers(world),
   });
-  return { beliefs, shared };
 }
 
 /** Set before the first start: from then on it holds for everybody. */

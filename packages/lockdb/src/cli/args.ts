@@ -145,6 +145,10 @@ export function apiKeyOf({ apiKey }: ServerFlags, env: NodeJS.ProcessEnv = proce
   return key;
 }
 
+export function hasApiKey({ apiKey }: ServerFlags, env: NodeJS.ProcessEnv = process.env): boolean {
+  return Boolean(apiKey ?? apiKeyFrom(env));
+}
+
 function apiKeyFrom(env: NodeJS.ProcessEnv): string | undefined {
   const set = Object.fromEntries(Object.entries(env).filter(([, text]) => text !== ""));
   try {

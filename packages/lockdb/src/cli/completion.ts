@@ -20,10 +20,12 @@ export function addCompletionCommand(program: Command): void {
 }
 
 const COMPLETION_HELP = `
-For good, in one of:
-  ~/.bashrc                  source <(lockdb completion bash)
-  ~/.zshrc, after compinit   source <(lockdb completion zsh)
-  ~/.config/fish/config.fish lockdb completion fish | source
+For good, in a folder where the shell looks:
+  bash  lockdb completion bash > ~/.local/share/bash-completion/completions/lockdb
+  zsh   lockdb completion zsh > "\${fpath[1]}/_lockdb"
+  fish  lockdb completion fish > ~/.config/fish/completions/lockdb.fish
+Do so anew after an update of lockdb. For this shell alone, or without the package
+bash-completion:
+  source <(lockdb completion bash)
 
-After an update of lockdb the next shell knows what is new. The flags of
-\`lockdb serve\` are known where @lockdb/server is installed.`;
+The flags of \`lockdb serve\` are known where @lockdb/server is installed.`;

@@ -4,8 +4,10 @@ import { CLIENT_VARIABLES } from "../protocol/index.js";
 import { addAccountCommands } from "./accounts.js";
 import { readableArgv, wantsJson } from "./args.js";
 import { addAuditCommand } from "./audit.js";
+import { addClusterCommands } from "./cluster.js";
 import { addCompletionCommand } from "./completion.js";
 import { addConfigCommands } from "./config.js";
+import { addDoctorCommand } from "./doctor.js";
 import { fail, UsageError, type Voice } from "./exit.js";
 import { EXIT, exitHelp } from "./exit-codes.js";
 import { addKeyCommands } from "./keys.js";
@@ -17,6 +19,7 @@ import { addRunCommand } from "./run.js";
 import { addServeCommand } from "./serve.js";
 import { loadServer } from "./server-package.js";
 import { addStoreCommands } from "./store.js";
+import { addTopCommand } from "./top.js";
 import { addTopics } from "./topics.js";
 import { addWhoamiCommand } from "./whoami.js";
 import { wrapped } from "./words.js";
@@ -81,10 +84,13 @@ export async function programFor(
   addAccountCommands(program);
   addAuditCommand(program);
   addStoreCommands(program);
+  addClusterCommands(program);
   addPingCommand(program);
   addConfigCommands(program, server);
   addCompletionCommand(program);
   addTopics(program);
+  addTopCommand(program);
+  addDoctorCommand(program);
   for (const command of program.commands) {
     for (const each of [command, ...command.commands])
       each.helpCommand(false).helpOption("-h, --help", "show this help");
@@ -100,7 +106,7 @@ function commandIn(program: Command, args: readonly string[]): string | null {
 }
 
 /** Commands that are a word before others. */
-const GROUPS: ReadonlySet<string> = new Set(["keys", "accounts", "store", "config"]);
+const GROUPS: ReadonlySet<string> = new Set(["keys", "accounts", "store", "config", "cluster"]);
 
 /** Commands that have the flags of the server. */
 const OF_THE_SERVER: ReadonlySet<string> = new Set(["serve", "config", "completion"]);

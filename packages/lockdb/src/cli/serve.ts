@@ -64,13 +64,14 @@ Examples:
 async function start(server: ServerPackage, flags: FlagTexts, voice: Voice): Promise<void> {
   const { options, configPath, warnings } = readServeOptions(server, flags);
   for (const warning of warnings) warn(`warning: ${warning}`, voice);
+  const changedMs = changedMsOf(configPath);
   let running: Server;
   try {
     running = await server.serve(options);
   } catch (error) {
     throw new ExitError(EXIT.failed, (error as Error).message);
   }
-  const reloadNow = reloader(configPath, () => reload(server, running, flags, voice));
+  const reloadNow = reloader(configPath, changedMs, () => reload(server, running, flags, voice));
   const stopped = untilStopped(running, reloadNow, voice);
   // Not before a signal would stop it in order: whoever reads this may send one.
   process.stdout.write(readyText(running, options, voice));
@@ -126,19 +127,28 @@ function untilStopped(server: Server, reload: () => void, voice: Voice): Promise
 /**
  * What to call at SIGHUP. It is called by itself when the configuration file has changed since it was read: looked at now and then,
  * which sees a file that is put in the place of another, too. Keeps no process alive.
+ * @param changedMs when the file had changed last as it was read for the start
  */
-function reloader(path: string | null, reload: () => Promise<void>): () => void {
+function reloader(path: string | null, changedMs: number, reload: () => Promise<void>): () => void {
   if (path === null) return () => void reload();
-  const changedMs = () => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  let readMs = changedMs();
+  let readMs = changedMs;
   const reloadNow = () => {
-    readMs = changedMs();
+    readMs = changedMsOf(path);
     void reload();
   };
   watchFile(path, { interval: LOOK_MS, persistent: false }, ({ mtimeMs }) => {
     if (mtimeMs !== readMs) reloadNow();
   });
   return reloadNow;
+}
+
+/** 0, as for whoever watches, when it is gone or nobody may look: reading it then says why. */
+function changedMsOf(path: string | null): number {
+  try {
+    return path === null ? 0 : statSync(path).mtimeMs;
+  } catch {
+    return 0;
+  }
 }
 
 function readyText(server: Server, options: ServeOptions, { json }: Voice): string {

@@ -1,4 +1,5 @@
 import { runtime } from "#runtime";
+import { Tracing } from "#tracing";
 import { WebLocks } from "#web-locks";
 import {
   LEASE_MS_DEFAULT,
@@ -99,6 +100,11 @@ export class LockDB {
     const urls = serverUrls(options.serverUrl ?? runtime.env("LOCKDB_SERVER_URL"));
     this.#session = new ClientSession(machineWith(options.tls), { service, apiKey, urls, leaseMs, owner });
     this.locks = new WebLocks(this.#session);
+    const { tracer } = options;
+    if (tracer === undefined) return;
+    if (typeof tracer?.startActiveSpan !== "function")
+      throw invalid("tracer is what trace.getTracer() of OpenTelemetry gives.");
+    this.#session.tracing = new Tracing(tracer, this.#session, service);
   }
 
   /**
@@ -115,15 +121,10 @@ export class LockDB {
   ): Promise<T> {
     const [options, fn] = typeof optionsOrFn === "function" ? [{}, optionsOrFn] : [optionsOrFn, maybeFn];
     if (typeof fn !== "function") throw invalid("withLock needs a function to run.");
-    const lease = await this.#acquire(names, options);
-    try {
-      const result = await runInside(lease.enclosing, () => fn(lease));
-      lease.assertNotLost();
-      return result;
-    } finally {
-      // An unanswered release is no failure of the work: the lock ends with its lease at the latest.
-      await lease.release().catch(() => false);
-    }
+    const { tracing } = this.#session;
+    if (tracing === null) return whileHeld(await this.#acquire(names, options), fn);
+    const terms = acquireTerms(names, options ?? NO_OPTIONS);
+    return tracing.withLock(terms, options?.signal, (lease) => whileHeld(lease, fn));
   }
 
   /**
@@ -300,12 +301,24 @@ export class LockDB {
   }
 }
 
-const CLIENT_OPTIONS = new Set(["apiKey", "serverUrl", "lease", "owner", "tls"]);
+const CLIENT_OPTIONS = new Set(["apiKey", "serverUrl", "lease", "owner", "tls", "tracer"]);
 const TLS_OPTIONS = new Set(["ca", "cert", "key"]);
 const LOCK_OPTIONS = new Set(["waitTimeoutInMs", "lockExpirationInSeconds", "unlockWebhookUrl"]);
 const CALL_OPTIONS = new Set(["waitTimeoutInMs"]);
 const PREFIX_OPTIONS = new Set(["prefix"]);
 const LEAD_OPTIONS = new Set(["signal"]);
+
+/** Does the work inside of the hold, and ends that. */
+async function whileHeld<T>(lease: OwnLease, fn: (lease: Lease) => T | Promise<T>): Promise<T> {
+  try {
+    const result = await runInside(lease.enclosing, () => fn(lease));
+    lease.assertNotLost();
+    return result;
+  } finally {
+    // An unanswered release is no failure of the work: the lock ends with its lease at the latest.
+    await lease.release().catch(() => false);
+  }
+}
 
 /** The machine, with the certificates that were given. */
 function machineWith(tls: TlsOptions | undefined): Runtime {

@@ -20,6 +20,8 @@ import {
   type Request,
 } from "./request.js";
 import { SessionHolds } from "./session-holds.js";
+import type { SessionOptions } from "./session-options.js";
+import type { Tracing } from "./tracing.js";
 import type { Moment } from "./trust.js";
 import type { Watch } from "./watch.js";
 import { Watches } from "./watches.js";
@@ -32,14 +34,6 @@ const BYE_MS = 1_000;
 /** Messages that answer something. All others, known here or not, stand for themselves. */
 const ASKED: ReadonlySet<string> = new Set(["queued", "granted", "done", "refused", "event", "gap"]);
 
-export interface SessionOptions {
-  readonly service: string;
-  readonly apiKey: string;
-  readonly urls: readonly string[];
-  readonly leaseMs: number;
-  readonly owner: string;
-}
-
 /**
  * The client's side of sessions: one at a time, resumed after every loss of connection (R3), replaced when the server
  * has ended it. What it holds, and for how long that can be trusted, is for `SessionHolds` to say.
@@ -47,6 +41,8 @@ export interface SessionOptions {
 export class ClientSession {
   readonly runtime: Runtime;
   readonly look = new Look(this);
+  /** Who is told of waits and holds; null: nobody. */
+  tracing: Pick<Tracing, "acquire" | "withLock"> | null = null;
   readonly #options: SessionOptions;
   readonly #connector: Connector;
   readonly #client: string;
@@ -123,6 +119,11 @@ export class ClientSession {
 
   /** Stands in the queue until granted, refused, out of time or aborted. */
   acquire(terms: AcquireTerms, signal?: AbortSignal): Promise<OwnLease> {
+    return this.tracing === null ? this.ask(terms, signal) : this.tracing.acquire(terms, signal);
+  }
+
+  /** The same, and nobody is told. */
+  ask(terms: AcquireTerms, signal: AbortSignal | undefined): Promise<OwnLease> {
     signal?.throwIfAborted();
     return new Promise((resolve, reject) => {
       const endsAtMs = this.runtime.monotonicMs() + terms.waitMs;

@@ -8,8 +8,9 @@ import type {
   WaiterInfo,
 } from "../protocol/index.js";
 import type { TlsOptions } from "../runtime/runtime.js";
+import type { Tracer } from "./tracer.js";
 
-export type { Duration, HolderInfo, LockInfo, Metadata, Previous, TlsOptions, WaiterInfo };
+export type { Duration, HolderInfo, LockInfo, Metadata, Previous, TlsOptions, Tracer, WaiterInfo };
 
 /** One lock name. */
 export type Name = string;
@@ -42,7 +43,10 @@ export interface PrefixOptions {
 export interface LockDBOptions {
   /** API key; else `LOCKDB_API_KEY`. */
   readonly apiKey?: string;
-  /** One address or several, tried in turn; else `LOCKDB_SERVER_URL` (commas between); else `http://127.0.0.1:5625`. */
+  /**
+   * One address or several, tried in turn; else `LOCKDB_SERVER_URL` (commas between); else `http://127.0.0.1:5625`. Of a cluster one is enough to
+   * begin with: that one tells of the others, which are tried behind these, and leads to the one that serves the service.
+   */
   readonly serverUrl?: string | readonly string[];
   /** Lease of the session: how long the server keeps its locks without hearing from it. 1 s to 1 h; default `"10s"`. */
   readonly lease?: Duration;
@@ -50,6 +54,11 @@ export interface LockDBOptions {
   readonly owner?: string;
   /** Certificates, for `https://` addresses. Browsers have their own, and ignore this. */
   readonly tls?: TlsOptions;
+  /**
+   * What `trace.getTracer()` of OpenTelemetry gives: it gets a span for each wait and each hold. Default: none, and no
+   * work for it. See docs/tracing.md.
+   */
+  readonly tracer?: Tracer;
 }
 
 /** What a request for a lock may say. */

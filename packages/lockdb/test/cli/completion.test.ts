@@ -61,7 +61,7 @@ const ONE_WAY: readonly (readonly [typed: string, whole: string])[] = [
   ["lockdb se", "lockdb serve"],
   ["lockdb keys rot", "lockdb keys rotate"],
   ["lockdb serve --durab", "lockdb serve --durability"],
-  ["lockdb serve --store me", "lockdb serve --store memory"],
+  ["lockdb serve --durability str", "lockdb serve --durability strict"],
   ["lockdb serve --port 5 --log-level de", "lockdb serve --port 5 --log-level debug"],
   ["lockdb lock x --wait", "lockdb lock x --wait-timeout-in-ms"],
   ["lockdb -V store ins", "lockdb -V store inspect"],
@@ -73,7 +73,7 @@ const ONE_WAY: readonly (readonly [typed: string, whole: string])[] = [
 /** The words that a shell offers for the last one. */
 const OFFERED: readonly (readonly [typed: string, words: readonly string[]])[] = [
   ["lockdb keys ", ["create", "ls", "narrow", "revoke", "rotate", "show"]],
-  ["lockdb serve --store ", ["lmdb", "memory"]],
+  ["lockdb serve --durability ", ["standard", "strict"]],
   ["lockdb lock serve", []],
   ["lockdb lock x -w keys ", []],
 ];
@@ -116,8 +116,8 @@ test.skipIf(!isInstalled("bash"))(
   () => {
     for (const [typed, words] of OFFERED)
       expect([typed, offeredByBash(typed.split(" "))]).toEqual([typed, words]);
-    expect(offeredByBash(["lockdb", "serve", "--store", "=", "me"])).toEqual(["memory"]);
-    expect(offeredByBash(["lockdb", "serve", "--store", "="])).toEqual(["lmdb", "memory"]);
+    expect(offeredByBash(["lockdb", "serve", "--durability", "=", "str"])).toEqual(["strict"]);
+    expect(offeredByBash(["lockdb", "serve", "--durability", "="])).toEqual(["standard", "strict"]);
   },
 );
 

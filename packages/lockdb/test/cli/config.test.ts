@@ -81,6 +81,10 @@ test("[I6zv] SIGHUP takes the log level of the configuration file, and says what
   expect((await fetch(`${url}/livez`)).status).toBe(200);
   await serving.until(/"route":"\/livez"[\s\S]*not read anew[\s\S]*"route":"\/livez"/);
   expect(serving.stderr).not.toMatch(/"level":\d+.*"route":"\/livez"[\s\S]*"options":\["holds-max"\]/);
+  await rm(file);
+  serving.child.kill("SIGHUP");
+  await serving.until(/those in use stay: --config: the file \S+ cannot be read: ENOENT/);
+  expect((await fetch(`${url}/livez`)).status).toBe(200);
   expect(serving.stderr).not.toContain(KEY);
   serving.child.kill("SIGTERM");
   expect((await serving.ended).code).toBe(0);

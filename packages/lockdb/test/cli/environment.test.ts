@@ -81,6 +81,13 @@ test("[I4zzv] help names the variable of every flag that has one, and all of the
   expect(serve).toContain("env: LOCKDB_CONFIG)");
 });
 
+test("[I4zzw] every command that prints data does so as JSON on request", async () => {
+  const { program } = await programFor(["serve"]);
+  const leaves = commandsIn(program).filter(({ commands }) => commands.length === 0);
+  const without = leaves.filter(({ options }) => !options.some(({ long }) => long === "--json"));
+  expect(without.map((command) => command.name())).toEqual(["completion"]);
+});
+
 function commandsIn(command: Command): readonly Command[] {
   return [command, ...command.commands.flatMap(commandsIn)];
 }

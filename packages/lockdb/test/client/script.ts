@@ -1,6 +1,7 @@
 import type { ClientMessage, ServerMessage } from "lockdb/protocol";
 import { type AcquireTerms, PLAIN_TERMS } from "../../src/client/request.js";
-import { ClientSession, type SessionOptions } from "../../src/client/session.js";
+import { ClientSession } from "../../src/client/session.js";
+import type { SessionOptions } from "../../src/client/session-options.js";
 import type { SocketClosed } from "../../src/runtime/runtime.js";
 import { type Endpoint, type Line, Machine, type ServerEnd, VirtualRuntime, World } from "./virtual.js";
 

@@ -125,6 +125,8 @@ test("[I1wfe] the package as a browser sees it loads Web Locks when they are use
   expect(before).toContain("runtime/browser.js");
   expect(before).not.toContain("runtime/node.js");
   expect(before.filter((file) => file.startsWith("client/web-lock"))).toEqual(["client/web-locks-lazy.js"]);
+  // Nor does it load what is for those who have a tracer.
+  expect(before.filter((file) => file.startsWith("client/tracing"))).toEqual(["client/tracing-lazy.js"]);
   const after = lines.slice(lines.indexOf("locked") + 1);
   // Nothing else: of what both parts import, bundlers make a file of its own.
   expect(after).toEqual(["client/web-locks.js", "client/web-lock-request.js", "held a"]);

@@ -1,12 +1,6 @@
-export {
-  Access,
-  type AccountChange,
-  type AccountInfo,
-  type KeyWish,
-  type Narrowing,
-  type NewKey,
-} from "./access.js";
+export { Access } from "./access.js";
 export { ACCOUNT_DEFAULT, type Account, LIMITS_TRIAL, type Limits, TRIAL_MS } from "./account.js";
 export type { Key, KeyInfo } from "./key.js";
 export type { KeyCaller } from "./key-caller.js";
 export { ROOT_KEY_LENGTH_MIN } from "./keys.js";
+export type { AccountChange, AccountInfo, KeyWish, Narrowing, NewKey } from "./wishes.js";

@@ -74,7 +74,8 @@ export class Member implements Placement {
   #self: Identity | null = null;
   /** Ids that may have records of ours: whoever joins anew removes them. */
   #former: string[] = [];
-  #isClosed = false;
+  /** It joins no more. */
+  #isOver = false;
   #cancelTimer: () => void = () => {};
   #cancelTrustTimer: () => void = () => {};
   #unwatch: () => void = () => {};
@@ -168,7 +169,7 @@ export class Member implements Placement {
     this.#lose();
     const { runtime, log, etcd, at } = this.#options;
     for (;;) {
-      if (this.#isClosed) throw new Error("This member has left its cluster.");
+      if (this.#isOver) throw new Error("This member has left its cluster.");
       const problem = await this.#join();
       if (problem === null) break;
       log.warn({ err: problem }, "the cluster cannot be joined yet");
@@ -414,6 +415,7 @@ export class Member implements Placement {
   async leave(): Promise<void> {
     const self = this.#self;
     const { runtime } = this.#options;
+    this.#isOver = true;
     if (self === null) return;
     self.isLeaving = true;
     const untilMs = runtime.monotonicMs() + LEAVE_MS_MAX;
@@ -437,7 +439,7 @@ export class Member implements Placement {
   async close(): Promise<void> {
     const self = this.#self;
     const { etcd } = this.#options;
-    this.#isClosed = true;
+    this.#isOver = true;
     this.#lose();
     if (self !== null) {
       const gone = [fenceKey(self.id), memberKey(self.id), readKey(self.id)];

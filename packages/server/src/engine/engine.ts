@@ -1,6 +1,7 @@
 import { Acquire } from "./acquire.js";
 import { Calls } from "./calls.js";
 import type { Command, DurableChange, Effects, EngineOptions } from "./commands.js";
+import { Survey } from "./contention.js";
 import { Grants } from "./grants.js";
 import { Postponed } from "./postponed.js";
 import { Repeats } from "./repeats.js";
@@ -68,6 +69,11 @@ export class Engine {
     nowMs: number,
   ): { readonly count: number; readonly shown: readonly SlowWait[] } {
     return takeSlowWaits(this.#grants.table.arrivals, asked, nowMs);
+  }
+
+  /** A look at where it is crowded, step by step. */
+  survey(): Survey {
+    return new Survey(this.#grants.table, this.#grants.previous);
   }
 
   /** Applies one command, and adds what comes of it to `out`. */

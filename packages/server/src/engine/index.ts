@@ -1,4 +1,5 @@
 export type * from "./commands.js";
+export { type Crowds, FOUND_MAX, type LongWait, Most, type OldHold, type Survey } from "./contention.js";
 export { Deadlines, type Timed } from "./deadlines.js";
 export { Engine } from "./engine.js";
 export type { DurableRecord, ManyRecords } from "./restore.js";

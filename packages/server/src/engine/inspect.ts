@@ -1,6 +1,7 @@
 import type { HolderInfo, LockInfo, LockMode, Previous, WaiterInfo } from "lockdb/protocol";
 import type { Lock } from "./lock.js";
 import type { Mode } from "./modes.js";
+import type { Place } from "./queue.js";
 import type { Hold } from "./state.js";
 
 const SHOWN_MAX = 100;
@@ -24,18 +25,20 @@ export function lockInfo(
     held: lock !== undefined && lock.firstGrip !== null,
     holders: lock === undefined ? [] : holdersOf(lock, max, first, nowMs),
     holderCount: lock?.holderCount ?? 0,
-    queue: (lock?.firstWaiters(max) ?? []).map(
-      ({ waiter, mode, isQueued }): WaiterInfo => ({
-        ticket: waiter.ticket,
-        owner: waiter.owner,
-        waitingForMs: nowMs - waiter.since,
-        ...modeInfo(mode, waiter.places),
-        away: !isQueued,
-      }),
-    ),
+    queue: (lock?.firstWaiters(max) ?? []).map((place) => waiterInfo(place, nowMs)),
     queueLength: lock?.waiterCount ?? 0,
     ...(previous === undefined ? {} : { previous }),
     recovering,
+  };
+}
+
+export function waiterInfo({ waiter, mode, isQueued }: Place, nowMs: number): WaiterInfo {
+  return {
+    ticket: waiter.ticket,
+    owner: waiter.owner,
+    waitingForMs: nowMs - waiter.since,
+    ...modeInfo(mode, waiter.places),
+    away: !isQueued,
   };
 }
 

@@ -1,7 +1,7 @@
 import { type ListQuery, type LockInfo, type LockPage, utf8Bytes } from "lockdb/protocol";
 import type { Deadlines, Timed } from "./deadlines.js";
 import { lockInfo } from "./inspect.js";
-import type { Lock } from "./lock.js";
+import type { Lock, Walk } from "./lock.js";
 import type { Locks } from "./locks.js";
 import type { PreviousHolds } from "./previous.js";
 import type { Ending } from "./state.js";
@@ -21,7 +21,7 @@ const PAGE_BYTES = 256 * 1_024;
 const SHOWN_MAX = 10;
 
 /** Where a list of locks has come to. */
-export class Listing implements Timed {
+export class Listing implements Timed, Walk {
   readonly kind = "listing";
   readonly id: number;
   readonly prefix: string;

@@ -63,6 +63,8 @@ export class LockTable {
   readonly totals: Totals;
   readonly #writesSessionHolds: boolean;
   #tokenNext = 1;
+  /** The first that this process could give out. */
+  #tokenFirst = 1;
   #tokenCeiling = 1;
   #ticketNext = 1;
   #ticketCeiling = 1;
@@ -77,9 +79,15 @@ export class LockTable {
     return { tokens: this.#tokenNext, tickets: this.#ticketNext };
   }
 
+  /** Grants since it came to be in memory: each took one token. */
+  get grantCount(): number {
+    return this.#tokenNext - this.#tokenFirst;
+  }
+
   /** Starts above a ceiling that was made durable before (F1), the highest that it is told of. */
   startAbove(tokens: number, tickets: number): void {
     this.#tokenNext = this.#tokenCeiling = Math.max(this.#tokenNext, tokens);
+    this.#tokenFirst = this.#tokenNext;
     this.#ticketNext = this.#ticketCeiling = Math.max(this.#ticketNext, tickets);
   }
 

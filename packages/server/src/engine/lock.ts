@@ -1,7 +1,12 @@
-import type { Listing } from "./listings.js";
 import { type Mode, Room } from "./modes.js";
 import { type Place, Queue } from "./queue.js";
 import type { Hold } from "./state.js";
+
+/** What goes over all locks, in more than one step. */
+export interface Walk {
+  /** The lock that it has come to is over: this is the next; null at the end. */
+  moveTo(lock: Lock | null): void;
+}
 
 /** A named lock. It exists only while it is held or waited for. */
 export class Lock {
@@ -16,8 +21,8 @@ export class Lock {
   /** All locks of the service, in the order in which they came to be held or waited for. */
   older: Lock | null = null;
   newer: Lock | null = null;
-  /** Lists that go on here. Rare. */
-  listings: Set<Listing> | null = null;
+  /** Lists and walks that go on here. Rare. */
+  listings: Set<Walk> | null = null;
 
   constructor(name: string) {
     this.name = name;

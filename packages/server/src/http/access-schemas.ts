@@ -1,5 +1,6 @@
 /** What goes over the HTTP API about accounts and keys. See schemas.ts. */
 import { LIMITS, SCOPES } from "lockdb/protocol";
+import { ServerNow } from "./contention-schemas.js";
 import { Refusal } from "./errors.js";
 import { MISSING, nullable, object, ServiceId } from "./schemas.js";
 import { type Static, Type } from "./type.js";
@@ -199,7 +200,7 @@ export const ChangeAccountBody = object({
 });
 export type ChangeAccountBody = Static<typeof ChangeAccountBody>;
 
-export const Self = object({ key: KeyInfo, account: AccountInfo });
+export const Self = object({ key: KeyInfo, account: AccountInfo, server: ServerNow });
 
 export const SignupBody = object({ email: Email });
 export type SignupBody = Static<typeof SignupBody>;

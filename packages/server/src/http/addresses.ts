@@ -125,11 +125,17 @@ export function portOf(request: IncomingMessage): number | null {
   return isDirect ? (request.socket.remotePort ?? 0) : null;
 }
 
-/** The caller as a member says it that passes a request on: address and port, or the address alone where it is not the caller's own. */
-export function callerTold(request: IncomingMessage): string {
+/** What proxies say of callers. A member that passes a request on says it anew. */
+export const CALLER_HEADERS = ["forwarded", "x-forwarded-for", "x-request-id"] as const;
+
+/** The caller as a member tells it: address and port, or the address alone where it is not the caller's own. */
+export function callerHeaders(request: IncomingMessage): Readonly<Record<string, string>> {
   const [address, port] = [addressOf(request), portOf(request)];
-  if (port === null) return address;
-  return `${isIP(address) === 6 ? `[${address}]` : address}:${port}`;
+  const host = isIP(address) === 6 ? `[${address}]` : address;
+  return {
+    "x-forwarded-for": port === null ? address : `${host}:${port}`,
+    "x-request-id": requestIdOf(request),
+  };
 }
 
 /**

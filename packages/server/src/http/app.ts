@@ -18,6 +18,7 @@ import type { Webhooks } from "../webhooks/index.js";
 import { requestIdOf } from "./addresses.js";
 import { httpApi } from "./api/index.js";
 import { type HttpCluster, NO_CLUSTER } from "./cluster.js";
+import type { Facts } from "./diagnosis.js";
 import { errorBody, errorHeaders, refuseTyped } from "./errors.js";
 import { EventHub } from "./event-hub.js";
 import { Gate } from "./gate.js";
@@ -61,7 +62,10 @@ export interface HttpParts {
   readonly allowOrigins?: string;
   /** Absent: this server is by itself. */
   readonly cluster?: HttpCluster | undefined;
+  readonly facts?: Facts;
 }
+
+const NO_FACTS: Facts = { host: "127.0.0.1", isLoopback: true, dataDir: null, waitersMax: 100_000 };
 
 export interface HttpServer {
   readonly app: FastifyInstance;
@@ -76,12 +80,15 @@ export interface HttpServer {
 /** The one port: health, the original routes, and the native protocol's upgrade. */
 export async function httpServer(parts: HttpParts): Promise<HttpServer> {
   const { access, loop, webhooks, signup = false, logger } = parts;
-  const { tls = null, trustedProxies = "", allowOrigins = "", cluster } = parts;
+  const { tls = null, trustedProxies = "", allowOrigins = "", cluster, facts = NO_FACTS } = parts;
   const gate = new Gate(access, loop, logger);
   const headers = new AnswerHeaders({ isTls: tls !== null, allowOrigins });
   const memberSecret = cluster === undefined ? null : () => cluster.secret;
   const listener = new Listener({ headers, trustedProxies, memberSecret, tls, log: logger });
-  const memberTls = () => ({ ...shownOf(tls), ...(cluster?.ca === undefined ? {} : { ca: cluster.ca }) });
+  const memberTls = () => ({
+    ...(cluster?.shown ?? shownOf(tls)),
+    ...(cluster?.ca === undefined ? {} : { ca: cluster.ca }),
+  });
   const passing = cluster === undefined ? null : new PassingOn(cluster, memberTls);
   const others = cluster === undefined ? null : new OtherMembers(cluster, memberTls);
   const meter = new ProcessMeter();
@@ -118,13 +125,14 @@ export async function httpServer(parts: HttpParts): Promise<HttpServer> {
   });
   watchAnswers(app, loop.totals);
   const hub = new EventHub(loop);
-  const sources = { loop, access, webhooks, process: meter, version: version(), events: hub };
   const tlsEndsAtMs = () => tls?.material.endsAtMs ?? null;
+  const sources = { loop, access, webhooks, process: meter, version: version(), events: hub, tlsEndsAtMs };
   await app.register(originalRoutes, { gate, loop, passing });
   await app.register(httpApi, {
     ...{ access, gate, loop, hub, webhooks, signup, passing, others },
     cluster: async () => (cluster === undefined ? NO_CLUSTER : cluster.status()),
-    metrics: () => metricsText({ ...sources, tlsEndsAtMs }),
+    metrics: () => metricsText(sources),
+    ...{ sources, facts },
   });
 
   const sockets = upgrades(app, { gate, loop, headers, logger });
@@ -225,7 +233,8 @@ function upgrades(
     const leave = gate.enter(caller);
     if (leave === null) return refuse("LIMIT_EXCEEDED");
     socket.once("close", leave);
-    const requestId = requestIdOf(request);
+    // In one piece: Node makes a UUID of forty, and a connection would keep them all.
+    const requestId = Buffer.from(requestIdOf(request), "latin1").toString("latin1");
     server.handleUpgrade(request, socket, head, (client) => accepted(client, socket, caller, requestId));
   });
   return sockets;

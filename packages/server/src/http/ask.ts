@@ -1,7 +1,7 @@
 import type { DoneValue, ServerMessage } from "lockdb/protocol";
 import type { Command } from "../engine/index.js";
 import type { Loop, ServiceKey } from "../loop/index.js";
-import { Refusal } from "./errors.js";
+import { Moved, Refusal } from "./errors.js";
 
 /** A command with the address that its answer goes to left open. */
 export type Question = (address: string) => Command;
@@ -37,7 +37,7 @@ function answered(message: ServerMessage): DoneValue {
     case "ended":
       throw new Refusal("UNAVAILABLE", message[2]);
     case "moved":
-      throw new Refusal("UNAVAILABLE");
+      throw new Moved();
     default:
       throw new Refusal("INTERNAL");
   }

@@ -38,8 +38,12 @@ export interface HttpCluster {
   watch(changed: () => void): () => void;
   /** What is known of the whole. May ask etcd, and must not take longer than a few seconds. */
   status(): Promise<ClusterStatus>;
+  /** How long a request waits for what it is about to be served somewhere, in milliseconds; default: 5,000. */
+  readonly patienceMs?: number;
   /** Certificates (PEM) that sign those of other members, in place of the system's. */
   readonly ca?: string;
+  /** What is shown to members that want certificates of their callers (PEM); default: the server's own, which must be for clients too then. */
+  readonly shown?: { readonly cert: string; readonly key: string };
 }
 
 export interface ClusterStatus {
@@ -85,4 +89,9 @@ export const NO_CLUSTER: ClusterStatus = { cluster: null, members: [], partition
 /** True for a request that says that it was passed on, whoever says so. */
 export function saysForwarded({ headers }: IncomingMessage): boolean {
   return headers[FORWARDED_BY] !== undefined;
+}
+
+/** True when somebody puts an answer together, and asks for what is here of it. It reads, so it may be anybody. */
+export function asksForPart({ headers }: IncomingMessage): boolean {
+  return headers[ONLY_HERE] !== undefined;
 }

@@ -1,8 +1,16 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { ERRORS, type ErrorCode, type RefusalDetails } from "lockdb/protocol";
+import { Refusal } from "../loop/index.js";
 import { noteRefusal } from "./request-log.js";
 
-export { Refusal } from "../loop/index.js";
+export { Refusal };
+
+/** What it is about has moved to another member before anything was done: the request may be passed on after all. */
+export class Moved extends Refusal {
+  constructor() {
+    super("UNAVAILABLE");
+  }
+}
 
 /** The one shape of an error over HTTP (E). */
 export function errorBody(

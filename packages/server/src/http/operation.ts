@@ -6,7 +6,7 @@ import type { KeyCaller } from "../access/index.js";
 import { type Loop, type Need, refusalFor, ServiceKey } from "../loop/index.js";
 import { AccountId, KeyId } from "./access-schemas.js";
 import { isPassedOn } from "./addresses.js";
-import { answerFailure, errorBody, Refusal, refuseTyped } from "./errors.js";
+import { answerFailure, errorBody, Moved, Refusal, refuseTyped } from "./errors.js";
 import { type Gate, tellQuota } from "./gate.js";
 import { parseJson } from "./json.js";
 import { mayBeOriginal } from "./original-routes.js";
@@ -81,6 +81,8 @@ export interface Asked {
   readonly reply: FastifyReply;
   /** The other members of the cluster; null: there is none. */
   readonly others: OtherMembers | null;
+  /** Passes the request on: what it is about has moved meanwhile. Whoever calls this has given no answer, and gives none any more but by `refuse`. */
+  readonly passOn: (refuse: () => void) => void;
 }
 
 /** What is sent when all went well. */
@@ -186,7 +188,11 @@ export function addOperations(
         const code = operation.need === null ? null : caller.refusal(operation.need, serviceIn(request));
         if (code !== null) return refuseTyped(reply, code);
         const checked = valid(caller?.account ?? "", request);
-        const good = await handled(operation, { loop, caller, request, reply, others, ...checked });
+        const passOn = (refuse: () => void) => {
+          if (target === null) refuse();
+          else void passing!.after(target, request, reply, refuse);
+        };
+        const good = await handled(operation, { loop, caller, request, reply, others, passOn, ...checked });
         if (good === undefined) return reply;
         if (!loop.ready) reply.header("connection", "close");
         if (good.type !== undefined) reply.type(good.type);
@@ -237,6 +243,10 @@ async function handled({ handle }: Operation, asked: Asked): Promise<Good | unde
   try {
     return await handle!(asked);
   } catch (error) {
+    if (error instanceof Moved) {
+      asked.passOn(() => void refuseTyped(asked.reply, "UNAVAILABLE"));
+      return undefined;
+    }
     if (!asked.reply.sent) throw error;
     answerFailure(asked.request, asked.reply, error);
     return undefined;

@@ -102,17 +102,19 @@ export async function originalRoutes(
         // Which service it is about stands in the body.
         const code = caller.refusal(ORIGINAL_NEEDS[event], body.serviceId);
         if (code !== null) return refusePlain(reply, code);
-        if (passing !== null) {
-          const service = new ServiceKey(caller.account, body.serviceId);
-          const refuse = () => void refusePlain(reply, "UNAVAILABLE");
-          if (!(await passing.isHere(service, request, reply, refuse))) return reply;
-        }
+        const service = new ServiceKey(caller.account, body.serviceId);
+        const refuseHere = () => void refusePlain(reply, "UNAVAILABLE");
+        if (passing !== null && !(await passing.isHere(service, request, reply, refuseHere))) return reply;
+        const passOn = (refuse: () => void) => {
+          if (passing === null) refuse();
+          else void passing.after(service, request, reply, refuse);
+        };
         const url = body.unlockWebhookUrl;
         const problem = url === undefined ? null : loop.outbox.urlProblem(url);
         if (problem !== null) return plain(reply, "INVALID", `INVALID: ${problem}`);
         reply.hijack();
         try {
-          new OriginalCall(loop, caller, event, body, request, reply.raw).start();
+          new OriginalCall(loop, caller, event, body, request, reply.raw, passOn).start();
         } catch (error) {
           const text = `INTERNAL: ${ERRORS.INTERNAL.message}`;
           answerFailure(request, reply, error, { type: "text/plain; charset=utf-8", body: text });
@@ -137,6 +139,8 @@ class OriginalCall implements Recipient {
   readonly #address: string;
   readonly #onHungUp = () => this.#hungUp();
   readonly #unwatchCaller: () => void;
+  /** Where its service has moved to. */
+  readonly #passOn: (refuse: () => void) => void;
   #timer: NodeJS.Timeout | null = null;
   #startedAtMs = 0;
 
@@ -147,8 +151,10 @@ class OriginalCall implements Recipient {
     body: Body,
     request: FastifyRequest,
     response: ServerResponse,
+    passOn: (refuse: () => void) => void,
   ) {
     this.#loop = loop;
+    this.#passOn = passOn;
     this.#caller = caller;
     this.service = new ServiceKey(caller.account, body.serviceId);
     this.#event = event;
@@ -215,7 +221,8 @@ class OriginalCall implements Recipient {
       case "ended":
         return this.#refuse("UNAVAILABLE", message[2]);
       case "moved":
-        return this.#refuse("UNAVAILABLE", ERRORS.UNAVAILABLE.message);
+        this.#release();
+        return this.#passOn(() => this.#refuse("UNAVAILABLE", ERRORS.UNAVAILABLE.message));
     }
   }
 
@@ -251,11 +258,16 @@ class OriginalCall implements Recipient {
   }
 
   #answer(status: number, body: object | string): void {
+    this.#release();
+    this.#write(status, body);
+  }
+
+  /** The loop has nothing more to do with it. */
+  #release(): void {
     this.#unwatchCaller();
     this.#response.off("close", this.#onHungUp);
     clearTimeout(this.#timer ?? undefined);
     this.#loop.detach(this.#address);
-    this.#write(status, body);
   }
 
   #write(status: number, body: object | string): void {

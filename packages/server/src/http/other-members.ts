@@ -1,14 +1,14 @@
 /** What every member of the cluster has a part of: it is asked of all of them, and put together. */
 import { Agent, type IncomingMessage, request as sendRequest } from "node:http";
 import { Agent as SecureAgent, request as sendSecurely } from "node:https";
-import { callerTold, requestIdOf } from "./addresses.js";
+import { callerHeaders } from "./addresses.js";
 import {
+  asksForPart,
   FORWARDED_BY,
   FORWARDED_SECRET,
   type HttpCluster,
   ONLY_HERE,
   type OtherMember,
-  saysForwarded,
 } from "./cluster.js";
 import type { MemberTls } from "./upstreams.js";
 
@@ -49,11 +49,11 @@ export class OtherMembers {
   }
 
   /**
-   * Asks each of them the same, once. An answer other than 200 counts as none. Whoever was asked so by another member asks nobody.
+   * Asks each of them the same, once. An answer other than 200 counts as none. Whoever was asked so asks nobody.
    * @param path with the query; default: that of the request
    */
   async ask(request: IncomingMessage, path = request.url ?? "/"): Promise<AllHeard> {
-    if (saysForwarded(request)) return NOBODY;
+    if (asksForPart(request)) return NOBODY;
     const others = this.#cluster.others();
     const heard = await Promise.all(others.map((member) => this.#askOne(member, request, "GET", path)));
     const isGood = (answer: Heard | null) => answer?.status === 200;
@@ -65,7 +65,7 @@ export class OtherMembers {
 
   /** Asks one after the other, until one of them knows what it is asked about. Null: none of those that answer does. */
   async find(request: IncomingMessage): Promise<Heard | null> {
-    if (saysForwarded(request)) return null;
+    if (asksForPart(request)) return null;
     const { method = "GET", url = "/" } = request;
     for (const member of this.#cluster.others()) {
       const heard = await this.#askOne(member, request, method, url);
@@ -78,8 +78,7 @@ export class OtherMembers {
     return new Promise<Heard | null>((resolve) => {
       const headers = {
         authorization: request.headers.authorization ?? "",
-        "x-forwarded-for": callerTold(request),
-        "x-request-id": requestIdOf(request),
+        ...callerHeaders(request),
         [FORWARDED_BY]: this.#cluster.selfId,
         [FORWARDED_SECRET]: secret,
         [ONLY_HERE]: "1",

@@ -2,8 +2,9 @@
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from "node:http";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Place, ServiceKey } from "../loop/index.js";
-import { callerTold, isPassedOn, requestIdOf } from "./addresses.js";
+import { CALLER_HEADERS, callerHeaders } from "./addresses.js";
 import {
+  asksForPart,
   FORWARDED_BY,
   FORWARDED_SECRET,
   type HttpCluster,
@@ -15,8 +16,11 @@ import {
 import { watchHandOver } from "./hand-over.js";
 import { type MemberTls, type Upstream, Upstreams } from "./upstreams.js";
 
-/** How long a request waits for what it is about to be served somewhere. */
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS_DEFAULT = 5_000;
+/** How soon a member is tried again that could not be reached, or has said that it is not the one, while nothing else is known. */
+const RETRY_MS = 500;
+/** A line in the log so often at most: each request would make one. */
+const WARNED_MS = 10_000;
 /** So many may wait so. */
 const WAITING_MAX = 1_000;
 
@@ -27,10 +31,12 @@ export type Target = ServiceKey | "keeper";
 const NOT_PASSED_ON: ReadonlySet<string> = new Set([
   ...["connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization"],
   ...["te", "trailer", "transfer-encoding", "upgrade", "expect", "content-length"],
-  ...["forwarded", "x-forwarded-for", "x-request-id", FORWARDED_BY, FORWARDED_SECRET, ONLY_HERE],
+  ...[...CALLER_HEADERS, FORWARDED_BY, FORWARDED_SECRET, ONLY_HERE],
 ]);
 const NOT_PASSED_BACK: ReadonlySet<string> = new Set([
   ...["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"],
+  // It was counted where it came.
+  ...["ratelimit", "ratelimit-policy"],
 ]);
 
 /**
@@ -44,22 +50,23 @@ export class PassingOn {
   readonly #cluster: HttpCluster;
   readonly #upstreams: Upstreams;
   readonly #unwatch: () => void;
+  /** Each looks whether it waits any longer. */
   readonly #waiting = new Set<() => void>();
-  /** How often places may have changed. */
-  #changes = 0;
+  #isClosed = false;
+  #warnedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(cluster: HttpCluster, tls: () => MemberTls) {
     this.#cluster = cluster;
     this.#upstreams = new Upstreams(tls);
     this.#unwatch = cluster.watch(() => {
-      this.#changes++;
-      for (const wake of [...this.#waiting]) wake();
+      for (const look of [...this.#waiting]) look();
     });
   }
 
   close(): void {
     this.#unwatch();
-    for (const wake of [...this.#waiting]) wake();
+    this.#isClosed = true;
+    for (const look of [...this.#waiting]) look();
   }
 
   /**
@@ -72,56 +79,84 @@ export class PassingOn {
     reply: FastifyReply,
     refuse: () => void,
   ): Promise<boolean> {
-    const endMs = performance.now() + PATIENCE_MS;
+    const { patienceMs = PATIENCE_MS_DEFAULT } = this.#cluster;
     const { socket } = request.raw;
-    for (let reused = 0; ; ) {
-      const seen = this.#changes;
+    let endMs = performance.now() + patienceMs;
+    for (let isFirst = true; !socket.destroyed; ) {
       const place = this.#placeOf(target);
-      if (place === "here" || (target === "keeper" && asksForPart(request.raw))) return true;
-      if (socket.destroyed) break;
+      if (place === "here" || (target === "keeper" && isSafe(request.raw) && asksForPart(request.raw)))
+        return true;
       const isElsewhere = place !== "nowhere";
       if (isElsewhere && saysForwarded(request.raw)) break;
       const member = isElsewhere ? this.#cluster.others().find(({ url }) => url === place.url) : undefined;
       if (member !== undefined) {
-        const upstream = this.#upstreams.of(socket, member.url);
-        const over = await upstream.turn();
-        const outcome = socket.destroyed
-          ? "unsent"
-          : await this.#exchange(upstream, member, request, reply, over);
+        const startedMs = performance.now();
+        const outcome = await this.#try(member, request, reply);
         if (outcome === "answered") return false;
-        over();
-        const mayRepeat = outcome !== "failed" || isSafe(request.raw);
-        if (!mayRepeat || socket.destroyed) break;
+        if (outcome === "failed" && !isSafe(request.raw)) break;
+        // It may have waited there for long, for its lock.
+        const isLate = performance.now() - startedMs > patienceMs;
+        if (outcome === "not here" && isLate) endMs = performance.now() + patienceMs;
         // A connection that was kept may have been closed meanwhile: that tells nothing about the member.
-        if (outcome === "failed" && reused++ === 0) continue;
+        const isOld = outcome === "failed" && isFirst;
+        isFirst = false;
+        if (isOld) continue;
       }
-      if (!(await this.#change(seen, endMs - performance.now(), socket))) break;
+      const restMs = endMs - performance.now();
+      const isOther = () => !isSamePlace(this.#placeOf(target), place);
+      // A member that could not be reached may be back at the same address.
+      const waitMs = member === undefined ? restMs : Math.min(restMs, RETRY_MS);
+      if (restMs <= 0 || !(await this.#until(isOther, waitMs, socket))) break;
     }
     // Whoever passed it on may send it elsewhere.
-    if (saysForwarded(request.raw)) reply.header(NOT_HERE, this.#cluster.selfId);
+    if (saysForwarded(request.raw) && !socket.destroyed) reply.raw.setHeader(NOT_HERE, this.#cluster.selfId);
     refuse();
     return false;
+  }
+
+  /** The same for one that was served here until its service moved. */
+  async after(
+    target: Target,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    refuse: () => void,
+  ): Promise<void> {
+    if (await this.isHere(target, request, reply, refuse)) refuse();
   }
 
   #placeOf(target: Target): Place {
     return target === "keeper" ? this.#cluster.keeper() : this.#cluster.placeOf(target);
   }
 
-  /** Waits until places may have changed since. @returns false when they have not in this time, or nobody waits any more */
-  #change(seen: number, ms: number, socket: IncomingMessage["socket"]): Promise<boolean> | boolean {
-    if (this.#changes !== seen) return ms > 0;
-    if (ms <= 0 || this.#waiting.size >= WAITING_MAX) return false;
+  /** @returns false when too many wait. Else when it is so, this time is over, or nobody waits any more */
+  #until(isSo: () => boolean, ms: number, socket: IncomingMessage["socket"]): Promise<boolean> | boolean {
+    if (this.#isClosed || this.#waiting.size >= WAITING_MAX) return false;
+    if (isSo()) return true;
     return new Promise((resolve) => {
-      const wake = () => {
+      const end = () => {
         clearTimeout(timer);
-        this.#waiting.delete(wake);
-        socket.off("close", wake);
-        resolve(this.#changes !== seen);
+        this.#waiting.delete(look);
+        socket.off("close", end);
+        resolve(!this.#isClosed);
       };
-      const timer = setTimeout(wake, ms);
-      this.#waiting.add(wake);
-      socket.once("close", wake);
+      const look = () => {
+        if (this.#isClosed || isSo()) end();
+      };
+      const timer = setTimeout(end, ms);
+      this.#waiting.add(look);
+      socket.once("close", end);
     });
+  }
+
+  async #try(member: OtherMember, request: FastifyRequest, reply: FastifyReply): Promise<Outcome> {
+    const { socket } = request.raw;
+    const upstream = this.#upstreams.of(socket, member.url);
+    const over = await upstream.turn();
+    const outcome = socket.destroyed
+      ? "unsent"
+      : await this.#exchange(upstream, member, request, reply, over);
+    if (outcome !== "answered") over();
+    return outcome;
   }
 
   /** @param over to be called when nothing more comes of it, where it is answered */
@@ -147,7 +182,10 @@ export class PassingOn {
         raw.off("close", hungUp);
         resolve(outcome);
       };
-      asked.once("error", () => end(upstream.wasConnected ? "failed" : "unsent"));
+      asked.once("error", (error) => {
+        if (!raw.destroyed) this.#warn(member, request, error);
+        end(upstream.wasConnected ? "failed" : "unsent");
+      });
       asked.once("response", (answer) => {
         // From here on its end is told by the answer.
         asked.on("error", () => {});
@@ -163,13 +201,19 @@ export class PassingOn {
     });
   }
 
+  #warn({ id, url }: OtherMember, { log }: FastifyRequest, err: Error): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#warnedAtMs < WARNED_MS) return;
+    this.#warnedAtMs = nowMs;
+    log.warn({ err, member: id, url }, "a request could not be passed on to another member");
+  }
+
   #headersFor(member: OtherMember, raw: IncomingMessage, body: Buffer | undefined): OutgoingHttpHeaders {
     const isBodyless = body === undefined && isSafe(raw);
     return {
       ...passed(raw.headers, NOT_PASSED_ON),
       ...(isBodyless ? {} : { "content-length": body?.length ?? 0 }),
-      "x-forwarded-for": callerTold(raw),
-      "x-request-id": requestIdOf(raw),
+      ...callerHeaders(raw),
       [FORWARDED_BY]: this.#cluster.selfId,
       [FORWARDED_SECRET]: member.secret,
     };
@@ -222,9 +266,9 @@ function passed(headers: IncomingHttpHeaders, not: ReadonlySet<string>): Outgoin
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !not.has(name) && !named.has(name)));
 }
 
-/** True when another member puts an answer together, and asks for what is here of it. */
-function asksForPart(request: IncomingMessage): boolean {
-  return request.headers[ONLY_HERE] !== undefined && isSafe(request) && isPassedOn(request);
+function isSamePlace(one: Place, other: Place): boolean {
+  if (typeof one === "string" || typeof other === "string") return one === other;
+  return one.url === other.url;
 }
 
 /** Asked twice it does the same as once, and grants nothing. */

@@ -290,7 +290,7 @@ export const Holder = object({
   metadata: Metadata,
 });
 
-const Waiter = object({
+export const Waiter = object({
   ticket: Type.Integer(),
   owner: Type.String(),
   waitingForMs: count("Since it came."),

@@ -13,6 +13,7 @@ import { type Caller, NEEDS, type Need, refusalFor, TO_CONNECT, TO_FORCE, TO_HOL
 import { isDeeperThan, parsed } from "./frames.js";
 import { Inspections } from "./inspections.js";
 import type { Loop } from "./loop.js";
+import { OpenWatches } from "./open-watches.js";
 import type { Recipient } from "./recipient.js";
 import { type Ending, endOf, isAnswer, mayBeLong } from "./server-messages.js";
 import { ServiceKey } from "./service.js";
@@ -45,6 +46,8 @@ const WITHOUT_ID: ReadonlySet<unknown> = new Set(["hello", "hold", "sync", "unwa
 
 const NO_METADATA: Metadata = Object.freeze({});
 const NO_TOKENS: readonly number[] = Object.freeze([]);
+/** So that a timer that is over is not kept for as long as its connection. */
+const DONE = () => {};
 
 /** What a connection needs of who has opened it. */
 export interface ConnectionHost {
@@ -62,7 +65,7 @@ export class Connection implements Recipient {
   readonly #loop: Loop;
   readonly #caller: Caller;
   readonly #address: string;
-  readonly #cancelHelloTimer: () => void;
+  #cancelHelloTimer: () => void;
   readonly #unwatchCaller: () => void;
   /** Null: this server is alone, and serves everything. */
   readonly #whereabouts: Whereabouts | null;
@@ -80,9 +83,7 @@ export class Connection implements Recipient {
   #ended: Ending | null = null;
   readonly #unacknowledged = new Unacknowledged();
   readonly #inspections = new Inspections();
-  readonly #watches = new Set<number>();
-  /** Watches of which events were left out, and the positions of the last of them. */
-  readonly #leftOut = new Map<number, string>();
+  readonly #watches = new OpenWatches();
   #eventsUnsent = 0;
   #over = false;
   #isClosed = false;
@@ -144,9 +145,9 @@ export class Connection implements Recipient {
   /** Events come in any number, and nobody waits for one: a slow reader is told that some were left out. */
   #event(event: Extract<ServerMessage, readonly ["event", ...unknown[]]>): void {
     const [, watch, position] = event;
-    if (this.#leftOut.size > 0 || this.#socket.bufferedAmount > EVENTS_BACKLOG_MAX) {
-      if (this.#leftOut.size === 0) this.#loop.runtime.setTimer(() => this.#tellGaps(), GAP_MS);
-      this.#leftOut.set(watch, position);
+    if (this.#watches.isBehind || this.#socket.bufferedAmount > EVENTS_BACKLOG_MAX) {
+      if (!this.#watches.isBehind) this.#loop.runtime.setTimer(() => this.#tellGaps(), GAP_MS);
+      this.#watches.leaveOut(watch, position);
       return;
     }
     this.#say(event);
@@ -160,8 +161,7 @@ export class Connection implements Recipient {
       this.#loop.runtime.setTimer(() => this.#tellGaps(), GAP_MS);
       return;
     }
-    for (const [watch, position] of this.#leftOut) this.#say(["gap", watch, position]);
-    this.#leftOut.clear();
+    for (const [watch, position] of this.#watches.takeLeftOut()) this.#say(["gap", watch, position]);
     this.flush();
   }
 
@@ -282,12 +282,11 @@ export class Connection implements Recipient {
   #endWatches(): void {
     const code = this.#refusalOf(NEEDS.watch);
     if (code === null) return;
-    for (const id of this.#watches) {
+    for (const id of this.#watches.ids) {
       this.#loop.unwatch(this.#service!, this, id);
       this.#say(["refused", id, code, ERRORS[code].message]);
     }
     this.#watches.clear();
-    this.#leftOut.clear();
     this.flush();
   }
 
@@ -379,7 +378,6 @@ export class Connection implements Recipient {
       }
       case "unwatch":
         this.#watches.delete(message[1]);
-        this.#leftOut.delete(message[1]);
         return this.#loop.unwatch(this.#service!, this, message[1]);
       case "hold": {
         const [, token, names, extra = {}] = message;
@@ -394,6 +392,7 @@ export class Connection implements Recipient {
         return this.#submit({ kind: message[0], session, address, id: message[1] });
       case "sync":
         this.#cancelHelloTimer();
+        this.#cancelHelloTimer = DONE;
         this.#isSynced = true;
         return this.#submit({ kind: "sync", session, address });
     }

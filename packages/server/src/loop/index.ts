@@ -1,3 +1,4 @@
+export { FOUND_MAX } from "../engine/index.js";
 export { AuditLog, auditPrefix } from "./audit-log.js";
 export {
   type AccountLimits,
@@ -10,6 +11,7 @@ export {
   whenRefused,
 } from "./caller.js";
 export { Connection } from "./connection.js";
+export { type Contention, ContentionLooks } from "./contention.js";
 export type { Past } from "./event-log.js";
 export type { IsIn } from "./hand-overs.js";
 export { LeaseClock } from "./lease-clock.js";

@@ -1,30 +1,29 @@
 /** Inspections on their way at once: their answers are long. */
 const OPEN_MAX = 64;
 
+/** Most connections never look: these all have the same list. */
+const NONE: readonly number[] = Object.freeze([]);
+
 /** A connection's inspections without an answer yet, by request id: nothing keeps a client from using one twice. */
 export class Inspections {
-  readonly #open = new Map<number, number>();
-  #count = 0;
+  #open: readonly number[] = NONE;
 
   get count(): number {
-    return this.#count;
+    return this.#open.length;
   }
 
   get isFull(): boolean {
-    return this.#count >= OPEN_MAX;
+    return this.#open.length >= OPEN_MAX;
   }
 
   begun(id: number): void {
-    this.#count++;
-    this.#open.set(id, (this.#open.get(id) ?? 0) + 1);
+    this.#open = [...this.#open, id];
   }
 
   /** A request has its answer, perhaps one of these. */
   answered(id: number): void {
-    const count = this.#open.get(id);
-    if (count === undefined) return;
-    this.#count--;
-    if (count === 1) this.#open.delete(id);
-    else this.#open.set(id, count - 1);
+    const at = this.#open.indexOf(id);
+    if (at < 0) return;
+    this.#open = this.#open.length === 1 ? NONE : this.#open.filter((_, index) => index !== at);
   }
 }

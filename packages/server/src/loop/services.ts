@@ -34,7 +34,7 @@ export interface SlowWaitOf {
 /** What others may look at. */
 export type ServicesSeen = Pick<
   Services,
-  "idsOf" | "statsOf" | "census" | "takeSlowWaits" | "readings" | "wasReadSince"
+  "idsOf" | "statsOf" | "census" | "takeSlowWaits" | "seen" | "readings" | "wasReadSince"
 >;
 
 /** All services in memory, and which are whose. */
@@ -170,6 +170,11 @@ export class Services {
       for (const wait of found.shown) shown.push({ key, wait });
     }
     return { count, shown };
+  }
+
+  /** Those of an account; null: all there are. */
+  seen(account: string | null): readonly Service[] {
+    return [...(account === null ? this.#byPrefix.values() : this.#of(account))];
   }
 
   /** The ids of an account's services, sorted. */

@@ -28,6 +28,10 @@ export class ProcessMeter {
     clearInterval(this.#timer);
   }
 
+  get upMs(): number {
+    return process.uptime() * 1_000;
+  }
+
   get cpuS(): { readonly user: number; readonly system: number } {
     const { user, system } = process.cpuUsage();
     return { user: user / 1e6, system: system / 1e6 };

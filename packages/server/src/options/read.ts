@@ -213,6 +213,6 @@ function checked(name: keyof ServeOptions, value: unknown): void {
   parsed(row, String(value), `"${name}"`);
 }
 
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 }

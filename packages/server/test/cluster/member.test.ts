@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
 import { fenceKey, memberKey } from "../../src/cluster/records.js";
-import { encodeRecord as encode, StoreDeposedError } from "../../src/store/index.js";
 import type { Txn } from "../../src/store/etcd-api.js";
+import { encodeRecord as encode, StoreDeposedError } from "../../src/store/index.js";
 import { AT, type TestMember, World } from "./world.js";
 
 const PARTITIONS = 256;
@@ -104,9 +104,9 @@ test("[R7qh] whoever was fenced writes nothing more, and is told so", async () =
   const one = await running();
   const id = one.member.memberId;
   await world.delete(fenceKey(id), memberKey(id));
-  await expect(one.store.commit([{ key: "default/service/a/ceiling/", value: Buffer.from("x") }])).rejects.toThrow(
-    StoreDeposedError,
-  );
+  await expect(
+    one.store.commit([{ key: "default/service/a/ceiling/", value: Buffer.from("x") }]),
+  ).rejects.toThrow(StoreDeposedError);
   expect(await world.keys("data/")).toEqual([]);
   await world.pass(700);
   expect(one.reasons).toHaveLength(1);
@@ -121,9 +121,9 @@ test("[R7qi] each join makes another member, and ends the former one", async () 
   expect(id).not.toBe(before);
   expect(await world.keys("fence/")).toEqual([fenceKey(id)]);
   expect(one.serves).toBe(0);
-  await expect(store.commit([{ key: "default/service/a/ceiling/", value: Buffer.from("x") }])).rejects.toThrow(
-    StoreDeposedError,
-  );
+  await expect(
+    store.commit([{ key: "default/service/a/ceiling/", value: Buffer.from("x") }]),
+  ).rejects.toThrow(StoreDeposedError);
   await world.pass(2_000);
   expect(one.serves).toBe(PARTITIONS);
 });
@@ -134,7 +134,10 @@ test("[R7qj] nothing is claimed of a member whose fence is there", async () => {
   const two = world.member("http://two");
   await world.pass(100);
   // As no transaction of a member does it: then the fence counts.
-  world.etcd.fate = (txn) => (isBeat(txn) && txn.ops.some((op) => "put" in op && String(op.put).endsWith(former)) ? "never" : "answered");
+  world.etcd.fate = (txn) =>
+    isBeat(txn) && txn.ops.some((op) => "put" in op && String(op.put).endsWith(former))
+      ? "never"
+      : "answered";
   await world.delete(memberKey(former));
   await two.join();
   two.start();
@@ -170,6 +173,9 @@ test("[R7qk] partitions are read by transactions: a bare range may show what was
   const atJoin = one.ranges;
   await world.pass(3_000);
   expect([one.serves, one.ranges]).toEqual([PARTITIONS, atJoin]);
+  // Those that only read would not go through etcd's log.
+  const writes = ({ ops, otherwise = [] }: Txn) => [...ops, ...otherwise].some((op) => !("get" in op));
+  expect(world.etcd.txns.filter((txn) => !writes(txn))).toEqual([]);
 });
 
 function clockRecord(nowMs: number): Uint8Array {

@@ -25,7 +25,14 @@ function saw(sentMs: number, receivedMs: number, { beats, owners = new Map() }: 
   const members = new Map(
     Object.entries(beats).map(([id, said]) => {
       const more = typeof said === "number" ? { beat: said } : said;
-      const record = { url: urlOf(id), secret: "", beat: 0, leaseMs: LEASE_MS, isReady: true, isLeaving: false };
+      const record = {
+        url: urlOf(id),
+        secret: "",
+        beat: 0,
+        leaseMs: LEASE_MS,
+        isReady: true,
+        isLeaving: false,
+      };
       return [id, seen({ ...record, version: "1", ...more })];
     }),
   );
@@ -85,7 +92,10 @@ test("[R7qd] nothing is claimed of a member that lives, however silent: not befo
 
 test("[R3qe] a member claims its share of what nobody has, and of what members had that are gone", () => {
   const own = shareOf("a", ["a", "b"]);
-  saw(0, 0, { beats: { a: 1, b: 1 }, owners: owned(own.slice(3), { member: "gone", epoch: 4, offsetMs: 0 }) });
+  saw(0, 0, {
+    beats: { a: 1, b: 1 },
+    owners: owned(own.slice(3), { member: "gone", epoch: 4, offsetMs: 0 }),
+  });
   const { claim, takeUp, handOver } = planned();
   expect(claim.map(({ partition }) => partition)).toEqual(own);
   expect(claim.filter(({ before }) => before === null)).toHaveLength(3);

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from "vitest";
 import { layoutOf } from "../../src/cluster/layout.js";
-import { fencedBy, type Fenced, readParts, redoPart } from "../../src/cluster/part.js";
+import { type Fenced, fencedBy, readParts, redoPart } from "../../src/cluster/part.js";
 import { partitionOf } from "../../src/cluster/partitions.js";
 import { fenceKey, ownerKey, written } from "../../src/cluster/records.js";
 import { Words } from "../../src/cluster/words.js";
@@ -35,7 +35,9 @@ function serviceIn(partition: number): string {
 
 async function stored() {
   const client = etcd.client();
-  const guards = [{ key: `${AT}${fenceKey("former")}`, value: written(fenceKey("former"), { member: "former" }).value }];
+  const guards = [
+    { key: `${AT}${fenceKey("former")}`, value: written(fenceKey("former"), { member: "former" }).value },
+  ];
   return { client, store: await openEtcdStore({ etcd: client, at: AT, guards, layout: layoutOf("former") }) };
 }
 
@@ -99,11 +101,14 @@ test("[R1qc] nothing of it comes to a partition that is served by now, however l
 
 test("[R3qi] a hand-over in pieces says last who serves a partition, in one transaction with the end of the batch", async () => {
   const { store } = await stored();
-  const owners = Array.from({ length: 48 }, (_, at) => record(`default/owner/${at.toString(16).padStart(2, "0")}`));
+  const owners = Array.from({ length: 48 }, (_, at) =>
+    record(`default/owner/${at.toString(16).padStart(2, "0")}`),
+  );
   for (const count of [100, 130, 300]) {
     const first = etcd.txns.length;
     await store.commit([...Array.from({ length: count }, (_, at) => sessionOf(OTHER, at)), ...owners]);
-    const isOwner = ({ ops }: Txn) => ops.some((op) => "put" in op && String(op.put).startsWith(`${AT}owner/`));
+    const isOwner = ({ ops }: Txn) =>
+      ops.some((op) => "put" in op && String(op.put).startsWith(`${AT}owner/`));
     const txns = etcd.txns.slice(first);
     expect(txns.filter(isOwner)).toEqual([txns.at(-1)]);
     expect(isHead(txns.at(-1)!)).toBe(true);

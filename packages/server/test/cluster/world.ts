@@ -1,8 +1,8 @@
 import { Member, type MemberOptions } from "../../src/cluster/member.js";
 import type { Loop } from "../../src/loop/index.js";
+import type { Etcd, Txn, TxnOutcome } from "../../src/store/etcd-api.js";
 import type { Change } from "../../src/store/index.js";
 import type { Store } from "../../src/store/store.js";
-import type { Etcd, Txn, TxnOutcome } from "../../src/store/etcd-api.js";
 import { MemoryEtcd } from "../store/memory-etcd.js";
 
 export const AT = "/test/";
@@ -103,8 +103,7 @@ export class TestMember {
     };
     const log = { info: () => {}, warn: () => {}, error: () => {} };
     this.member = new Member({ etcd, at: AT, url, version: "1", runtime: world.runtime, log, ...options });
-    const test = this;
-    Object.defineProperty(this.#loop, "leaseMs", { get: () => test.leaseMs });
+    Object.defineProperty(this.#loop, "leaseMs", { get: () => this.leaseMs });
   }
 
   async join(): Promise<string> {
@@ -117,8 +116,9 @@ export class TestMember {
   }
 
   get serves(): number {
-    return Array.from({ length: 256 }, (_, at) => this.member.placeOfPartition(at)).filter((place) => place === "here")
-      .length;
+    return Array.from({ length: 256 }, (_, at) => this.member.placeOfPartition(at)).filter(
+      (place) => place === "here",
+    ).length;
   }
 }
 

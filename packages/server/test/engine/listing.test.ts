@@ -127,3 +127,58 @@ test("[N3aa] a hundred lists at once; those at their end make room", () => {
   page({ limit: 1 }, "http");
   expect(list({ limit: 1 }, "late")).toMatchObject(["refused", 1, "RATE_LIMITED", expect.any(String)]);
 });
+
+test("[Q9we] a walk over all locks looks at so many a step, and goes on where it was though locks come and go", () => {
+  const { story } = lists();
+  for (let n = 1; n <= 6; n++) story.play(`${n} ann acquire lock-${n}`);
+  const survey = story.engine.survey();
+  expect(survey.step(2)).toBe(0);
+  // One it has seen, the one that is next, and one behind that; and a new one.
+  for (const token of [1, 3, 5]) story.play(`10 ann release #${token}`);
+  story.play("11 ann acquire lock-7");
+  story.play("12 bob acquire lock-4");
+  story.play("13 cid acquire lock-7");
+  story.play("14 dan acquire lock-7");
+  expect(survey.isDone).toBe(false);
+  expect(survey.step(100)).toBe(100 - 3);
+  expect(survey.isDone).toBe(true);
+  const { hottest, longestWaits, oldestHolds, grants } = survey.found(false, 20);
+  expect(hottest.map(({ name, queueLength }) => [name, queueLength])).toEqual([
+    ["lock-7", 2],
+    ["lock-4", 1],
+  ]);
+  expect(longestWaits.map(({ waiter }) => [waiter.owner, waiter.waitingForMs])).toEqual([
+    ["bob", 8],
+    ["cid", 7],
+    ["dan", 6],
+  ]);
+  // What was seen and is over meanwhile is not told.
+  expect(oldestHolds.map(({ name, holder }) => [name, holder.heldForMs])).toEqual([
+    ["lock-2", 18],
+    ["lock-4", 16],
+    ["lock-6", 14],
+    ["lock-7", 9],
+  ]);
+  expect(grants).toBe(7);
+});
+
+test("[Q9wf] a walk that is given up is forgotten, and who waited longest leaves no gap", () => {
+  const { story } = lists();
+  story.play("0 ann acquire a");
+  const survey = story.engine.survey();
+  survey.giveUp();
+  expect(survey.isDone).toBe(true);
+  for (const [at, who] of ["bob", "cid", "dan"].entries()) story.play(`${at} ${who} acquire a 60m`);
+  const waiting = () =>
+    story.engine
+      .survey()
+      .found(false, 10)
+      .longestWaits.map(({ waiter }) => waiter.owner);
+  expect(waiting()).toEqual(["bob", "cid", "dan"]);
+  story.play("5 ann release #1");
+  expect(waiting()).toEqual(["cid", "dan"]);
+  story.play("6 dan bye");
+  expect(waiting()).toEqual(["cid"]);
+  story.play("7 bob release #2");
+  expect(waiting()).toEqual([]);
+});

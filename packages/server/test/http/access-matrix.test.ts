@@ -60,6 +60,9 @@ const OPERATIONS: Readonly<Record<string, Row>> = {
   events: { scopes: ["read"], service: true, query: "since=0", passes: 200 },
   listServices: { scopes: ["read"], passes: 200 },
   stats: { scopes: ["read"], service: true, passes: 200 },
+  contention: { scopes: ["read"], service: true, passes: 200 },
+  contentionOverall: { scopes: ["read"], overall: true, passes: 200 },
+  diagnosis: { scopes: ["read"], overall: true, operator: true, passes: 200 },
   getSettings: { scopes: ["read"], service: true, passes: 200 },
   putSettings: { scopes: ["admin"], service: true, body: { lockDelayMs: 0 }, passes: 200 },
   listDeliveries: { scopes: ["read"], overall: true, passes: 200 },
@@ -88,6 +91,7 @@ const OPERATIONS: Readonly<Record<string, Row>> = {
   readyz: { scopes: null, passes: 200 },
   backUp: { scopes: ["admin"], overall: true, operator: true, passes: 200 },
   metrics: { scopes: ["read"], overall: true, operator: true, passes: 200 },
+  getCluster: { scopes: ["read"], overall: true, operator: true, passes: 200 },
   openapi: { scopes: null, passes: 200 },
   docs: { scopes: null, passes: 200 },
   originalLock: {

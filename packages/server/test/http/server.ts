@@ -6,9 +6,10 @@ import { expect } from "vitest";
 import { WebSocket } from "ws";
 import { Access } from "../../src/access/index.js";
 import { httpServer } from "../../src/http/app.js";
+import type { HttpCluster } from "../../src/http/cluster.js";
 import type { TlsWatch } from "../../src/http/tls.js";
 import { type ServeOptions, type Server, serve } from "../../src/index.js";
-import { Loop, measured, nodeRuntime, ServerTotals } from "../../src/loop/index.js";
+import { Loop, measured, nodeRuntime, type Placement, ServerTotals } from "../../src/loop/index.js";
 import { type Change, type Entries, openMemoryStore, type Store } from "../../src/store/index.js";
 import type { Webhooks } from "../../src/webhooks/index.js";
 import { CANARY_KEY } from "../canary.js";
@@ -44,6 +45,8 @@ export interface PartsOptions {
   /** In place of the machine's, for what is counted by the second. */
   readonly monotonicMs?: () => number;
   readonly signup?: boolean;
+  readonly cluster?: HttpCluster;
+  readonly placement?: Placement;
 }
 
 /** The same server, put together by hand on a store of the test's own. */
@@ -60,6 +63,8 @@ export async function startParts({
   wallMs = nodeRuntime.wallMs,
   monotonicMs = nodeRuntime.monotonicMs,
   signup = false,
+  cluster,
+  placement,
 }: PartsOptions) {
   const access = new Access({ runtime: { ...nodeRuntime, wallMs, monotonicMs }, accountsMax: 1_000 });
   const totals = new ServerTotals();
@@ -79,17 +84,12 @@ export async function startParts({
     keepers: [access],
     limitsOf: (account) => access.limitsOf(account),
     ...(webhooks === undefined ? {} : { outbox: webhooks }),
+    ...(placement === undefined ? {} : { placement }),
   });
   const { rootKey } = await access.start(loop, CANARY_KEY);
   webhooks?.start(loop);
   const http = await httpServer({
-    access,
-    loop,
-    logger,
-    signup,
-    tls,
-    trustedProxies,
-    allowOrigins,
+    ...{ access, loop, logger, signup, tls, trustedProxies, allowOrigins, cluster },
     ...(webhooks === undefined ? {} : { webhooks }),
   });
   const address = await http.app.listen({ host: "127.0.0.1", port: 0 });

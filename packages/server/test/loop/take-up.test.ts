@@ -138,3 +138,15 @@ test("[A7ka] no two members write under one key of the audit log", () => {
   expect(new Set(keys).size).toBe(2);
   expect(keys[0]!.startsWith(new AuditLog(() => 0).record(act, 5).key)).toBe(true);
 });
+
+test("[R6kq] the lease clock is written with what is taken up, and has no step of before in it", async () => {
+  const second = await Member.start(openMemoryStore(), {}, 50_000);
+  await second.pass(10_000);
+  const { leaseMs } = second.loop;
+  expect(leaseMs).toBe(50_250);
+  await second.loop.takeUp([], [], -leaseMs, [OWNER]);
+  expect(second.loop.leaseMs).toBe(leaseMs);
+  const clock = second.batches.at(-1)!.find(({ key }) => key === "default/clock");
+  expect(decodeRecord({ key: "default/clock", value: clock!.value! })).toEqual({ nowMs: leaseMs });
+  await second.loop.stop();
+});

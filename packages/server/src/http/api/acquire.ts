@@ -170,10 +170,13 @@ class Exchange implements Recipient {
   readonly #address: string;
   readonly #onHungUp = () => this.#hungUp();
   readonly #unwatchCaller: () => void;
+  readonly #passOn: Asked["passOn"];
   #timer: NodeJS.Timeout | undefined;
   #isQueued = false;
 
-  constructor({ loop, service, caller, request, reply }: Asked, command: Omit<CallCommand, "address">) {
+  constructor(asked: Asked, command: Omit<CallCommand, "address">) {
+    const { loop, service, caller, request, reply, passOn } = asked;
+    this.#passOn = passOn;
     this.#loop = loop;
     this.service = service;
     this.#command = command;
@@ -211,7 +214,9 @@ class Exchange implements Recipient {
       case "ended":
         return this.#refuse("UNAVAILABLE", message[2]);
       case "moved":
-        return this.#refuse("UNAVAILABLE", ERRORS.UNAVAILABLE.message);
+        this.#release();
+        this.#loop.detach(this.#address);
+        return this.#passOn(() => this.#refuse("UNAVAILABLE", ERRORS.UNAVAILABLE.message));
       default:
         // No answer to a call: better a mistake that is told than a caller who waits for ever.
         return this.#refuse("INTERNAL", ERRORS.INTERNAL.message);

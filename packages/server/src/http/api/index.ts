@@ -1,7 +1,11 @@
+import { setImmediate } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
 import type { Access } from "../../access/index.js";
+import { ContentionLooks } from "../../loop/index.js";
+import type { Sources } from "../../metrics/index.js";
 import type { Webhooks } from "../../webhooks/index.js";
 import type { ClusterStatus } from "../cluster.js";
+import { diagnosis, type Facts } from "../diagnosis.js";
 import { docsPage } from "../docs-page.js";
 import type { EventHub } from "../event-hub.js";
 import { openApiDocument } from "../openapi.js";
@@ -13,6 +17,7 @@ import { accountOperations } from "./accounts.js";
 import { acquire } from "./acquire.js";
 import { backupOperations } from "./backup.js";
 import { clusterOperations } from "./cluster.js";
+import { contentionOperations } from "./contention.js";
 import { eventOperations } from "./events.js";
 import { HOLDS } from "./holds.js";
 import { keyOperations } from "./keys.js";
@@ -32,14 +37,22 @@ interface ApiParts extends OperationParts {
   /** Text of all metrics. */
   readonly metrics: () => string;
   readonly cluster: () => Promise<ClusterStatus>;
+  readonly sources: Sources;
+  readonly facts: Facts;
 }
 
 /** The HTTP API (I3): every operation, the document that is made of them, and the page of it. */
 export async function httpApi(
   app: FastifyInstance,
-  { access, webhooks, signup, hub, metrics, cluster, ...parts }: ApiParts,
+  { access, webhooks, signup, hub, metrics, cluster, sources, facts, ...parts }: ApiParts,
 ) {
   const signups = signup ? new Signups(access, parts.loop.runtime.monotonicMs) : null;
+  const { runtime } = parts.loop;
+  const looks = new ContentionLooks({
+    monotonicMs: () => runtime.monotonicMs(),
+    leaseMs: () => parts.loop.leaseMs,
+    pause: () => setImmediate(),
+  });
   const operations: readonly Operation[] = [
     acquire,
     ...HOLDS,
@@ -47,6 +60,7 @@ export async function httpApi(
     ...LOCKS,
     ...eventOperations(hub, parts.gate),
     ...SERVICE,
+    ...contentionOperations({ looks, diagnosis: () => diagnosis(sources, facts, looks) }),
     ...(webhooks === undefined ? [] : webhookOperations(webhooks)),
     ...keyOperations(access),
     ...accountOperations(access),

@@ -12,7 +12,9 @@ import {
   Self,
 } from "../access-schemas.js";
 import { whoOf } from "../caller.js";
+import { serverNow } from "../diagnosis.js";
 import type { Asked, Operation } from "../operation.js";
+import { version } from "../version.js";
 import { ACCOUNT, accountShown, heardOf } from "./accounts.js";
 
 const KEY: KeyInfo = {
@@ -29,10 +31,13 @@ const KEY: KeyInfo = {
 };
 const API_KEY = "ldb_4fZk2Qm0aB_…";
 
+const SERVER = { version: "0.1.0", wallMs: 1_767_225_600_000, monotonicMs: 86_400_000.25 };
+
 /** API keys (A1, A2). A key is shown with its secret once, when it is made or gets another. */
 export function keyOperations(access: Access): readonly Operation[] {
   const accountOf = ({ caller, query }: Asked) =>
     access.accountFor(caller, query.account as string | undefined);
+  const lockdb = version();
   const keyOf = (asked: Asked) => access.keyOf(accountOf(asked), asked.params.key!);
   return [
     {
@@ -43,15 +48,20 @@ export function keyOperations(access: Access): readonly Operation[] {
       need: { scopes: [], isWayOut: true },
       summary: "Look at the key that you use",
       description:
-        "The key, and its account: what it may, what it has, and how many days are left of a trial. Every key may ask this.",
+        "The key, and its account: what it may, what it has, and how many days are left of a trial; and the server's version and clocks. Every key may ask this.",
       answers: {
-        200: { description: "You.", schema: Self, example: { key: KEY, account: ACCOUNT } },
+        200: {
+          description: "You.",
+          schema: Self,
+          example: { key: KEY, account: ACCOUNT, server: SERVER },
+        },
       },
       errors: [],
       handle: async (asked) => {
         const { caller, loop } = asked;
         const account = accountShown(access, loop, caller.owner, await heardOf(asked));
-        return { status: 200, body: { key: access.keyInfo(caller.key), account } };
+        const server = serverNow(loop, lockdb);
+        return { status: 200, body: { key: access.keyInfo(caller.key), account, server } };
       },
     },
     {
