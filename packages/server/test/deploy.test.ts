@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { CONFIG_OPTION, OPTIONS } from "../src/index.js";
 import { METRICS } from "../src/metrics/index.js";
+import { readOptions } from "../src/options/index.js";
 
 const FOLDER = fileURLToPath(new URL("../../../deploy", import.meta.url));
 const files = readdirSync(FOLDER, { recursive: true, encoding: "utf8" })
@@ -50,4 +51,25 @@ test("[I6zp] every variable in there is an option, and the dashboard is JSON wit
   const { panels } = JSON.parse(files.find(({ path }) => path.endsWith(".json"))!.text);
   for (const { type, title, targets = [] } of panels)
     if (type !== "row") expect(targets.length, title).toBeGreaterThan(0);
+});
+
+test("[I6zq] what the files for a cluster say is taken: where etcd is, and where each member is reached", () => {
+  const ofCluster = files.filter(({ path }) => /cluster\.yaml$/.test(path));
+  expect(ofCluster).toHaveLength(2);
+  for (const { path, text } of ofCluster) {
+    const given = [...text.matchAll(/\b(LOCKDB_[A-Z_]+)(?:, value)?: "?([^"}\s]+)/g)].map(
+      ([, name, value]): [string, string] => [
+        name!,
+        value!.replace("$(POD)", "lockdb-0").replace("$(NAMESPACE)", "x"),
+      ],
+    );
+    // Of a secret only its file is named, and it is not here.
+    const env = Object.fromEntries(given.filter(([name]) => name !== "LOCKDB_ROOT_KEY_FILE"));
+    const { options, warnings } = readOptions({}, env);
+    expect(warnings, path).toEqual([]);
+    expect(options.store, path).toMatch(/^etcd:/);
+    expect(options.advertise, path).toMatch(/^https?:/);
+    // A member hands over for 15 s at most, and is not killed meanwhile.
+    expect(text, path).toMatch(/(stop_grace_period|terminationGracePeriodSeconds): 30/);
+  }
 });

@@ -1,10 +1,10 @@
 import { CLOCK_KEY, type Loop, type OutsideRecord, type ServiceKey } from "../loop/index.js";
-import type { Compare, Etcd, Op } from "../store/etcd-api.js";
+import { type Compare, type Etcd, endOf, type Op } from "../store/etcd-api.js";
 import { decodeRecord } from "../store/index.js";
 import type { Identity } from "./identity.js";
-import { CLOCKS, COMMON, HEADS, ownerKeyInStore, partitionPrefix } from "./keys.js";
+import { CLOCKS, COMMON, HEADS, ownerKeyInStore, partitionPrefix, STAGED } from "./keys.js";
 import type { Claim, Plan } from "./membership.js";
-import { fencedBy, type Part, readParts, readThrough, redoPart } from "./part.js";
+import { fencedBy, type Part, readKey, readParts, readThrough, redoPart } from "./part.js";
 import { partitionOf } from "./partitions.js";
 import { fenceKey, isSame, memberKey, type OwnerRecord, ownerKey, type Seen, written } from "./records.js";
 import { Words } from "./words.js";
@@ -31,6 +31,8 @@ export interface StepsHost {
 export class Steps {
   readonly words: Words;
   readonly #host: StepsHost;
+  /** Members that are gone, and whose partitions were claimed here: what they have left is removed once nobody needs it. */
+  readonly #gone = new Set<string>();
 
   constructor(host: StepsHost) {
     this.#host = host;
@@ -48,6 +50,7 @@ export class Steps {
     hasChanged = (await this.#claim(self, plan.claim)) || hasChanged;
     hasChanged = (await this.#takeUp(self, loop, plan.takeUp)) || hasChanged;
     hasChanged = (await this.#handOver(self, loop, plan)) || hasChanged;
+    if (!hasChanged) await this.#forget(self);
     return hasChanged;
   }
 
@@ -87,6 +90,7 @@ export class Steps {
       const some = claims.slice(from, from + CLAIMS_A_TXN);
       const formers = [...new Set(some.flatMap(({ before }) => before?.record.member ?? []))];
       const left = await this.#leftBy(self, formers);
+      for (const former of formers) this.#gone.add(former);
       const compare: Compare[] = [
         this.words.isThere(self.id),
         ...formers.map((former) => this.words.absent(fenceKey(former))),
@@ -118,6 +122,25 @@ export class Steps {
       left.set(id, { clockMs, hasRedo: staged > 0 });
     }
     return left;
+  }
+
+  /** Removes what is left of members that no record of an owner names any more. */
+  async #forget(self: Identity): Promise<void> {
+    const { etcd } = this.#host;
+    const { members, owners } = self.membership.look!;
+    const needed = new Set(owners.flatMap((owner) => [owner?.record.member, ...(owner?.record.redo ?? [])]));
+    for (const id of this.#gone) {
+      if (needed.has(id) || members.has(id) || !this.#isNow(self)) continue;
+      const staged = `${this.words.at}${STAGED}${id}/`;
+      const outcome = await etcd.txn({
+        compare: [this.words.isThere(self.id), this.words.absent(fenceKey(id))],
+        ops: [
+          ...[`${CLOCKS}${id}`, `${HEADS}${id}`, readKey(id)].map((key) => this.words.delete(key)),
+          { delete: staged, end: endOf(staged) },
+        ],
+      });
+      if (outcome.kind === "applied") this.#gone.delete(id);
+    }
   }
 
   /** Reads what is stored of partitions that are ours, and serves them. */

@@ -113,6 +113,20 @@ test("[R7qh] whoever was fenced writes nothing more, and is told so", async () =
   expect([one.member.isTrusted(), one.serves]).toEqual([false, 0]);
 });
 
+test("[R7qk] what a member that is gone has left goes once nobody needs it, and not before", async () => {
+  const one = await running();
+  const id = one.member.memberId;
+  await one.store.commit([{ key: "default/clock", value: encode("default/clock", { nowMs: 5 }) }]);
+  await world.delete(fenceKey(id), memberKey(id));
+  await world.pass(700);
+  expect(await world.keys("clock/")).toEqual([`clock/${id}`]);
+  const two = await running("http://two");
+  await world.pass(3_000);
+  expect(two.serves).toBe(PARTITIONS);
+  expect(await world.keys("clock/")).not.toContain(`clock/${id}`);
+  expect(await world.keys("head/")).toEqual([`head/${two.member.memberId}`]);
+});
+
 test("[R7qi] each join makes another member, and ends the former one", async () => {
   const one = await running();
   const before = one.member.memberId;

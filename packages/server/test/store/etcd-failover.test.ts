@@ -35,7 +35,7 @@ describe.skipIf(!hasEtcd)("three members", () => {
 
   for (const [name, hurt, heal] of [
     ["killed", (member: EtcdMember) => member.kill(), (member: EtcdMember) => member.restart()],
-    ["stopped", async (member: EtcdMember) => member.pause(), async (member: EtcdMember) => member.resume()],
+    ["stopped", (member: EtcdMember) => member.pause(), async (member: EtcdMember) => member.resume()],
   ] as const)
     test(`[R7cf] the leader is ${name} in the midst of commits: each resolves, and is there once`, async () => {
       const at = `/test/${folders++}/`;
@@ -66,7 +66,7 @@ describe.skipIf(!hasEtcd)("three members", () => {
     const guards = [{ key, value: owner!.value }];
     const impatient = await openEtcdStore({ etcd, at, guards, patienceMs: 500 });
     const two = cluster.members.slice(0, 2);
-    for (const member of two) member.pause();
+    await Promise.all(two.map((member) => member.pause()));
     const failure = await impatient.commit([put("b", "in doubt")]).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(StoreFailedError);
     expect(String(failure)).toContain("unknown until the store is opened anew");
@@ -87,7 +87,7 @@ describe.skipIf(!hasEtcd)("three members", () => {
     const [first] = cluster.members;
     const one = await openEtcdClient({ endpoints: [first!.endpoint] });
     await txnUntilKnown(one, txn);
-    first!.pause();
+    await first!.pause();
     const outcome = await one.txn(txn, { timeoutMs: 200 });
     expect(outcome.kind).toBe("unknown");
     // Another connection to it cannot even be made.

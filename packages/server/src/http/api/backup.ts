@@ -28,15 +28,23 @@ export function backupOperations(): readonly Operation[] {
 meanwhile. Only a key of the account \`default\` that is for all services may ask, and one backup is made at a time.
 
 **It holds secrets**: those that sign webhooks, in clear, and hashes of API keys. A backup that was cut off has no end, and is refused when it is
-read: \`lockdb store backup\` looks at all of it before it says that there is one. Whoever reads nothing for 30 s is cut off. The act is in the audit log.`,
+read: \`lockdb store backup\` looks at all of it before it says that there is one. Whoever reads nothing for 30 s is cut off. The act is in the audit log.
+
+A member of a cluster makes none.`,
       answers: {
         200: { description: "The backup, for `lockdb store restore`.", type: "application/octet-stream" },
       },
-      errors: ["LIMIT_EXCEEDED"],
+      errors: ["LIMIT_EXCEEDED", "NOT_FOUND"],
       handle: async (asked) => {
         const { loop, caller } = asked;
         if (caller.account !== ACCOUNT_DEFAULT)
           throw new Refusal("FORBIDDEN", 'Only keys of the account "default" may back up the store.');
+        // What it would read is what all members share, without any lock: a backup that looks whole.
+        if (loop.placement !== undefined)
+          throw new Refusal(
+            "NOT_FOUND",
+            "A member of a cluster has no backup: all that there is is in etcd. See docs/cluster.md.",
+          );
         if (isRunning)
           throw new Refusal("LIMIT_EXCEEDED", "A backup is being made. Try again when it is done.");
         isRunning = true;

@@ -1,4 +1,5 @@
 import type { Access, KeyInfo } from "../../access/index.js";
+import type { Need } from "../../loop/index.js";
 import {
   ACCOUNT_QUERY,
   isoTime,
@@ -13,6 +14,7 @@ import {
 } from "../access-schemas.js";
 import { whoOf } from "../caller.js";
 import { serverNow } from "../diagnosis.js";
+import { Refusal } from "../errors.js";
 import type { Asked, Operation } from "../operation.js";
 import { version } from "../version.js";
 import { ACCOUNT, accountShown, heardOf } from "./accounts.js";
@@ -33,6 +35,8 @@ const API_KEY = "ldb_4fZk2Qm0aB_…";
 
 const SERVER = { version: "0.1.0", wallMs: 1_767_225_600_000, monotonicMs: 86_400_000.25 };
 
+const WHO_AM_I: Need = { scopes: [], isWayOut: true };
+
 /** API keys (A1, A2). A key is shown with its secret once, when it is made or gets another. */
 export function keyOperations(access: Access): readonly Operation[] {
   const accountOf = ({ caller, query }: Asked) =>
@@ -45,7 +49,7 @@ export function keyOperations(access: Access): readonly Operation[] {
       method: "GET",
       path: "/v1/self",
       tag: "Access",
-      need: { scopes: [], isWayOut: true },
+      need: WHO_AM_I,
       summary: "Look at the key that you use",
       description:
         "The key, and its account: what it may, what it has, and how many days are left of a trial; and the server's version and clocks. Every key may ask this.",
@@ -59,7 +63,11 @@ export function keyOperations(access: Access): readonly Operation[] {
       errors: [],
       handle: async (asked) => {
         const { caller, loop } = asked;
-        const account = accountShown(access, loop, caller.owner, await heardOf(asked));
+        const elsewhere = await heardOf(asked);
+        // While others were asked it may have been revoked.
+        const code = caller.refusal(WHO_AM_I, null);
+        if (code !== null) throw new Refusal(code);
+        const account = accountShown(access, loop, caller.owner, elsewhere);
         const server = serverNow(loop, lockdb);
         return { status: 200, body: { key: access.keyInfo(caller.key), account, server } };
       },

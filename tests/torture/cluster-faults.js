@@ -1,0 +1,264 @@
+// A hundred rounds of what can happen to members and to etcd, alone and together, under the load of thirty clients.
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import LockDB from "lockdb";
+import { contradictions, counts, descents, entriesOf, holdsOf, overlaps } from "./lib/judge.js";
+import { asked, atMost, clockMs, LEASE_MS, quantile, ROOT_KEY } from "./lib/stage.js";
+
+export const about =
+  "members and etcd are killed, stopped and cut off, alone and together, while clients go on";
+
+const ROUNDS = 100;
+const ROUNDS_QUICK = 10;
+const SERVICES = 6;
+const PROCESSES = 2;
+const CLIENTS = 30;
+/** Beyond the lease of a member. */
+const FAULT_MS = LEASE_MS + 1_500;
+const SHORT_FAULT_MS = LEASE_MS / 2;
+/** Of a client. */
+const CLIENT_LEASE_MS = 10_000;
+/** Until a new owner has waited for all sessions that stay with the old one (R4), and grants: whoever still believes in the old one is found then. */
+const LONG_FAULT_MS = LEASE_MS + CLIENT_LEASE_MS + 3_000;
+const WELL_MS = 45_000;
+/** What was seen of a name is judged in one search, which has its limits. */
+const ROUNDS_A_NAME = 2;
+const RECENT = 60;
+
+export async function run(stage) {
+  const rounds = stage.isQuick ? ROUNDS_QUICK : ROUNDS;
+  const cluster = await stage.cluster({ throughNet: true });
+  const folder = stage.folder();
+  const services = Array.from({ length: SERVICES }, (_, at) => `s${at}`);
+  const files = [];
+  const loads = Array.from({ length: PROCESSES }, (_, at) => {
+    files.push(join(folder, `load${at}`));
+    const own = Array.from({ length: CLIENTS / PROCESSES }, (_, each) => services[each % SERVICES]);
+    return stage.script("load.js", {
+      ...{
+        id: `c${at}`,
+        services: own,
+        urls: cluster.urls,
+        apiKey: ROOT_KEY,
+        historyFile: files[at],
+        period: 0,
+      },
+    });
+  });
+  const lost = new Set();
+  const faults = [];
+  const wellMs = [];
+  const problems = [];
+  const died = [];
+  await setTimeout(1_000);
+  for (let round = 0; round < rounds; round++) {
+    if (round % ROUNDS_A_NAME === 0)
+      for (const load of loads) await load.call("period", { number: round / ROUNDS_A_NAME });
+    const fault = FAULTS[round % FAULTS.length];
+    const fromMs = clockMs();
+    const lasts = await fault.hurt(cluster, round);
+    await setTimeout(fault.forMs ?? FAULT_MS);
+    await lasts?.();
+    cluster.net.heal();
+    for (const member of cluster.members) {
+      if (!member.child.isOver) continue;
+      died.push(`round ${round} (${fault.name}): ${member.name} ended by itself: ${member.child.end}`);
+      await member.restart();
+    }
+    const healedMs = clockMs();
+    const isWell = await well(cluster, services, healedMs + WELL_MS);
+    const untilMs = clockMs();
+    faults.push({ fromMs, untilMs });
+    wellMs.push(untilMs - healedMs);
+    if (!isWell) problems.push(`round ${round} (${fault.name}): not well within ${WELL_MS} ms`);
+    for (const each of await lostOf(cluster, entriesOf(files), RECENT))
+      lost.add(`round ${round} (${fault.name}): ${each}`);
+    console.log(
+      `  ${round + 1}/${rounds} ${fault.name}: well ${(untilMs - healedMs).toFixed(0)} ms after it was healed`,
+    );
+  }
+  for (const load of loads) await load.call("stop");
+  const entries = entriesOf(files);
+  for (const each of await lostOf(cluster, entries, Number.POSITIVE_INFINITY)) lost.add(each);
+  const doubles = overlaps(entries);
+  const back = descents(entries);
+  // Sessions come back until their leases are over.
+  const away = faults.map((fault) => ({ ...fault, untilMs: fault.untilMs + CLIENT_LEASE_MS }));
+  const verdict = contradictions(entries, away);
+  for (const each of [...died, ...problems, ...doubles, ...back, ...lost, ...verdict.problems].slice(0, 40))
+    console.log(`  ! ${each}`);
+  const holds = holdsOf(entries);
+  const across = holds.filter(({ fromMs, untilMs }) =>
+    faults.some((fault) => fromMs < fault.fromMs && fault.fromMs < untilMs),
+  );
+  const oneTime = entries.filter(({ kind }) => kind === "kept" || kind === "freed").length;
+  const troubles = entries.filter(({ kind }) => kind === "trouble");
+  return [
+    { what: "rounds", seen: `${rounds}, ${CLIENTS} clients` },
+    { what: "holds", seen: `${holds.length}, of which ${across.length} were believed in when a fault came` },
+    atMost("double holds", doubles.length, 0),
+    atMost("tokens that went back", back.length, 0),
+    atMost(`acknowledged detached holds and releases lost, of ${oneTime}`, lost.size, 0),
+    atMost(
+      `contradictions in ${verdict.operations} operations on ${verdict.locks} locks`,
+      verdict.problems.length,
+      0,
+    ),
+    atMost("histories too large to judge", verdict.unfinished.length, 0),
+    atMost("rounds after which a service did not come back", problems.length, 0),
+    {
+      what: "all services well after healing",
+      seen: `median ${quantile(wellMs, 0.5).toFixed(0)} ms, longest ${Math.max(...wellMs).toFixed(0)} ms`,
+    },
+    { what: "calls that failed", seen: counts(troubles.map(({ doing, what }) => `${doing} ${what}`)) },
+  ];
+}
+
+/** Each service grants a lock that nobody else wants, to somebody new. */
+async function well(cluster, services, untilMs) {
+  const grants = services.map(async (service) => {
+    const locker = new LockDB(service, { serverUrl: cluster.urls, apiKey: ROOT_KEY });
+    const lease = await locker
+      .acquire("well", { wait: Math.max(1, Math.round(untilMs - clockMs())) })
+      .catch(() => null);
+    await lease?.release().catch(() => {});
+    await Promise.race([locker.close(), setTimeout(1_000)]);
+    return lease !== null;
+  });
+  return (await Promise.all(grants)).every((is) => is);
+}
+
+/** What was acknowledged, and is not so. */
+async function lostOf(cluster, entries, count) {
+  const all = entries.filter(({ kind }) => kind === "kept" || kind === "freed").slice(-count);
+  const lost = [];
+  for (let at = 0; at < all.length; at += 20) {
+    const some = all.slice(at, at + 20).map(async ({ kind, name, token }) => {
+      const [service] = name.split("/");
+      const path = `/v1/services/${service}/locks/${encodeURIComponent(name)}`;
+      const { holders } = await patiently(cluster, path);
+      const isRight = kind === "freed" ? holders.length === 0 : holders[0]?.token === token;
+      return isRight ? [] : [`${name} was ${kind} (${token}); now ${JSON.stringify(holders)}`];
+    });
+    lost.push(...(await Promise.all(some)).flat());
+  }
+  return lost;
+}
+
+/** From whichever member answers. */
+async function patiently({ members }, path) {
+  const endMs = clockMs() + 30_000;
+  for (let tries = 0; ; tries++) {
+    const { child, ownUrl } = members[tries % members.length];
+    try {
+      return await asked(`${ownUrl}${path}`);
+    } catch (error) {
+      if (clockMs() > endMs) throw child.isOver ? new Error(`a member ended by itself: ${child.end}`) : error;
+      await setTimeout(200);
+    }
+  }
+}
+
+const alone =
+  (name, { out = true, back = true } = {}) =>
+  (from, to) =>
+    (out && from === name) || (back && to === name);
+
+/** Each hurts, and gives what is to be done when its time is over, besides healing the net. */
+const FAULTS = [
+  { name: "a member is killed", hurt: (cluster, round) => killed(cluster, [round]) },
+  { name: "a member is stopped", hurt: (cluster, round) => stopped([cluster.members[round % 3].child]) },
+  {
+    name: "a member is cut off from etcd, both ways, and not from its callers",
+    forMs: LONG_FAULT_MS,
+    hurt: async ({ net }, round) =>
+      net.cut((from, to) => alone(`m${round % 3}`)(from, to) && from !== "callers" && to !== "callers"),
+  },
+  {
+    name: "the leader of etcd is killed, and a member",
+    hurt: async (cluster, round) => {
+      const leader = cluster.etcd.members[await cluster.etcdLeader()];
+      await leader.kill();
+      const heal = await killed(cluster, [round]);
+      return () => Promise.all([heal(), leader.restart()]);
+    },
+  },
+  {
+    name: "a member hears nothing of etcd any more",
+    hurt: async ({ net }, round) => net.cut((from, to) => to === `m${round % 3}` && from.startsWith("e")),
+  },
+  {
+    name: "the leader of etcd is stopped, and a member",
+    hurt: async (cluster, round) =>
+      stopped([cluster.etcd.members[await cluster.etcdLeader()], cluster.members[round % 3].child]),
+  },
+  {
+    name: "a member is not heard by etcd any more",
+    hurt: async ({ net }, round) => net.cut((from, to) => from === `m${round % 3}` && to.startsWith("e")),
+  },
+  {
+    name: "the leader of etcd is cut off from its peers and members",
+    hurt: async (cluster) => cluster.net.cut(alone(`e${await cluster.etcdLeader()}`)),
+  },
+  {
+    name: "a member is cut off from all callers",
+    hurt: async ({ net }, round) =>
+      net.cut(
+        (from, to) =>
+          (from === "callers" && to === `m${round % 3}`) || (to === "callers" && from === `m${round % 3}`),
+      ),
+  },
+  {
+    name: "the leader of etcd is not heard, and a member neither",
+    hurt: async (cluster, round) => {
+      const leader = `e${await cluster.etcdLeader()}`;
+      cluster.net.cut((from, to) => from === leader || (from === `m${round % 3}` && to.startsWith("e")));
+    },
+  },
+  {
+    name: "two members of three are stopped",
+    hurt: (cluster, round) =>
+      stopped([cluster.members[round % 3].child, cluster.members[(round + 1) % 3].child]),
+  },
+  { name: "two members of three are killed", hurt: (cluster, round) => killed(cluster, [round, round + 1]) },
+  {
+    name: "two of etcd are stopped: there is no quorum",
+    hurt: async (cluster, round) =>
+      stopped([cluster.etcd.members[round % 3], cluster.etcd.members[(round + 1) % 3]]),
+  },
+  {
+    name: "two of etcd are killed, for less than a lease",
+    forMs: SHORT_FAULT_MS,
+    hurt: async (cluster, round) => {
+      const two = [cluster.etcd.members[round % 3], cluster.etcd.members[(round + 1) % 3]];
+      await Promise.all(two.map((member) => member.kill()));
+      return () => Promise.all(two.map((member) => member.restart()));
+    },
+  },
+  {
+    name: "a member is cut off from everything",
+    hurt: async ({ net }, round) => net.cut(alone(`m${round % 3}`)),
+  },
+  { name: "all members are killed", forMs: SHORT_FAULT_MS, hurt: (cluster) => killed(cluster, [0, 1, 2]) },
+  {
+    name: "a member is stopped for less than a lease, and killed",
+    forMs: SHORT_FAULT_MS,
+    hurt: async (cluster, round) => {
+      await cluster.members[round % 3].child.pause();
+      return () => cluster.members[round % 3].restart();
+    },
+  },
+];
+
+async function killed(cluster, which) {
+  const some = which.map((at) => cluster.members[at % 3]);
+  await Promise.all(some.map(({ child }) => child.kill()));
+  return () => Promise.all(some.map((member) => member.restart()));
+}
+
+async function stopped(some) {
+  await Promise.all(some.map((each) => each.pause()));
+  return async () => {
+    for (const each of some) each.resume();
+  };
+}

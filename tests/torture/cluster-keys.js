@@ -1,0 +1,96 @@
+// Keys and accounts that are made at one member, and revoked at one, at all others.
+import { setTimeout } from "node:timers/promises";
+import { RawSession } from "./lib/raw.js";
+import { asked, clockMs, ms, quantile } from "./lib/stage.js";
+
+export const about = "keys and accounts are made at one member, and revoked at another";
+
+const ROUNDS = 12;
+const ROUNDS_QUICK = 3;
+const HEARD_MS = 1_000;
+const LOOK_MS = 10;
+const PATIENCE_MS = 10_000;
+
+export async function run(stage) {
+  const cluster = await stage.cluster();
+  const services = [];
+  for (const member of cluster.members) services.push((await cluster.servicesOf(member, 1, "keys"))[0]);
+  const madeMs = [];
+  const accountMs = [];
+  const refusedMs = [];
+  const closedMs = [];
+  for (let round = 0; round < (stage.isQuick ? ROUNDS_QUICK : ROUNDS); round++) {
+    const [maker, revoker] = [cluster.members[round % 3], cluster.members[(round + 1) % 3]];
+    const made = await asked(`${maker.ownUrl}/v1/keys`, {
+      method: "POST",
+      body: { name: `round ${round}`, scopes: ["lock", "read"] },
+    });
+    const madeAtMs = clockMs();
+    for (const tookMs of await everywhere(cluster, madeAtMs, (url) => isTaken(url, made.apiKey)))
+      madeMs.push(tookMs);
+
+    const { account } = await asked(`${maker.ownUrl}/v1/accounts`, {
+      method: "POST",
+      body: { email: `team${round}@example.com` },
+    });
+    const accountAtMs = clockMs();
+    const theirs = await asked(`${revoker.ownUrl}/v1/keys?account=${account.id}`, {
+      method: "POST",
+      body: { name: "theirs", scopes: ["lock"] },
+    });
+    for (const tookMs of await everywhere(cluster, accountAtMs, (url) => isTaken(url, theirs.apiKey)))
+      accountMs.push(tookMs);
+
+    const sessions = await Promise.all(
+      cluster.members.map(({ ownUrl }, at) => RawSession.open(ownUrl, services[at], { key: made.apiKey })),
+    );
+    await asked(`${revoker.ownUrl}/v1/keys/${made.key.id}`, { method: "DELETE" });
+    const revokedMs = clockMs();
+    for (const tookMs of await everywhere(
+      cluster,
+      revokedMs,
+      async (url) => !(await isTaken(url, made.apiKey)),
+    ))
+      refusedMs.push(tookMs);
+    for (
+      const endMs = clockMs() + PATIENCE_MS;
+      sessions.some(({ endedMs }) => endedMs === null);
+      await setTimeout(LOOK_MS)
+    )
+      if (clockMs() > endMs) throw new Error("a session of a revoked key goes on");
+    closedMs.push(...sessions.map(({ endedMs }) => Math.max(0, endedMs - revokedMs)));
+    for (const session of sessions) session.close();
+  }
+  const row = (what, values) =>
+    stage.within(`${what} (median ${ms(quantile(values, 0.5))}); longest`, Math.max(...values), HEARD_MS);
+  return [
+    row("a key made at one member works at each", madeMs),
+    row("an account made at one member has a key made at another, which works at each", accountMs),
+    row("a revoked key is refused by each", refusedMs),
+    row("its sessions at each are closed", closedMs),
+  ];
+}
+
+/** How long after that moment it was so at each member. */
+function everywhere(cluster, sinceMs, isSo) {
+  return Promise.all(
+    cluster.members.map(async ({ ownUrl }) => {
+      for (const endMs = clockMs() + PATIENCE_MS; clockMs() < endMs; await setTimeout(LOOK_MS)) {
+        const askedMs = clockMs();
+        // Known at the latest when it was asked.
+        if (await isSo(ownUrl)) return Math.max(0, askedMs - sinceMs);
+      }
+      throw new Error(`${ownUrl} does not hear of it`);
+    }),
+  );
+}
+
+async function isTaken(url, key) {
+  try {
+    await asked(`${url}/v1/self`, { key });
+    return true;
+  } catch (error) {
+    if (error.status === 401) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,424 @@
+// All processes and folders of a part. `end` leaves nothing behind.
+import { fork } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { partitionOf } from "../../../packages/server/dist/cluster/index.js";
+import { freePorts, hasEtcd, startEtcd, stopped } from "../../../packages/server/test/etcd.js";
+import { Net } from "./net.js";
+
+const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url));
+const CLI = path("../../../packages/lockdb/bin/lockdb.js");
+const WITH_PARENT = path("../../processes/leave-with-parent.mjs");
+const START_MS = 60_000;
+const CALL_MS = 120_000;
+
+export const ROOT_KEY = "root-key-of-the-torture";
+/** How long a member may be silent (decision 023). */
+export const LEASE_MS = 5_000;
+
+/** Milliseconds on the monotonic clock that all processes of this machine share. */
+export function clockMs() {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
+export class Stage {
+  isQuick;
+  /** Why nothing can be shown here; null: it can. */
+  lacks = hasEtcd ? null : "there is no `etcd` on the PATH; install Debian's etcd-server";
+  /** @type {(() => unknown)[]} */
+  #ends = [];
+
+  constructor({ isQuick }) {
+    this.isQuick = isQuick;
+  }
+
+  /** A time with a bound. It is judged in the full run alone, on a machine that has nothing else to do: CI's may have. */
+  within(what, valueMs, boundMs) {
+    const isKept = valueMs <= boundMs;
+    const bound = `at most ${ms(boundMs)}`;
+    if (this.isQuick)
+      return { what, seen: ms(valueMs), bound: `${bound}${isKept ? "" : ": not so, and not judged"}` };
+    return { what, seen: ms(valueMs), bound, isKept };
+  }
+
+  /** Calls it when the part is over, the last first. */
+  onEnd(end) {
+    this.#ends.push(end);
+  }
+
+  folder() {
+    const folder = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "lockdb-torture-"));
+    const remove = () => rmSync(folder, { recursive: true, force: true });
+    process.once("exit", remove);
+    this.onEnd(() => {
+      process.off("exit", remove);
+      remove();
+    });
+    return folder;
+  }
+
+  /** A script of `lib`, with what it is given as its one argument. */
+  script(name, given) {
+    return this.#child(path(name), [JSON.stringify(given)]);
+  }
+
+  /** `lockdb serve`, which is ready when `listening` resolves. */
+  serve(args) {
+    return this.#child(CLI, ["serve", "--log-level", process.env.LOCKDB_LOG_LEVEL ?? "error", ...args], {
+      LOCKDB_ROOT_KEY: ROOT_KEY,
+    });
+  }
+
+  #child(script, args, env = {}) {
+    const child = new Child(script, args, env);
+    // By itself it would end with this process, unless it is stopped.
+    const kill = () => child.signal("SIGKILL");
+    process.once("exit", kill);
+    this.onEnd(async () => {
+      await child.kill();
+      process.off("exit", kill);
+    });
+    return child;
+  }
+
+  async single({ store = "lmdb" } = {}) {
+    const [port] = await freePorts(1);
+    const child = this.serve(["--port", `${port}`, "--store", store, "--data-dir", this.folder()]);
+    await child.listening();
+    return { child, url: `http://127.0.0.1:${port}` };
+  }
+
+  /**
+   * Members of a cluster and of an etcd.
+   * @param {{ members?: number, etcd?: number, throughNet?: boolean }} [options] throughNet: all ways lead through `net`, and can be cut
+   */
+  async cluster({ members: count = 3, etcd: etcdCount = 3, throughNet = false } = {}) {
+    const net = new Net();
+    this.onEnd(() => net.end());
+    /** By etcd's id of each. */
+    const etcdNames = new Map();
+    const identify = (/** @type {Buffer} */ first) =>
+      etcdNames.get(/X-Server-From: (\w+)/i.exec(first.toString("latin1"))?.[1] ?? "") ?? "?";
+    const peerPort = async (/** @type {number} */ at, /** @type {number} */ target) => {
+      const [port] = await freePorts(1);
+      await net.proxy({ to: `e${at}`, target, port, identify });
+      return port;
+    };
+    const etcd = await startEtcd({ members: etcdCount, ...(throughNet ? { peerPort } : {}) });
+    this.onEnd(() => etcd.stop());
+    for (const [id, name] of await etcdIds(etcd.endpoints[0])) etcdNames.set(id, name);
+    const members = [];
+    for (let at = 0; at < count; at++) {
+      const [port, shown, ...ways] = await freePorts(2 + etcdCount);
+      const endpoints = throughNet ? ways.map((way) => `127.0.0.1:${way}`) : etcd.endpoints;
+      if (throughNet) {
+        await net.proxy({ to: `m${at}`, from: "callers", target: port, port: shown });
+        for (const [to, way] of ways.entries()) {
+          const target = Number(etcd.endpoints[to].split(":")[1]);
+          await net.proxy({ to: `e${to}`, from: `m${at}`, target, port: way });
+        }
+      }
+      const url = `http://127.0.0.1:${throughNet ? shown : port}`;
+      const args = ["--port", `${port}`, "--store", `etcd://${endpoints.join(",")}`, "--advertise", url];
+      members.push(
+        new Member({
+          name: `m${at}`,
+          url,
+          ownUrl: `http://127.0.0.1:${port}`,
+          start: () => this.serve(args),
+        }),
+      );
+    }
+    await Promise.all(members.map((member) => member.listening()));
+    const cluster = new Cluster({ net, etcd, members });
+    await cluster.settled();
+    return cluster;
+  }
+
+  async end() {
+    for (const end of this.#ends.reverse())
+      await Promise.resolve(end()).catch((error) => console.error(error));
+    this.#ends = [];
+  }
+}
+
+class Cluster {
+  net;
+  etcd;
+  /** @type {readonly Member[]} */
+  members;
+
+  constructor({ net, etcd, members }) {
+    this.net = net;
+    this.etcd = etcd;
+    this.members = members;
+  }
+
+  get urls() {
+    return this.members.map(({ url }) => url);
+  }
+
+  /** As a member sees it; null when it does not answer. */
+  async seen(by = 0) {
+    return asked(`${this.members[by].ownUrl}/v1/cluster`).catch(() => null);
+  }
+
+  /** Resolves when all members are there, and each partition is where it belongs. */
+  async settled(withinMs = START_MS) {
+    const isSettled = (seen) =>
+      seen?.members.length === this.members.length &&
+      seen.members.every(({ isReady, partitions }) => isReady && partitions > 20) &&
+      seen.partitions.every(({ state }) => state === "served");
+    for (const endMs = clockMs() + withinMs; ; await setTimeout(100)) {
+      const all = await Promise.all(this.members.map((_, at) => this.seen(at)));
+      if (all.every(isSettled)) return;
+      if (clockMs() > endMs)
+        throw new Error(`the cluster does not settle: ${JSON.stringify(all.map(shortly))}`);
+    }
+  }
+
+  /** The member that serves a service, as the others see it; null: none. */
+  async ownerOf(service) {
+    const partition = partitionOf("default", service);
+    for (const at of this.members.keys()) {
+      const seen = await this.seen(at);
+      const owner = seen?.partitions[partition]?.owner;
+      const url = seen?.members.find(({ id }) => id === owner)?.url;
+      const member = this.members.find((each) => each.url === url);
+      if (member !== undefined) return member;
+    }
+    return null;
+  }
+
+  /** Names of services that a member serves. */
+  async servicesOf(member, count, prefix) {
+    const found = [];
+    for (let number = 0; found.length < count; number++) {
+      const service = `${prefix}${number}`;
+      if ((await this.ownerOf(service)) === member) found.push(service);
+    }
+    return found;
+  }
+
+  async etcdLeader() {
+    for (const [at, { endpoint }] of this.etcd.members.entries()) {
+      const status = await etcdAsked(endpoint, "maintenance/status").catch(() => null);
+      if (status !== null && status.leader === status.header.member_id) return at;
+    }
+    return 0;
+  }
+}
+
+class Member {
+  name;
+  /** As others are told. */
+  url;
+  /** Past all proxies. */
+  ownUrl;
+  child;
+  #start;
+
+  constructor({ name, url, ownUrl, start }) {
+    this.name = name;
+    this.url = url;
+    this.ownUrl = ownUrl;
+    this.#start = start;
+    this.child = start();
+  }
+
+  listening() {
+    return this.child.listening();
+  }
+
+  async restart() {
+    await this.child.kill();
+    this.child = this.#start();
+    await this.listening();
+  }
+}
+
+/** A process that ends with this one, whatever happens. */
+class Child {
+  #process;
+  #said = "";
+  #out = "";
+  #ended;
+  #calls = new Map();
+  #callCount = 0;
+  #onChange = new Set();
+  isOver = false;
+  #exit = "";
+
+  constructor(script, args, env) {
+    const { PATH, TMPDIR } = process.env;
+    this.#process = fork(script, args, {
+      execArgv: ["--import", WITH_PARENT],
+      env: { PATH, TMPDIR, ...env },
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+    });
+    this.#process.stdout.setEncoding("utf8").on("data", (text) => {
+      this.#out = `${this.#out}${text}`.slice(-10_000);
+      for (const changed of [...this.#onChange]) changed();
+    });
+    this.#process.stderr.setEncoding("utf8").on("data", (text) => {
+      this.#said = `${this.#said}${text}`.slice(-4_000);
+      if (process.env.LOCKDB_LOG_LEVEL !== undefined) process.stderr.write(text);
+    });
+    this.#process.on("message", ({ id, value, error, kind }) => {
+      if (kind !== undefined) return;
+      const call = this.#calls.get(id);
+      this.#calls.delete(id);
+      if (error === undefined) call?.resolve(value);
+      else call?.reject(Object.assign(new Error(error.message), { code: error.code }));
+    });
+    this.#ended = new Promise((resolve) => {
+      this.#process.once("close", (code, signal) => {
+        this.isOver = true;
+        this.#exit = `${signal ?? `exit code ${code}`}`;
+        for (const changed of [...this.#onChange]) changed();
+        for (const { reject } of this.#calls.values()) reject(new Error(`a process ended: ${this.#said}`));
+        resolve(undefined);
+      });
+    });
+  }
+
+  get pid() {
+    return this.#process.pid;
+  }
+
+  /** How it ended, and the last that it said. */
+  get end() {
+    return `${this.#exit} ${this.#said.slice(-1_500)}`;
+  }
+
+  signal(name) {
+    this.#process.kill(name);
+  }
+
+  pause() {
+    return stopped(this.#process);
+  }
+
+  resume() {
+    this.signal("SIGCONT");
+  }
+
+  /** Ends it, at once unless asked otherwise, and resolves when it has. */
+  async kill(signal = "SIGKILL") {
+    if (!this.isOver) this.signal(signal);
+    await this.#ended;
+  }
+
+  listening() {
+    return this.#until(() => /listens on/.test(this.#out), "the server");
+  }
+
+  /** Has a script do something (see mailbox.mjs), and gives its result. */
+  call(op, given = {}) {
+    const id = ++this.#callCount;
+    return new Promise((resolve, reject) => {
+      if (this.isOver) return reject(new Error(`a process has ended: ${this.#said}`));
+      const timer = globalThis.setTimeout(() => reject(new Error(`${op} took too long`)), CALL_MS);
+      const settle = (then) => (value) => {
+        clearTimeout(timer);
+        then(value);
+      };
+      this.#calls.set(id, { resolve: settle(resolve), reject: settle(reject) });
+      this.#process.send({ id, op, ...given }, () => {});
+    });
+  }
+
+  #until(isSo, what) {
+    return new Promise((resolve, reject) => {
+      const done = (error) => {
+        clearTimeout(timer);
+        this.#onChange.delete(look);
+        if (error === undefined) resolve(undefined);
+        else reject(error);
+      };
+      const look = () => {
+        if (isSo()) done();
+        else if (this.isOver) done(new Error(`${what} ended: ${this.#said}`));
+      };
+      const timer = globalThis.setTimeout(
+        () => done(new Error(`${what} does not come: ${this.#said}`)),
+        START_MS,
+      );
+      this.#onChange.add(look);
+      look();
+    });
+  }
+}
+
+/** The answer of the HTTP API. @throws Error with `status` and `code` */
+export async function asked(url, { method = "GET", body, key = ROOT_KEY, withinMs = 10_000 } = {}) {
+  const answer = await fetched(url, {
+    method,
+    headers: { authorization: `Bearer ${key}` },
+    signal: AbortSignal.timeout(withinMs),
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await answer.text();
+  const read = text === "" ? null : JSON.parse(text);
+  if (answer.ok) return read;
+  const { code, retryable } = read?.error ?? {};
+  throw Object.assign(new Error(`${method} ${url}: ${answer.status} ${text}`), {
+    status: answer.status,
+    code,
+    retryable,
+  });
+}
+
+async function fetched(url, options) {
+  try {
+    return await fetch(url, options);
+  } catch (error) {
+    // What it says by itself is that it failed.
+    throw Object.assign(
+      new Error(`${url}: ${error.cause?.code ?? ""} ${error.cause?.message ?? error.message}`),
+      {
+        name: error.name,
+      },
+    );
+  }
+}
+
+async function etcdAsked(endpoint, what) {
+  const answer = await fetch(`http://${endpoint}/v3/${what}`, {
+    method: "POST",
+    body: "{}",
+    signal: AbortSignal.timeout(2_000),
+  });
+  return answer.json();
+}
+
+/** Ids of etcd's members, in hexadecimal digits, with the names that the net has for them. */
+async function etcdIds(endpoint) {
+  const { members } = await etcdAsked(endpoint, "cluster/member/list");
+  return members.map(({ ID, name }) => [BigInt(ID).toString(16), name.replace("m", "e")]);
+}
+
+function shortly(seen) {
+  if (seen === null) return null;
+  const states = {};
+  for (const { state } of seen.partitions) states[state] = (states[state] ?? 0) + 1;
+  const members = seen.members.map(
+    ({ url, isReady, partitions, lastSeenMs }) => `${url} ${isReady} ${partitions} ${lastSeenMs}`,
+  );
+  return { members, states };
+}
+
+export function quantile(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
+export const ms = (value) => `${value.toFixed(0)} ms`;
+
+/** A figure with a bound. */
+export function atMost(what, value, bound) {
+  return { what, seen: `${value}`, bound: `at most ${bound}`, isKept: value <= bound };
+}
