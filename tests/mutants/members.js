@@ -12,12 +12,13 @@ const PLACED_TEST = `${TESTS}/loop/placed-connection.test.ts`;
 /** @type {readonly import("./mutants.js").Mutant[]} */
 export const MEMBERS = [
   {
-    id: "answers-after-hand-over",
+    id: "done-and-not-told",
     rule: "R5",
     file: LOOP,
-    find: "this.#timed.delete(service);\n    this.#held.forget(service);",
-    put: "this.#timed.delete(service);\n",
-    wrong: "What waited for a flush is told after its service was handed over.",
+    find: "    this.#services.remove(service);\n    this.#timed.delete(service);\n",
+    put: "    this.#services.remove(service);\n    this.#timed.delete(service);\n    this.#held.forget(service);\n",
+    wrong:
+      "What was done just before a hand-over is told to nobody, and so is asked for again, and done twice.",
     killedBy: { test: HAND_OVER_TEST, name: "[R5kb]" },
   },
   {

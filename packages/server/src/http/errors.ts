@@ -5,7 +5,10 @@ import { noteRefusal } from "./request-log.js";
 
 export { Refusal };
 
-/** What it is about has moved to another member before anything was done: the request may be passed on after all. */
+/**
+ * What it is about has moved to another member before anything was done, or while it waits: the request may be passed on after all. What was done is told
+ * before its service moves (R5).
+ */
 export class Moved extends Refusal {
   constructor() {
     super("UNAVAILABLE");

@@ -206,6 +206,8 @@ class OriginalCall implements Recipient {
   }
 
   receive(message: ServerMessage): void {
+    // It has its answer, and only waits to know whether that was read.
+    if (this.#response.headersSent) return;
     const { lockName } = this.#body;
     switch (message[0]) {
       case "granted":

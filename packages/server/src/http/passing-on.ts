@@ -13,6 +13,7 @@ import {
   type OtherMember,
   saysForwarded,
 } from "./cluster.js";
+import { answerFailure } from "./errors.js";
 import { watchHandOver } from "./hand-over.js";
 import { type MemberTls, type Upstream, Upstreams } from "./upstreams.js";
 
@@ -82,7 +83,8 @@ export class PassingOn {
     const { patienceMs = PATIENCE_MS_DEFAULT } = this.#cluster;
     const { socket } = request.raw;
     let endMs = performance.now() + patienceMs;
-    for (let isFirst = true; !socket.destroyed; ) {
+    const { raw } = reply;
+    for (let isFirst = true; !socket.destroyed && !raw.headersSent; ) {
       const place = this.#placeOf(target);
       if (place === "here" || (target === "keeper" && isSafe(request.raw) && asksForPart(request.raw)))
         return true;
@@ -108,6 +110,7 @@ export class PassingOn {
       const waitMs = member === undefined ? restMs : Math.min(restMs, RETRY_MS);
       if (restMs <= 0 || !(await this.#until(isOther, waitMs, socket))) break;
     }
+    if (raw.headersSent) return false;
     // Whoever passed it on may send it elsewhere.
     if (saysForwarded(request.raw) && !socket.destroyed) reply.raw.setHeader(NOT_HERE, this.#cluster.selfId);
     refuse();
@@ -121,7 +124,11 @@ export class PassingOn {
     reply: FastifyReply,
     refuse: () => void,
   ): Promise<void> {
-    if (await this.isHere(target, request, reply, refuse)) refuse();
+    try {
+      if (await this.isHere(target, request, reply, refuse)) refuse();
+    } catch (error) {
+      answerFailure(request, reply, error);
+    }
   }
 
   #placeOf(target: Target): Place {
@@ -195,6 +202,11 @@ export class PassingOn {
           return;
         }
         end("answered");
+        // Somebody else has answered meanwhile, such as the end of its key.
+        if (raw.headersSent) {
+          upstream.reset();
+          return over();
+        }
         passBack(answer, request, reply, upstream, over);
       });
       asked.end(body);

@@ -284,8 +284,9 @@ export class Loop {
   }
 
   /**
-   * Gives services away. From now on nothing of them is taken or answered. What is on its way is flushed first; then, as one batch, what a
-   * clean stop writes of them (R5), the lease clock, and `last`. Then all who speak with them are told where they are, which
+   * Gives services away. From now on nothing of them is taken. What is on its way is flushed first, and told: it was done, and to ask for it again would do
+   * it twice. Then nothing of them is told any more, and one batch has what a
+   * clean stop writes of them (R5), the lease clock, and `last`. When that is flushed, all who speak with them are told where they are, which
    * `Placement.placeOf` must know as soon as `over` was called, and this resolves.
    * @param last who serves them from then on, as the store takes it
    * @param over called when that is durable
@@ -318,11 +319,10 @@ export class Loop {
     return this.#options.placement?.isTrusted() !== false;
   }
 
-  /** Nothing of it is applied or told any more. */
+  /** Nothing of it is applied any more. What was applied is told when it is flushed, which is before its last batch is on its way. */
   #drop(service: Service): void {
     this.#services.remove(service);
     this.#timed.delete(service);
-    this.#held.forget(service);
     this.#logs.forget(service);
   }
 

@@ -201,6 +201,8 @@ class Exchange implements Recipient {
   }
 
   receive(message: ServerMessage): void {
+    // It has its answer, and only waits to know whether that was read.
+    if (this.#response.headersSent) return;
     switch (message[0]) {
       case "queued":
         // The first says that it waits; a second one, that its slice is over.
