@@ -37,13 +37,13 @@ export class Access implements Keeper {
   /** Changes are made one after the other: each begins with what the one before has left. */
   #last: Promise<unknown> = Promise.resolve();
   #cancelTimer: () => void = () => {};
-  readonly #startedAt: string;
+  /** The hash of the root key that there was when this server started. */
+  #rootAtStart: string | null = null;
   #sweptMs: number;
   #useWrittenMs: number;
 
   constructor(options: AccessOptions) {
     this.#options = options;
-    this.#startedAt = this.#now();
     this.#sweptMs = options.runtime.wallMs();
     this.#useWrittenMs = options.runtime.monotonicMs();
     this.#addDefault();
@@ -60,6 +60,7 @@ export class Access implements Keeper {
   ): Promise<{ readonly rootKey: string | null; readonly isNew: boolean }> {
     this.#loop = loop;
     this.#sweep();
+    this.#rootAtStart = rootHash(this.#keys.get(ROOT));
     return this.takeRootKey(givenKey);
   }
 
@@ -68,8 +69,8 @@ export class Access implements Keeper {
   }
 
   /**
-   * Makes the root key, or takes the one from outside, if that is to be done. In a cluster again whenever this member comes to keep the keys: it takes its
-   * own if it was started after the present one was made, so that members with an old one do not bring it back.
+   * Makes the root key, or takes the one from outside, if that is to be done. In a cluster again whenever this member comes to keep the keys: it replaces
+   * the one that there was when it started, and no later one, so that members with an old one do not bring it back.
    */
   async takeRootKey(
     givenKey: string | null,
@@ -79,8 +80,7 @@ export class Access implements Keeper {
     if (isKnown || (known !== undefined && givenKey === null)) return { rootKey: givenKey, isNew: false };
     const { isKeeper } = this.#options;
     if (isKeeper !== undefined && known !== undefined) {
-      const madeAt = known.record?.createdAt ?? "";
-      if (!isKeeper() || madeAt > this.#startedAt) return { rootKey: null, isNew: false };
+      if (!isKeeper() || rootHash(known) !== this.#rootAtStart) return { rootKey: null, isNew: false };
     }
     const rootKey = givenKey ?? newApiKey(ROOT);
     const record = rootRecord(keyHash(rootKey), this.#now());
@@ -467,6 +467,10 @@ function actsOf(
 const GIVES_TOO_MUCH = "A key can give only what it has: scopes, services and end. Use one that has them.";
 const CHANGES_TOO_MUCH = "That key may do more than this one. Use one with the same scopes and services.";
 const ROOT_IS_GIVEN = "The root key is set from outside. Start the server with another LOCKDB_ROOT_KEY.";
+
+function rootHash(root: Key | undefined): string | null {
+  return root?.record?.secrets[0]?.hash ?? null;
+}
 
 function isOperator({ account, record }: KeyCaller): boolean {
   return account === ACCOUNT_DEFAULT && record?.services === null;

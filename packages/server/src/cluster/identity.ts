@@ -6,6 +6,9 @@ export class Identity {
   readonly id: string;
   readonly membership = new Membership();
   beat = 0;
+  isBeating = false;
+  /** The last one that was committed. */
+  appliedBeat = 0;
   /** Its record as etcd has it, as far as is known. */
   bytes: Uint8Array = new Uint8Array();
   isLeaving = false;
@@ -20,6 +23,7 @@ export class Identity {
   /** Of what is common: as it was read last, and as it was seen last. */
   commonVersion: Uint8Array | null = null;
   newCommonVersion: Uint8Array | null = null;
+  isFollowing = false;
 
   constructor(id: string) {
     this.id = id;

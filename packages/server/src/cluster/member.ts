@@ -3,22 +3,13 @@ import { openEtcdStore } from "../store/etcd.js";
 import type { Etcd, EtcdEntry } from "../store/etcd-api.js";
 import { decodeRecord, encodeRecord, type Store } from "../store/index.js";
 import { Identity } from "./identity.js";
-import { COMMON_VERSION, clusterKeyOf, FENCES, KEEPERS_PARTITION, MEMBERS, OWNERS } from "./keys.js";
+import { COMMON_VERSION, clusterKeyOf, FENCES, KEEPERS_PARTITION, OWNERS } from "./keys.js";
 import { layoutOf } from "./layout.js";
+import { lookIn } from "./look.js";
 import type { Look } from "./membership.js";
 import { fencedBy, readKey } from "./part.js";
-import { PARTITIONS, partitionOf } from "./partitions.js";
-import {
-  fenceKey,
-  isSame,
-  type MemberRecord,
-  memberKey,
-  type OwnerRecord,
-  ownerKey,
-  type Seen,
-  seen,
-  written,
-} from "./records.js";
+import { partitionOf } from "./partitions.js";
+import { fenceKey, isSame, type MemberRecord, memberKey, seen, written } from "./records.js";
 import { type ClusterSeen, seenIn } from "./seen.js";
 import { Steps } from "./steps.js";
 import type { Words } from "./words.js";
@@ -36,7 +27,7 @@ const WATCHED = [OWNERS, FENCES, COMMON_VERSION];
 /** Ids of joins of which nobody knows whether they came through. */
 const FORMER_MAX = 30;
 /** How long a member that leaves waits for others to be given what it serves. */
-const LEAVE_MS_MAX = 15_000;
+const LEAVE_MS_MAX = 3_000;
 
 export interface MemberOptions {
   readonly etcd: Etcd;
@@ -79,8 +70,8 @@ export class Member implements Placement {
   #cancelTimer: () => void = () => {};
   #cancelTrustTimer: () => void = () => {};
   #unwatch: () => void = () => {};
-  #isBeating = false;
   #isBeatWanted = false;
+  readonly #complained = new Set<string>();
   #working: Promise<void> | null = null;
   #isWorkWanted = false;
   #lastBeatMs = Number.NEGATIVE_INFINITY;
@@ -96,6 +87,7 @@ export class Member implements Placement {
     this.#steps = new Steps({
       ...options,
       isNow: (self) => this.#self === self,
+      pause: () => new Promise((resolve) => options.runtime.defer(resolve)),
       changed: () => this.#changed(),
     });
     this.#words = this.#steps.words;
@@ -261,7 +253,7 @@ export class Member implements Placement {
   #arm(inMs: number): void {
     const { runtime } = this.#options;
     const atMs = runtime.monotonicMs() + inMs;
-    if (this.#isBeating) {
+    if (this.#self?.isBeating) {
       this.#isBeatWanted ||= inMs < BEAT_AGAIN_MS;
       return;
     }
@@ -279,12 +271,12 @@ export class Member implements Placement {
   async #beat(): Promise<void> {
     this.#armedForMs = Number.POSITIVE_INFINITY;
     const self = this.#self;
-    if (self === null || this.#isBeating) return;
-    this.#isBeating = true;
+    if (self === null || self.isBeating) return;
+    self.isBeating = true;
     this.#isBeatWanted = false;
     const { etcd, runtime } = this.#options;
     this.#lastBeatMs = runtime.monotonicMs();
-    self.beat++;
+    const beat = ++self.beat;
     const record = this.#recordOf(self);
     const [sentMs, sentWallMs] = [runtime.monotonicMs(), runtime.wallMs()];
     // The record is compared, too: a beat that was under way for long cannot come behind a later one and bring an old number back.
@@ -293,14 +285,11 @@ export class Member implements Placement {
       ops: [this.#words.put(record), ...this.#words.look()],
       otherwise: [this.#words.get(memberKey(self.id)), this.#words.get(fenceKey(self.id))],
     });
-    this.#isBeating = false;
-    if (this.#self !== self) {
-      // It was held up by this one.
-      if (this.#self !== null) this.#arm(0);
-      return;
-    }
+    self.isBeating = false;
+    if (this.#self !== self) return;
     if (outcome.kind === "applied") {
       self.bytes = record.value;
+      self.appliedBeat = beat;
       this.#trust(self, sentMs, sentWallMs);
       this.#saw(self, outcome.gets, sentMs);
       this.#arm(this.#isBeatWanted ? HINT_MS_MIN : BEAT_MS);
@@ -310,7 +299,9 @@ export class Member implements Placement {
       const [[own], [fence]] = outcome.gets as [EtcdEntry[], EtcdEntry[]];
       if (own === undefined || fence === undefined)
         return this.#distrust(self, "another member has fenced this one");
-      // An earlier beat came through after all.
+      // An earlier beat came through after all; unless etcd has gone back to what was before, and all that this member has written since is gone.
+      if (beatIn(memberKey(self.id), own.value) < self.appliedBeat)
+        return this.#distrust(self, "etcd has lost what it had: an older state was put in its place");
       self.bytes = own.value;
     }
     this.#arm(BEAT_AGAIN_MS);
@@ -337,22 +328,26 @@ export class Member implements Placement {
   }
 
   #saw(self: Identity, gets: readonly (readonly EtcdEntry[])[], sentMs: number): void {
-    const members = new Map<string, Seen<MemberRecord>>();
-    for (const { key, value } of gets[0] ?? []) {
-      const id = this.#words.nameIn(key, MEMBERS);
-      members.set(id, seen<MemberRecord>(memberKey(id), value));
-    }
-    const owners: (Seen<OwnerRecord> | null)[] = new Array(PARTITIONS).fill(null);
-    for (const { key, value } of gets[1] ?? []) {
-      const partition = Number.parseInt(this.#words.nameIn(key, OWNERS), 16);
-      owners[partition] = seen<OwnerRecord>(ownerKey(partition), value);
-    }
-    const look: Look = { members, owners, sentMs, receivedMs: this.#options.runtime.monotonicMs() };
+    const times = { sentMs, receivedMs: this.#options.runtime.monotonicMs() };
+    const look = lookIn(gets, this.#words, times, (key, error) => this.#unreadable(key, error));
     const before = self.membership.look;
     self.membership.saw(look);
     self.newCommonVersion = gets[2]?.[0]?.value ?? null;
+    void this.#steps.follow(self).then((isNew) => {
+      if (isNew && this.#self === self) this.#work();
+    });
     if (before === null || hasChanged(before, look)) this.#changed();
     for (const told of this.#onLook.splice(0)) told();
+  }
+
+  /** Once each. */
+  #unreadable(key: string, err: unknown): void {
+    if (this.#complained.has(key)) return;
+    this.#complained.add(key);
+    this.#options.log.error(
+      { err, key },
+      "a record of the cluster in etcd cannot be read, and is left alone",
+    );
   }
 
   #changed(): void {
@@ -455,6 +450,10 @@ export class Member implements Placement {
       this.#options.runtime.setTimer(resolve, BEAT_MS);
     });
   }
+}
+
+function beatIn(key: string, bytes: Uint8Array): number {
+  return seen<MemberRecord>(key, bytes).record.beat;
 }
 
 /** Whether anybody is to be told. */

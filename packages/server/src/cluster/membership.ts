@@ -6,6 +6,8 @@ export interface Look {
   readonly members: ReadonlyMap<string, Seen<MemberRecord>>;
   /** By partition; null: there is no record. */
   readonly owners: readonly (Seen<OwnerRecord> | null)[];
+  /** Partitions whose record cannot be read. */
+  readonly unknown: ReadonlySet<number>;
   /** By this member's monotonic clock: before the look was sent, and after its answer came. */
   readonly sentMs: number;
   readonly receivedMs: number;
@@ -70,7 +72,7 @@ export class Membership {
    * @param serves whether we serve that partition now
    */
   plan(self: string, isReady: boolean, serves: (partition: number) => boolean): Plan {
-    const { members, owners } = this.#look!;
+    const { members, owners, unknown } = this.#look!;
     const fence = [...members]
       .filter(([id, { record }]) => id !== self && this.silentMs(id) >= record.leaseMs)
       .map(([id, { bytes }]) => ({ id, bytes }));
@@ -84,6 +86,7 @@ export class Membership {
     const takeUp: { partition: number; owner: Seen<OwnerRecord> }[] = [];
     const handOver = new Map<string, number[]>();
     for (let partition = 0; partition < PARTITIONS; partition++) {
+      if (unknown.has(partition)) continue;
       const before = owners[partition] ?? null;
       const owner = before?.record.member ?? null;
       const share = shares[partition] ?? null;

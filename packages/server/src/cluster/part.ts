@@ -33,6 +33,8 @@ export interface Part {
   readonly services: readonly StoredService[];
   /** What belongs to none of them, such as deliveries that are owed. */
   readonly outside: readonly OutsideRecord[];
+  /** How many records that is. */
+  readonly size: number;
 }
 
 /** Something that a member does in etcd as long as it is one. */
@@ -77,8 +79,7 @@ async function readSome(member: Fenced, prefixes: readonly string[], page: numbe
     pages = await gets(member, first);
   } catch (error) {
     // All of it is too large for one answer: fewer at once, then.
-    const isLarge = error instanceof EtcdError && error.code === CODE.RESOURCE_EXHAUSTED;
-    if (!isLarge || (prefixes.length === 1 && page === 1)) throw error;
+    if (!isTooLarge(error) || (prefixes.length === 1 && page === 1)) throw error;
     if (prefixes.length === 1) return readSome(member, prefixes, Math.ceil(page / 8));
     const half = prefixes.length >> 1;
     return [
@@ -89,14 +90,29 @@ async function readSome(member: Fenced, prefixes: readonly string[], page: numbe
   const all: EtcdEntry[][] = [];
   for (const [index, entries] of pages.entries()) {
     const rest = [...entries];
-    for (let last = entries; last.length === page; ) {
-      const key = Buffer.concat([last.at(-1)!.key, Buffer.of(0)]);
-      [last] = (await gets(member, [{ get: key, end: ends[index]!, limit: page }])) as [EtcdEntry[]];
-      for (const entry of last) rest.push(entry);
-    }
+    if (entries.length === page) await readRest(member, rest, ends[index]!, page);
     all.push(rest);
   }
   return all;
+}
+
+/** What comes behind the last of these. */
+async function readRest(member: Fenced, entries: EtcdEntry[], end: Uint8Array, page: number): Promise<void> {
+  for (let limit = page; ; ) {
+    const key = Buffer.concat([entries.at(-1)!.key, Buffer.of(0)]);
+    try {
+      const [next] = (await gets(member, [{ get: key, end, limit }])) as [EtcdEntry[]];
+      for (const entry of next) entries.push(entry);
+      if (next.length < limit) return;
+    } catch (error) {
+      if (!isTooLarge(error) || limit === 1) throw error;
+      limit = Math.ceil(limit / 8);
+    }
+  }
+}
+
+function isTooLarge(error: unknown): boolean {
+  return error instanceof EtcdError && error.code === CODE.RESOURCE_EXHAUSTED;
 }
 
 /** What a member writes when it wants to read. */
@@ -117,13 +133,16 @@ async function gets(
   return outcome.gets;
 }
 
-/** @throws DamagedRecordError (R9), and as `readThrough` */
-export async function readParts(member: Fenced, prefixes: readonly string[]): Promise<Part[]> {
-  const parts: Part[] = [];
+/**
+ * What is stored of some partitions. Of one that has a damaged record (R9) it is the error: that is no reason not to serve the others.
+ * @throws Error as `readThrough`
+ */
+export async function readParts(member: Fenced, prefixes: readonly string[]): Promise<(Part | Error)[]> {
+  const parts: (Part | Error)[] = [];
   for (const [index, entries] of (await readThrough(member, prefixes)).entries()) {
     const outside = member.at.length + prefixes[index]!.length;
     const records = entries.map(({ key, value }) => ({ key: key.subarray(outside), value }));
-    parts.push(await partIn(() => blocksOf(records)));
+    parts.push(await partIn(() => blocksOf(records)).catch((error: unknown) => error as Error));
   }
   return parts;
 }
@@ -131,7 +150,11 @@ export async function readParts(member: Fenced, prefixes: readonly string[]): Pr
 async function partIn(blocks: () => Iterable<Block>): Promise<Part> {
   const outside: OutsideRecord[] = [];
   const services = await readServices({ blocks }, (_kind, record) => outside.push(record));
-  return { services, outside };
+  const size = services.reduce(
+    (sum, { records, holds }) => sum + records.length + holds.size,
+    outside.length,
+  );
+  return { services, outside, size };
 }
 
 /** Which batch is brought to its end, and where. */
@@ -152,8 +175,9 @@ export interface Redo {
 export async function redoPart(member: Fenced, { former, partition, owner, name }: Redo): Promise<void> {
   const { etcd, at, fence } = member;
   const [pieces] = (await readThrough(member, [`${STAGED}${former}/`], 2)) as [EtcdEntry[]];
-  const shared = partition === KEEPERS_PARTITION ? [COMMON, AUDIT] : [];
-  const areas = [partitionPrefix(partition), ...shared];
+  // Entries of the audit log are only added: each partition brings those of its batch along, and twice is once.
+  const shared = partition === KEEPERS_PARTITION ? [COMMON] : [];
+  const areas = [partitionPrefix(partition), AUDIT, ...shared];
   let hasCommon = false;
   const last = new Map<string, Op>();
   for (const { key, value } of pieces) {

@@ -2,10 +2,18 @@ import { CLOCK_KEY, type Loop, type OutsideRecord, type ServiceKey } from "../lo
 import { type Compare, type Etcd, endOf, type Op } from "../store/etcd-api.js";
 import { decodeRecord } from "../store/index.js";
 import type { Identity } from "./identity.js";
-import { CLOCKS, COMMON, HEADS, ownerKeyInStore, partitionPrefix, STAGED } from "./keys.js";
+import {
+  CLOCKS,
+  COMMON,
+  HEADS,
+  KEEPERS_PARTITION,
+  ownerKeyInStore,
+  partitionPrefix,
+  STAGED,
+} from "./keys.js";
 import type { Claim, Plan } from "./membership.js";
 import { fencedBy, type Part, readKey, readParts, readThrough, redoPart } from "./part.js";
-import { partitionOf } from "./partitions.js";
+import { partitionName, partitionOf } from "./partitions.js";
 import { fenceKey, isSame, memberKey, type OwnerRecord, ownerKey, type Seen, written } from "./records.js";
 import { Words } from "./words.js";
 
@@ -14,13 +22,21 @@ const CLAIMS_A_TXN = 60;
 /** With the sessions of their services a batch of so many is mostly one transaction. */
 const HAND_OVERS_A_BATCH = 48;
 const TAKEN_UP_AT_ONCE = 32;
+/** Some tens of milliseconds. */
+const RECORDS_AT_ONCE = 5_000;
 
 export interface StepsHost {
   readonly etcd: Etcd;
   readonly at: string;
   readonly url: string;
-  readonly log: { info(facts: object, text: string): void; warn(facts: object, text: string): void };
+  readonly log: {
+    info(facts: object, text: string): void;
+    warn(facts: object, text: string): void;
+    error(facts: object, text: string): void;
+  };
   readonly onCommon?: ((read: () => Promise<readonly OutsideRecord[]>) => Promise<void>) | undefined;
+  /** Lets others have their turn of the event loop. */
+  pause(): Promise<void>;
   /** Still what this member is. */
   isNow(self: Identity): boolean;
   /** What is served where has changed. */
@@ -33,41 +49,56 @@ export class Steps {
   readonly #host: StepsHost;
   /** Members that are gone, and whose partitions were claimed here: what they have left is removed once nobody needs it. */
   readonly #gone = new Set<string>();
+  /** Partitions of which it was said that they cannot be served. */
+  readonly #failing = new Set<number>();
 
   constructor(host: StepsHost) {
     this.#host = host;
     this.words = new Words(host.at);
   }
 
+  /**
+   * Takes what others have changed of what is common, until nothing newer is known. By itself, whatever else is under way: a key that was
+   * revoked ends within a second (A2). @returns whether there was something
+   */
+  async follow(self: Identity): Promise<boolean> {
+    if (self.isFollowing || isCommonRead(self)) return false;
+    self.isFollowing = true;
+    try {
+      while (this.#isNow(self) && !isCommonRead(self)) {
+        const version = self.newCommonVersion;
+        await this.#host.onCommon?.(() => this.#common(self));
+        self.commonVersion = version;
+      }
+    } catch (err) {
+      // The next look asks again.
+      if (this.#isNow(self)) this.#host.log.warn({ err }, "what all members share could not be read");
+      return false;
+    } finally {
+      self.isFollowing = false;
+    }
+    return true;
+  }
+
   /** All that the last look asks for. @returns whether another look is due. @throws Error when a step came to nothing */
   async take(self: Identity, loop: Loop): Promise<boolean> {
-    await this.#readCommon(self);
-    if (!this.#isNow(self)) return false;
     const isReady = loop.ready && !self.isLeaving;
     const plan = self.membership.plan(self.id, isReady, (partition) => self.served.has(partition));
+    // Whoever comes to keep what is common must know what was kept before: of this look, and not of one that comes meanwhile.
+    const isKeeperToBe = isCommonRead(self);
+    const takeUp = plan.takeUp.filter(({ partition }) => isKeeperToBe || partition !== KEEPERS_PARTITION);
     let hasChanged = false;
     for (const each of plan.fence) hasChanged = (await this.#fence(self, each)) || hasChanged;
     hasChanged = (await this.#claim(self, plan.claim)) || hasChanged;
-    hasChanged = (await this.#takeUp(self, loop, plan.takeUp)) || hasChanged;
+    hasChanged = (await this.#takeUp(self, loop, takeUp)) || hasChanged;
     hasChanged = (await this.#handOver(self, loop, plan)) || hasChanged;
     if (!hasChanged) await this.#forget(self);
     return hasChanged;
   }
 
-  /** Until nothing newer is known: who comes to keep what is common must know what was kept before. */
-  async #readCommon(self: Identity): Promise<void> {
-    const { onCommon } = this.#host;
-    for (;;) {
-      const version = self.newCommonVersion;
-      if (version === null || !this.#isNow(self)) return;
-      if (self.commonVersion !== null && isSame(version, self.commonVersion)) return;
-      await onCommon?.(() => this.#common(self));
-      self.commonVersion = version;
-    }
-  }
-
   async #common(self: Identity): Promise<readonly OutsideRecord[]> {
     const [part] = await readParts(fencedBy(this.#host.etcd, this.words, self.id), [COMMON]);
+    if (part instanceof Error) throw part;
     return part!.outside;
   }
 
@@ -152,24 +183,53 @@ export class Steps {
     let hasChanged = false;
     for (const { partition, owner } of ours) {
       if (owner.record.redo === undefined) continue;
-      await this.#redo(self, partition, owner);
-      hasChanged = true;
+      hasChanged = (await this.#tried(partition, () => this.#redo(self, partition, owner))) || hasChanged;
     }
     const whole = ours.filter(({ owner }) => owner.record.redo === undefined);
     const prefixes = whole.map(({ partition }) => partitionPrefix(partition));
-    // What was read of one is served before the next are read: a lease goes on there.
+    // What was read of some is served before the next are read: a lease goes on there.
     for (let from = 0; from < whole.length; from += TAKEN_UP_AT_ONCE) {
-      const parts = await readParts(
-        fencedBy(this.#host.etcd, this.words, self.id),
-        prefixes.slice(from, from + TAKEN_UP_AT_ONCE),
-      );
-      if (!this.#isNow(self)) return false;
-      const served = parts.map((part, index) => this.#serve(self, loop, whole[from + index]!, part));
-      await Promise.all(served);
-      hasChanged = true;
+      const some = prefixes.slice(from, from + TAKEN_UP_AT_ONCE);
+      const parts = await readParts(fencedBy(this.#host.etcd, this.words, self.id), some);
+      const served: Promise<boolean>[] = [];
+      let size = 0;
+      for (const [index, part] of parts.entries()) {
+        if (!this.#isNow(self)) return false;
+        const each = whole[from + index]!;
+        served.push(
+          this.#tried(each.partition, async () => {
+            if (part instanceof Error) throw part;
+            size += part.size;
+            await this.#serve(self, loop, each, part);
+          }),
+        );
+        // Taking up blocks the process, which has to beat and to answer.
+        if (size < RECORDS_AT_ONCE) continue;
+        size = 0;
+        await this.#host.pause();
+      }
+      hasChanged = (await Promise.all(served)).includes(true) || hasChanged;
     }
     if (whole.length > 0) this.#host.log.info({ partitions: self.served.size }, "serves more partitions");
     return hasChanged;
+  }
+
+  /** One partition that cannot be served is no reason not to serve the others. */
+  async #tried(partition: number, step: () => Promise<void>): Promise<boolean> {
+    try {
+      await step();
+      this.#failing.delete(partition);
+      return true;
+    } catch (err) {
+      const name = partitionName(partition);
+      if (!this.#failing.has(partition))
+        this.#host.log.error(
+          { err, partition: name },
+          "a partition cannot be served: it is tried again and again",
+        );
+      this.#failing.add(partition);
+      return false;
+    }
   }
 
   async #serve(
@@ -238,6 +298,11 @@ export class Steps {
   #isNow(self: Identity): boolean {
     return this.#host.isNow(self);
   }
+}
+
+function isCommonRead({ commonVersion, newCommonVersion }: Identity): boolean {
+  if (newCommonVersion === null) return true;
+  return commonVersion !== null && isSame(commonVersion, newCommonVersion);
 }
 
 interface Left {

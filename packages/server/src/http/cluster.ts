@@ -91,6 +91,14 @@ export function saysForwarded({ headers }: IncomingMessage): boolean {
   return headers[FORWARDED_BY] !== undefined;
 }
 
+/** The path and query that a request is about, also where it names the server with them (RFC 9112, 3.2.2). */
+export function pathOf({ url = "/" }: IncomingMessage): string {
+  if (url.startsWith("/")) return url;
+  if (!URL.canParse(url)) return "/";
+  const { pathname, search } = new URL(url);
+  return `${pathname}${search}`;
+}
+
 /** True when somebody puts an answer together, and asks for what is here of it. It reads, so it may be anybody. */
 export function asksForPart({ headers }: IncomingMessage): boolean {
   return headers[ONLY_HERE] !== undefined;

@@ -206,8 +206,6 @@ class OriginalCall implements Recipient {
   }
 
   receive(message: ServerMessage): void {
-    // It has its answer, and only waits to know whether that was read.
-    if (this.#response.headersSent) return;
     const { lockName } = this.#body;
     switch (message[0]) {
       case "granted":
@@ -224,6 +222,8 @@ class OriginalCall implements Recipient {
         return this.#refuse("UNAVAILABLE", message[2]);
       case "moved":
         this.#release();
+        // It has its answer, and nobody knows yet whether it was read: that is all that there is to it.
+        if (this.#response.headersSent) return;
         return this.#passOn(() => this.#refuse("UNAVAILABLE", ERRORS.UNAVAILABLE.message));
     }
   }

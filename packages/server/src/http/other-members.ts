@@ -9,6 +9,7 @@ import {
   type HttpCluster,
   ONLY_HERE,
   type OtherMember,
+  pathOf,
 } from "./cluster.js";
 import type { MemberTls } from "./upstreams.js";
 
@@ -52,7 +53,7 @@ export class OtherMembers {
    * Asks each of them the same, once. An answer other than 200 counts as none. Whoever was asked so asks nobody.
    * @param path with the query; default: that of the request
    */
-  async ask(request: IncomingMessage, path = request.url ?? "/"): Promise<AllHeard> {
+  async ask(request: IncomingMessage, path = pathOf(request)): Promise<AllHeard> {
     if (asksForPart(request)) return NOBODY;
     const others = this.#cluster.others();
     const heard = await Promise.all(others.map((member) => this.#askOne(member, request, "GET", path)));

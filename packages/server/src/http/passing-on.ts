@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from "node:http";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Place, ServiceKey } from "../loop/index.js";
-import { CALLER_HEADERS, callerHeaders } from "./addresses.js";
+import { CALLER_HEADERS, callerHeaders, isPassedOn } from "./addresses.js";
 import {
   asksForPart,
   FORWARDED_BY,
@@ -11,6 +11,7 @@ import {
   NOT_HERE,
   ONLY_HERE,
   type OtherMember,
+  pathOf,
   saysForwarded,
 } from "./cluster.js";
 import { answerFailure } from "./errors.js";
@@ -86,8 +87,9 @@ export class PassingOn {
     const { raw } = reply;
     for (let isFirst = true; !socket.destroyed && !raw.headersSent; ) {
       const place = this.#placeOf(target);
-      if (place === "here" || (target === "keeper" && isSafe(request.raw) && asksForPart(request.raw)))
-        return true;
+      // Only a member may ask what is known here of the keeper's: it puts it together with what all others know.
+      const isPart = asksForPart(request.raw) && isPassedOn(request.raw);
+      if (place === "here" || (target === "keeper" && isSafe(request.raw) && isPart)) return true;
       const isElsewhere = place !== "nowhere";
       if (isElsewhere && saysForwarded(request.raw)) break;
       const member = isElsewhere ? this.#cluster.others().find(({ url }) => url === place.url) : undefined;
@@ -179,7 +181,7 @@ export class PassingOn {
     return new Promise((resolve) => {
       const asked = upstream.request({
         method: request.raw.method,
-        path: request.raw.url,
+        path: pathOf(request.raw),
         headers: this.#headersFor(member, request.raw, body),
       });
       // Nobody waits for its answer: the member is to know, or it would grant to somebody who is gone.

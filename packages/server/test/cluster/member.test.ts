@@ -210,3 +210,38 @@ test("[A4qa] what all members share is read by a transaction before a member cla
   await world.pass(3_000);
   expect(read).toHaveLength(atJoin + 1);
 });
+
+test("[R9qb] a record of a member or an owner that cannot be read stops nobody, and is fenced when it is silent", async () => {
+  const client = world.etcd.client();
+  const put = (key: string) =>
+    client.txn({ compare: [], ops: [{ put: `${AT}${key}`, value: Buffer.from("?") }] });
+  await put(memberKey("stray"));
+  await put("owner/07");
+  const one = await running();
+  expect(one.serves).toBe(PARTITIONS - 1);
+  await world.pass(LEASE_MS + 1_500);
+  expect(await world.keys("member/")).toEqual([memberKey(one.member.memberId)]);
+  expect(one.member.isTrusted()).toBe(true);
+});
+
+test("[R9qc] a partition with a damaged record is not served, and all others are", async () => {
+  const client = world.etcd.client();
+  const bad = { put: `${AT}data/07/default/service/x/session/1`, value: Buffer.from("?") };
+  await client.txn({ compare: [], ops: [bad] });
+  const one = await running();
+  expect(one.serves).toBe(PARTITIONS - 1);
+  await client.txn({ compare: [], ops: [{ delete: bad.put }] });
+  await world.pass(700);
+  expect(one.serves).toBe(PARTITIONS);
+});
+
+test("[R7ql] a member whose record has become an older one ends: etcd has lost what it had", async () => {
+  const one = await running();
+  const key = `${AT}${memberKey(one.member.memberId)}`;
+  const old = (await world.etcd.client().range({ key })).entries[0]!.value;
+  await world.pass(2_000);
+  await world.etcd.client().txn({ compare: [], ops: [{ put: key, value: old }] });
+  await world.pass(1_000);
+  expect(one.reasons).toHaveLength(1);
+  expect(one.member.isTrusted()).toBe(false);
+});

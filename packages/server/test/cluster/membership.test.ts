@@ -40,7 +40,7 @@ function saw(sentMs: number, receivedMs: number, { beats, owners = new Map() }: 
     const record = owners.get(partition);
     return record === undefined ? null : seen(record);
   });
-  membership.saw({ members, owners: all, sentMs, receivedMs });
+  membership.saw({ members, owners: all, unknown: new Set(), sentMs, receivedMs });
 }
 
 const planned = (serves: (partition: number) => boolean = () => true) => membership.plan("a", true, serves);

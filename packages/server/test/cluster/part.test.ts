@@ -1,12 +1,20 @@
 import { beforeEach, expect, test } from "vitest";
 import { layoutOf } from "../../src/cluster/layout.js";
-import { type Fenced, fencedBy, readParts, redoPart } from "../../src/cluster/part.js";
+import {
+  type Fenced,
+  fencedBy,
+  type Part,
+  readParts,
+  readThrough,
+  redoPart,
+} from "../../src/cluster/part.js";
 import { partitionOf } from "../../src/cluster/partitions.js";
 import { fenceKey, ownerKey, written } from "../../src/cluster/records.js";
 import { Words } from "../../src/cluster/words.js";
 import { openEtcdStore } from "../../src/store/etcd.js";
-import type { Op, Txn } from "../../src/store/etcd-api.js";
+import { CODE, type Etcd, EtcdError, type Op, type Txn } from "../../src/store/etcd-api.js";
 import { type Change, encodeRecord } from "../../src/store/index.js";
+import { DamagedRecordError } from "../../src/store/records.js";
 import { MemoryEtcd } from "../store/memory-etcd.js";
 import { AT, turns } from "./world.js";
 
@@ -62,7 +70,7 @@ const sessions = (service: string) => Array.from({ length: 150 }, (_, at) => ses
 async function countOf(service: string): Promise<number> {
   const name = partitionOf("default", service).toString(16).padStart(2, "0");
   const [part] = await readParts(next, [`data/${name}/`]);
-  return part!.services[0]?.records.length ?? 0;
+  return (part as Part).services[0]?.records.length ?? 0;
 }
 
 const ownerOf = async (partition: number, epoch: number) => {
@@ -83,7 +91,7 @@ test("[R1qb] whoever comes to keep what all members share brings that to its end
   const keys = Array.from({ length: 5 }, (_, at) => record(`default/key/${at}`));
   await diedInBatch([...keys, ...sessions(OTHER)]);
   await redoPart(next, { former: "former", partition: 9, owner: await ownerOf(9, 3), name: "redo" });
-  const common = async () => (await readParts(next, ["data/common/"]))[0]!.outside.length;
+  const common = async () => ((await readParts(next, ["data/common/"]))[0] as Part).outside.length;
   expect(await common()).toBe(0);
   await redoPart(next, { former: "former", partition: 0, owner: await ownerOf(0, 3), name: "redo" });
   expect(await common()).toBe(5);
@@ -113,4 +121,35 @@ test("[R3qi] a hand-over in pieces says last who serves a partition, in one tran
     expect(txns.filter(isOwner)).toEqual([txns.at(-1)]);
     expect(isHead(txns.at(-1)!)).toBe(true);
   }
+});
+
+test("[R1qd] whoever takes a partition brings what was written of it in the audit log to its end, too (A7)", async () => {
+  const acts = Array.from({ length: 3 }, (_, at) => record(`default/audit/2026-01-01T00:00:00.00${at}Z`));
+  await diedInBatch([...sessions(OTHER), ...acts]);
+  await redoPart(next, { former: "former", partition: 9, owner: await ownerOf(9, 3), name: "redo" });
+  expect(((await readParts(next, ["data/audit/"]))[0] as Part).outside.length).toBe(3);
+});
+
+test("[R9qa] a damaged record is told of its own partition, and of no other", async () => {
+  await apply({ put: `${AT}data/09/default/service/x/session/1`, value: Buffer.from("damaged") });
+  const [damaged, other] = await readParts(next, ["data/09/", "data/0a/"]);
+  expect(damaged).toBeInstanceOf(DamagedRecordError);
+  expect((other as Part).size).toBe(0);
+});
+
+test("[R3qj] what is behind the first page may be too large for an answer, and is read in smaller pages", async () => {
+  for (let at = 0; at < 40; at++)
+    await apply({ put: `${AT}data/0b/${String(at).padStart(2, "0")}`, value: Buffer.from("x") });
+  const limited: Etcd = {
+    ...etcd.client(),
+    txn: async (txn) => {
+      const wants = txn.ops.flatMap((op) => ("get" in op ? [op.limit ?? 0] : []));
+      const isFirst = txn.ops.some((op) => "get" in op && String(op.get).endsWith("data/0b/"));
+      if (!isFirst && wants.some((limit) => limit > 2))
+        return { kind: "not-applied", error: new EtcdError(CODE.RESOURCE_EXHAUSTED, "too large", "here") };
+      return etcd.client().txn(txn);
+    },
+  };
+  const [part] = await readThrough({ ...next, etcd: limited }, ["data/0b/"], 20);
+  expect(part!.length).toBe(40);
 });

@@ -92,3 +92,19 @@ test("[I3rt] a stream of events ends, and says that it may be begun again", asyn
   expect((await again.until("granted")).at(-1)!.data).toMatchObject({ names: ["a"] });
   again.close();
 });
+
+test("[Q7rz] what was answered a moment ago, and may have been read or not, is not asked again", async () => {
+  for (const [at, api] of apis.entries()) {
+    expect((await api.acquire(`given/${at}`, { leaseMs: 60_000 })).status).toBe(200);
+    const { rootKey: apiKey, url: serverUrl } = members.all[at]!;
+    await new OriginalClient(SERVICE, { apiKey, serverUrl }).lock(`original/${at}`);
+  }
+  // Each of these is still looked after, in case that it was not read.
+  await handOver();
+  const there = await NativeClient.welcome(members.all[1]!);
+  for (const name of apis.flatMap((_, at) => [`given/${at}`, `original/${at}`]))
+    expect((await there.inspect(name)).held).toBe(false);
+  // These two have stores of their own: had anything been asked for again, it would have this token.
+  expect(await there.acquire("first")).toBe(1);
+  there.close();
+});

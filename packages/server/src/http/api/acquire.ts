@@ -201,8 +201,6 @@ class Exchange implements Recipient {
   }
 
   receive(message: ServerMessage): void {
-    // It has its answer, and only waits to know whether that was read.
-    if (this.#response.headersSent) return;
     switch (message[0]) {
       case "queued":
         // The first says that it waits; a second one, that its slice is over.
@@ -218,6 +216,8 @@ class Exchange implements Recipient {
       case "moved":
         this.#release();
         this.#loop.detach(this.#address);
+        // It has its answer, and nobody knows yet whether it was read: that is all that there is to it.
+        if (this.#response.headersSent) return;
         return this.#passOn(() => this.#refuse("UNAVAILABLE", ERRORS.UNAVAILABLE.message));
       default:
         // No answer to a call: better a mistake that is told than a caller who waits for ever.
