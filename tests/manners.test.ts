@@ -99,6 +99,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "http",
     "options",
   ],
+  // Of what goes over the HTTP API it takes the types.
+  dashboard: ["protocol"],
 };
 
 const PURE = new Set(["engine", "protocol"]);
@@ -120,6 +122,7 @@ function sources(): string[] {
 
 /** The room of a file: its folder below `src`, or the package for the files beside them. */
 function roomOf(path: string): string {
+  if (path.startsWith("packages/dashboard/")) return "dashboard";
   if (path === "lockdb/protocol") return "protocol";
   if (path === "#number-map") return "protocol";
   if (path === "#runtime") return "runtime";

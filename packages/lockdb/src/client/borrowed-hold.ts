@@ -54,6 +54,9 @@ export class BorrowedHold implements OuterHold {
     this.#arm();
   }
 
+  /** Its own holder is asked. */
+  onAsked(): void {}
+
   onOver(callback: (why: LockLostError) => void): () => void {
     if (this.#lost !== null) callback(this.#lost);
     else this.#inside = callback;

@@ -9,6 +9,7 @@ export interface OuterHold {
   readonly remainingMs: number;
   readonly previous?: Previous;
   onAtRisk(callback: (remainingMs: number) => void): void;
+  onAsked(callback: (reason: string) => void): void;
   /** Calls back when it is over, lost or released, with what that is to those inside; at once if it is. Returns the way out. */
   onOver(callback: (why: LockLostError) => void): () => void;
   /** @throws LockLostError when it was lost */
@@ -57,6 +58,12 @@ export class InnerLease implements OwnLease {
   onAtRisk(callback: (remainingMs: number) => void): void {
     this.#outer.onAtRisk((remainingMs) => {
       if (this.isHeld) callback(remainingMs);
+    });
+  }
+
+  onAsked(callback: (reason: string) => void): void {
+    this.#outer.onAsked((reason) => {
+      if (this.isHeld) callback(reason);
     });
   }
 

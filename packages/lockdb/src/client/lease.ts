@@ -48,6 +48,12 @@ export interface LeaseTerms {
   readonly enclosing: readonly EnclosingHold[];
 }
 
+/** What an operator has said who wants the hold back, and who is to hear of it. */
+interface Asked {
+  reason: string | null;
+  readonly callbacks: ((reason: string) => void)[];
+}
+
 /** A hold as its holder sees it. It ends by `release`, by its own end, or with its session's trust. */
 export class HeldLease implements OwnLease, OuterHold {
   readonly token: number;
@@ -65,6 +71,7 @@ export class HeldLease implements OwnLease, OuterHold {
   #releasing: Promise<boolean> | null = null;
   // Few leases have any, and a set takes more than all the rest.
   #atRisk: ((remainingMs: number) => void)[] | null = null;
+  #asked: Asked | null = null;
   /** Those who work inside of it, under the same token. */
   #inside: Set<(why: LockLostError) => void> | null = null;
 
@@ -131,6 +138,24 @@ export class HeldLease implements OwnLease, OuterHold {
     this.#keeper.runtime.defer(() => {
       if (this.isHeld) callback(this.remainingMs);
     });
+  }
+
+  onAsked(callback: (reason: string) => void): void {
+    this.#asked ??= { reason: null, callbacks: [] };
+    this.#asked.callbacks.push(callback);
+    const { reason } = this.#asked;
+    if (reason === null) return;
+    this.#keeper.runtime.defer(() => {
+      if (this.isHeld) callback(reason);
+    });
+  }
+
+  /** An operator wants it back. What he says again is not told again. */
+  askFor(reason: string): void {
+    if (!this.isHeld || this.#asked?.reason === reason) return;
+    this.#asked ??= { reason, callbacks: [] };
+    this.#asked.reason = reason;
+    this.#callAll(this.#asked.callbacks, reason);
   }
 
   assertHeld(): void {
@@ -214,9 +239,13 @@ export class HeldLease implements OwnLease, OuterHold {
   }
 
   warn(remainingMs: number): void {
-    for (const callback of this.#atRisk ?? []) {
+    this.#callAll(this.#atRisk ?? [], remainingMs);
+  }
+
+  #callAll<T>(callbacks: readonly ((value: T) => void)[], value: T): void {
+    for (const callback of callbacks) {
       try {
-        callback(remainingMs);
+        callback(value);
       } catch (error) {
         // The other listeners, and the loss that may follow, must not wait for the mistake of this one.
         this.#keeper.runtime.defer(() => {

@@ -311,6 +311,8 @@ export class ClientSession {
         this.#holds.heardEnded(message[1]);
         return this.#holds.ownHold(message[1])?.lose(why);
       }
+      case "asked":
+        return this.#holds.ownHold(message[1])?.askFor(message[2]);
       case "event":
         return this.#watches.heard(message);
       case "gap":

@@ -119,6 +119,11 @@ export interface Lease extends AsyncDisposable {
   readonly previous?: Previous;
   /** Calls back once when renewals have been failing for half of the lease (L6). */
   onAtRisk(callback: (remainingMs: number) => void): void;
+  /**
+   * Calls back when an operator asks for the hold, with his reason: finish soon, and give it back. Whoever listens later is told
+   * too. The hold stays as it is; it may be freed by force after a while.
+   */
+  onAsked(callback: (reason: string) => void): void;
   /** @throws LockLostError when the hold can no longer be trusted. Reads the clocks at the call. */
   assertHeld(): void;
   /** Waits for the server. False: the hold was already over. */

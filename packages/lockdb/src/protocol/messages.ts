@@ -120,6 +120,8 @@ export interface HolderInfo {
   readonly waitsFor?: readonly string[];
   /** True for that of a leader. */
   readonly leads?: true;
+  /** Why an operator has asked its holder to give it back. */
+  readonly askedFor?: string;
   /** True for a hold that outlives its maker's session (L9). */
   readonly detached: boolean;
   readonly heldForMs: number;
@@ -189,7 +191,8 @@ export interface ServiceEvent {
   /**
    * `queued`: a request waits. `left`: it does not any more, and was not granted. `deadlock`: it was refused as one.
    * `granted`, and `restored` for a hold that a recovering server has learned of from its holder. `released`, `expired`
-   * and `forced`: a hold is over. `opened`: a lock is not closed any more after its hold (L7, L8).
+   * and `forced`: a hold is over. `opened`: a lock is not closed any more after its hold (L7, L8). `asked`: its holder was
+   * asked to give it back.
    */
   readonly type:
     | "queued"
@@ -200,20 +203,36 @@ export interface ServiceEvent {
     | "released"
     | "expired"
     | "forced"
-    | "opened";
+    | "opened"
+    | "asked";
   readonly names: readonly string[];
   readonly owner: string;
   readonly token?: number;
   readonly ticket?: number;
   readonly leads?: true;
-  /** Why it left, or was forced. */
+  /** Why it left, was forced, or was asked for. */
   readonly reason?: string;
   /** How long the lock stays closed yet, after its hold. */
   readonly closedForMs?: number;
   /** Of a deadlock: who waits for whom. */
   readonly cycle?: readonly string[];
+  /** The same, to draw it: each waits for what the next one has, and the last for the first. */
+  readonly round?: readonly DeadlockStep[];
   /** Time of day at the server, ISO 8601. For people: clocks may be set back. */
   readonly at: string;
+}
+
+/** One step of a deadlock. */
+export interface DeadlockStep {
+  readonly owner: string;
+  /** Of the hold that it waits inside of. */
+  readonly token?: number;
+  /** Names of that hold, the first three. */
+  readonly holds: readonly string[];
+  /** The lock that it waits for. */
+  readonly wants: string;
+  /** Who is in its way there; empty: somebody who waits, too. */
+  readonly of: string;
 }
 
 /** What an operator may set for a service. */
@@ -229,6 +248,44 @@ export interface Renewed {
   readonly token: number;
   /** From when the server processed the renewal. */
   readonly expiresInMs: number;
+  /** Why an operator has asked for it. */
+  readonly askedFor?: string;
+}
+
+/** What became of asking for a hold. */
+export interface Asked {
+  /** True when its holder has a connection, and is told at once; else he is when he renews it or comes back. */
+  readonly told: boolean;
+}
+
+/** Where somebody waits, the longest queue first; and the locks with the oldest holds. */
+export interface HotPage {
+  readonly waitedFor: readonly LockInfo[];
+  readonly heldLong: readonly LockInfo[];
+}
+
+/** A session as others see it: without its id, which is for its client alone. */
+export interface SessionSeen {
+  /** Its place in the order in which sessions came; another one after a restart. */
+  readonly number: number;
+  readonly owner: string;
+  /** `reader`: a native one that may only look. */
+  readonly kind: "native" | "reader" | "http";
+  /** `away`: its connection is down. `awaited`: it is from before a crash, and not back yet (R4). */
+  readonly state: "here" | "away" | "awaited";
+  readonly leaseMs: number;
+  readonly expiresInMs: number;
+  readonly holdCount: number;
+  /** Names of what it holds, the first ten, the newest hold first; and of what it waits for. */
+  readonly holds: readonly string[];
+  readonly waiterCount: number;
+  readonly waitsFor: readonly string[];
+}
+
+export interface SessionPage {
+  readonly sessions: readonly SessionSeen[];
+  /** The number to go on behind; null at the end. */
+  readonly next: number | null;
 }
 
 /** A session that is open. `resumed`: it was before. */
@@ -238,7 +295,7 @@ export interface SessionInfo {
   readonly resumed: boolean;
 }
 
-/** What a `done` tells. The last two are for HTTP only. */
+/** What a `done` tells. From `Renewed` on they are for HTTP only. */
 export type DoneValue =
   | boolean
   | null
@@ -247,6 +304,9 @@ export type DoneValue =
   | WatchStart
   | ServiceSettings
   | Renewed
+  | Asked
+  | HotPage
+  | SessionPage
   | SessionInfo;
 
 export type ServerMessage =
@@ -256,6 +316,8 @@ export type ServerMessage =
   | readonly ["done", id: number, value: DoneValue]
   | readonly ["refused", id: number, code: ErrorCode, message: string, details?: RefusalDetails]
   | readonly ["lost", token: number, endedBy: EndedBy]
+  /** Somebody wants a hold back, and says why. It stays its holder's. Told again after a resume. */
+  | readonly ["asked", token: number, reason: string]
   /** `previous`: the position of the event before this one that the same watch was told, or had to be told. */
   | readonly ["event", watch: number, position: string, previous: string, event: ServiceEvent]
   /** Events of a watch were left out, up to this position: its reader was too slow. */

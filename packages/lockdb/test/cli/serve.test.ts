@@ -60,7 +60,9 @@ test("[A4ua] with --signup it says where trials begin, and there they do", async
   const server = start([...IN_MEMORY, "--signup"], { LOCKDB_ROOT_KEY: GIVEN_KEY });
   const page = (await server.until(/^trials begin at (\S+)\n/m))[1]!;
   const answer = await fetch(page);
-  expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining("<form ")]);
+  expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('<div id="app">')]);
+  const { headers } = await fetch(page, { redirect: "manual" });
+  expect(headers.get("location")).toBe("./#/signup");
 });
 
 test.each(["SIGTERM", "SIGINT"] as const)(

@@ -147,6 +147,23 @@ describe("a lease", () => {
     expect(heard).toEqual(["late 4000"]);
   });
 
+  test("[L9qd] whoever is asked to give it back is told once a reason, and nothing of a lease that is over", async () => {
+    const { world, lease } = held();
+    const heard: string[] = [];
+    lease.onAsked((reason) => heard.push(`early ${reason}`));
+    lease.askFor("repair");
+    lease.askFor("repair");
+    expect(heard).toEqual(["early repair"]);
+    lease.onAsked((reason) => heard.push(`late ${reason}`));
+    await world.run(1);
+    expect(heard).toEqual(["early repair", "late repair"]);
+    lease.askFor("now");
+    expect(heard.slice(2)).toEqual(["early now", "late now"]);
+    lease.lose("late");
+    lease.askFor("again");
+    expect(heard).toHaveLength(4);
+  });
+
   test("[L6e] every listener is warned, whatever another one throws", async () => {
     const { world, lease } = held();
     const heard: number[] = [];

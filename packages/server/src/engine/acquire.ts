@@ -85,7 +85,8 @@ export class Acquire {
       const deadlocks = new Deadlocks([waiter]);
       if (deadlocks.isStuck(waiter)) {
         const cycle = deadlocks.cycleOf(waiter);
-        noteWaiter(out, "deadlock", waiter, { cycle });
+        table.tally.deadlocks++;
+        noteWaiter(out, "deadlock", waiter, { cycle, round: deadlocks.roundOf(waiter) });
         table.dequeue(waiter);
         table.forgetIdle(wanted);
         return this.#grants.settle(session, command, about, deadlockMessage(id, cycle), nowMs, out);

@@ -93,7 +93,9 @@ export class Calls {
       return;
     }
     table.renew(hold, leaseMs ?? hold.leaseMs, nowMs, out);
-    out.answers.push({ to: address, message: ["done", id, { token, expiresInMs: hold.dueMs - nowMs }] });
+    const asked = hold.askedFor === null ? {} : { askedFor: hold.askedFor };
+    const renewed = { token, expiresInMs: hold.dueMs - nowMs, ...asked };
+    out.answers.push({ to: address, message: ["done", id, renewed] });
   }
 
   /** Gives a hold back by its token: one of the session that is named, or one without a session. */

@@ -82,6 +82,23 @@ export type Command =
       /** Of the holder to be shown first, however many there are. */
       readonly token?: number | undefined;
     } & From)
+  /** Asks a holder to give a hold back. It stays his. */
+  | ({
+      readonly kind: "ask";
+      readonly id: number;
+      readonly name: string;
+      readonly token: number;
+      readonly reason: string;
+    } & From)
+  /** What somebody should look at first. */
+  | ({ readonly kind: "hot"; readonly id: number; readonly limit: number } & From)
+  /** Sessions behind the one with this number. */
+  | ({
+      readonly kind: "sessions";
+      readonly id: number;
+      readonly after: number;
+      readonly limit: number;
+    } & From)
   | ({ readonly kind: "list"; readonly id: number; readonly query: ListQuery } & From)
   | ({ readonly kind: "heartbeat"; readonly id: number } & Of)
   | ({ readonly kind: "bye"; readonly id: number } & Of)

@@ -1,3 +1,4 @@
+import type { DeadlockStep } from "lockdb/protocol";
 import type { Grip, Lock } from "./lock.js";
 import { type Mode, Room } from "./modes.js";
 import type { Place } from "./queue.js";
@@ -92,6 +93,19 @@ export class Deadlocks {
     return steps.length > STEPS_SHOWN_MAX
       ? [...steps.slice(0, STEPS_SHOWN_MAX).map(stepText), "and so on"]
       : steps.map(stepText);
+  }
+
+  /** The same, for a picture. */
+  roundOf(stuck: Waiter): readonly DeadlockStep[] {
+    return this.#stepsFrom(stuck)
+      .slice(0, STEPS_SHOWN_MAX)
+      .map(({ waiter, holding, blocker }) => ({
+        owner: holding?.owner ?? waiter.owner,
+        ...(holding === null ? {} : { token: holding.token }),
+        holds: (holding?.grips ?? []).slice(0, NAMES_SHOWN_MAX).map(({ lock }) => lock.name),
+        wants: blocker.lock.name,
+        of: blocker.hold?.owner ?? "",
+      }));
   }
 
   #stepsFrom(stuck: Waiter): readonly Step[] {

@@ -11,7 +11,7 @@ import { type DurableRecord, type ManyRecords, restore, stopRecords } from "./re
 import { Sessions } from "./sessions.js";
 import { type SlowWait, takeSlowWaits } from "./slow-waits.js";
 import type { Waiter } from "./state.js";
-import { Totals } from "./totals.js";
+import { type Tally, Totals } from "./totals.js";
 
 const NO_RECORDS: ManyRecords = new Set();
 
@@ -60,6 +60,11 @@ export class Engine {
     return { sessions: this.#sessions.size, ...counts };
   }
 
+  /** What has happened since this engine was made. */
+  get tally(): Readonly<Tally> {
+    return this.#grants.table.tally;
+  }
+
   /**
    * Requests that have waited for `slowMs` by now, each told once. Changes nothing else.
    * @param shownMax how many are described; the others are only counted
@@ -96,6 +101,12 @@ export class Engine {
         return this.#requests.inspect(command, nowMs, out);
       case "list":
         return this.#requests.list(command, nowMs, out);
+      case "hot":
+        return this.#requests.hot(command, nowMs, out);
+      case "sessions":
+        return this.#sessions.list(command, nowMs, out);
+      case "ask":
+        return this.#requests.ask(command, nowMs, out);
       case "cancel":
         return this.#requests.cancel(command, nowMs, out);
       case "delivered":

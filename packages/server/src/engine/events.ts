@@ -4,7 +4,7 @@ import type { Lock } from "./lock.js";
 import type { Hold, Waiter } from "./state.js";
 
 type Type = ServiceEvent["type"];
-type More = Partial<Pick<ServiceEvent, "ticket" | "reason" | "closedForMs" | "cycle">>;
+type More = Partial<Pick<ServiceEvent, "ticket" | "reason" | "closedForMs" | "cycle" | "round">>;
 
 /** Notes what happened to a hold, if anybody watches the service. */
 export function noteHold(out: Effects, type: Type, hold: Hold, more?: More): void {

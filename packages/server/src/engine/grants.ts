@@ -93,7 +93,8 @@ export class Grants {
   ): ServerMessage {
     const hold = this.table.grant(wanted, to, terms, nowMs, out);
     this.table.totals.granted++;
-    this.table.totals.waitMs.observe(nowMs - sinceMs);
+    this.table.tally.granted++;
+    this.table.tally.waits[this.table.totals.waitMs.observe(nowMs - sinceMs)]!++;
     noteHold(out, "granted", hold, ticket === null ? undefined : { ticket });
     return grantedMessage(to.id, hold.token, { ticket, previous: this.previousOf(wanted) });
   }
@@ -185,7 +186,8 @@ export class Grants {
 
   #refuseDeadlock(waiter: Waiter, deadlocks: Deadlocks, nowMs: number, out: Effects): void {
     const cycle = deadlocks.cycleOf(waiter);
-    noteWaiter(out, "deadlock", waiter, { cycle });
+    this.table.tally.deadlocks++;
+    noteWaiter(out, "deadlock", waiter, { cycle, round: deadlocks.roundOf(waiter) });
     this.drop([waiter], "deadlock", nowMs, out);
     this.settleWaiter(waiter, deadlockMessage(waiter.id, cycle), nowMs, out);
   }
@@ -303,7 +305,9 @@ export class Grants {
 
   /** What remains of a hold was counted when that ended. */
   #count(how: HoldEnd, hold: Hold, nowMs: number): void {
-    if (!hold.remainder) this.table.totals.holdEnded(how, nowMs - hold.grantedAtMs);
+    if (hold.remainder) return;
+    this.table.totals.holdEnded(how, nowMs - hold.grantedAtMs);
+    this.table.tally.holdEnded(how);
   }
 
   /** Its locks have room then, which nobody is given yet. */

@@ -63,6 +63,7 @@ export function holderInfo(hold: Hold, mode: Mode, nowMs: number): HolderInfo {
     ...modeInfo(mode, hold.grips),
     ...(waitsFor.length === 0 ? {} : { waitsFor }),
     ...(hold.leads ? { leads: true } : {}),
+    ...(hold.askedFor === null ? {} : { askedFor: hold.askedFor }),
     detached: hold.session === null,
     // After a crash the lease clock may be a little behind what it has been.
     heldForMs: Math.max(0, nowMs - hold.grantedAtMs),

@@ -18,7 +18,7 @@ import {
   type Session,
   Waiter,
 } from "./state.js";
-import type { Totals } from "./totals.js";
+import { Tally, type Totals } from "./totals.js";
 
 /** How many tokens and tickets are reserved at a time (F2). */
 const BLOCK = 100_000;
@@ -61,6 +61,8 @@ export class LockTable {
   waiterCount = 0;
   readonly arrivals = new Arrivals();
   readonly totals: Totals;
+  /** What has happened in this service alone. */
+  readonly tally = new Tally();
   readonly #writesSessionHolds: boolean;
   #tokenNext = 1;
   /** The first that this process could give out. */
@@ -133,6 +135,7 @@ export class LockTable {
     if (from.caller !== null) from.caller.waiter = waiter;
     this.waiterCount++;
     this.totals.queued++;
+    this.tally.queued++;
     this.arrivals.add(waiter);
     if (waitMs !== Number.POSITIVE_INFINITY) this.deadlines.set(waiter, nowMs + waitMs);
     return waiter;

@@ -1,14 +1,16 @@
 import type { ServerMessage } from "lockdb/protocol";
 import { keepAnswer } from "./answers.js";
 import type { About, Command, Effects, NamedCommand } from "./commands.js";
+import { noteHold } from "./events.js";
 import type { Grants } from "./grants.js";
+import { hotLocks } from "./hot.js";
 import { lockInfo } from "./inspect.js";
 import { type Listing, Listings } from "./listings.js";
 import type { Lock } from "./lock.js";
 import { EXCLUSIVE } from "./modes.js";
 import type { Postponed } from "./postponed.js";
 import type { Repeats } from "./repeats.js";
-import { refusal, refusalOfLock, refuse } from "./replies.js";
+import { refusal, refusalOfLock, refuse, tell } from "./replies.js";
 import type { Sessions } from "./sessions.js";
 import type { Hold, Session } from "./state.js";
 
@@ -78,6 +80,36 @@ export class Requests {
     this.#keepDurable(command, about, nowMs, out);
     this.#grants.force(hold, reason, nowMs, out);
     this.#done(command, about, nowMs, out);
+  }
+
+  /** Tells a holder that somebody wants a hold back, now or when it speaks of it next. The hold stays as it is. */
+  ask(command: Of<"ask">, nowMs: number, out: Effects): void {
+    const { id, address, name, token, reason } = command;
+    const { table } = this.#grants;
+    const lock = table.locks.get(name);
+    const hold = table.holds.get(token);
+    const isThere = hold?.grips.some((grip) => grip.lock === lock) === true && !hold.remainder;
+    if (hold === undefined || !isThere) {
+      if (this.#sessions.recovering) return refuse(command, "RECOVERING", out);
+      const text = "The lock has no hold with this token now.";
+      out.answers.push({ to: address, message: refusalOfLock(id, "NOT_HELD", [{ lock }], nowMs, text) });
+      return;
+    }
+    hold.askedFor = reason;
+    noteHold(out, "asked", hold, { reason });
+    const { session } = hold;
+    const isTold = session !== null && session.address !== null;
+    if (session !== null) tell(session, ["asked", token, reason], out);
+    out.answers.push({ to: address, message: ["done", id, { told: isTold }] });
+  }
+
+  hot({ id, address, limit }: Of<"hot">, nowMs: number, out: Effects): void {
+    const { table, previous } = this.#grants;
+    const look = (lock: Lock) =>
+      lockInfo(lock.name, lock, previous.of(lock.name), this.#sessions.recovering, nowMs, { max: 3 });
+    const { waitedFor, heldLong } = hotLocks(table, limit);
+    const hot = { waitedFor: waitedFor.map(look), heldLong: heldLong.map(look) };
+    out.answers.push({ to: address, message: ["done", id, hot] });
   }
 
   settings(command: Of<"settings">, out: Effects): void {

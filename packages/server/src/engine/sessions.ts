@@ -9,6 +9,7 @@ import { goTogether } from "./modes.js";
 import type { Postponed } from "./postponed.js";
 import type { Place } from "./queue.js";
 import { ended, forcedMessage, refuse, tell } from "./replies.js";
+import { sessionPage } from "./session-list.js";
 import { type EndedSession, Hold, Session, type Waiter } from "./state.js";
 
 /** Longer than a connection may take to say hello, whatever the network does to it. */
@@ -27,6 +28,7 @@ export class Sessions {
   readonly #ended = new Map<string, EndedSession>();
   /** Awaited sessions of whose holds nothing is known. */
   #unknownCount = 0;
+  #numberLast = 0;
 
   constructor(
     options: EngineOptions,
@@ -53,6 +55,16 @@ export class Sessions {
     return this.#sessions.get(id);
   }
 
+  list({ id, address, after, limit }: Of<"sessions">, nowMs: number, out: Effects): void {
+    const page = sessionPage(this.#sessions.values(), after, limit, nowMs);
+    out.answers.push({ to: address, message: ["done", id, page] });
+  }
+
+  #add(session: Session): void {
+    session.number = ++this.#numberLast;
+    this.#sessions.set(session.id, session);
+  }
+
   /** The session of a command, renewed by it (L4); null if it is over, or reached elsewhere by now (R3). */
   live(command: { session: string | null; address: string }, nowMs: number): Session | null {
     const session = command.session === null ? undefined : this.#sessions.get(command.session);
@@ -71,7 +83,7 @@ export class Sessions {
       session = new Session(command.session, client, leaseMs, owner);
       session.reads = command.reads === true;
       session.holdsKnown = this.#options.writesSessionHolds || session.reads;
-      this.#sessions.set(session.id, session);
+      this.#add(session);
       this.#grants.table.deadlines.set(session, nowMs + leaseMs);
       out.changes.push(sessionPut(session));
       this.#grants.table.totals.sessionsOpened++;
@@ -111,6 +123,8 @@ export class Sessions {
       out.answers.push({ to: command.address, message: ["lost", token, "force"] });
     } else if (known?.session === session && aboutHold(known) === aboutNames(names)) {
       if (extra.lost !== true) known.seenOn = session.connection;
+      if (known.askedFor !== null)
+        out.answers.push({ to: command.address, message: ["asked", token, known.askedFor] });
     } else if (known !== undefined || !this.#restoreClaim(session, command, nowMs, out)) {
       out.answers.push({ to: command.address, message: ["lost", token, "expiry"] });
     } else {
@@ -230,7 +244,7 @@ export class Sessions {
       const session = new Session(sessionId, `http:${sessionId}`, leaseMs, owner, true);
       session.holdsKnown = true;
       session.expiresAtMs = nowMs + leaseMs;
-      this.#sessions.set(sessionId, session);
+      this.#add(session);
       this.#grants.table.totals.sessionsOpened++;
       this.#grants.table.deadlines.set(session, session.expiresAtMs);
       out.changes.push(sessionPut(session));
@@ -300,7 +314,7 @@ export class Sessions {
     session.holdsKnown = (this.#options.writesSessionHolds || http || reads) && !session.mayHold;
     session.expiresAtMs = awaitedUntilMs ?? nowMs + leaseMs;
     if (session.mayHold) this.#unknownCount++;
-    this.#sessions.set(id, session);
+    this.#add(session);
     this.#grants.table.deadlines.set(session, this.#overAtMs(session));
     const isFirstWait = session.awaited && awaitedUntilMs === undefined;
     if (isFirstWait || session.holdsKnown !== holdsKnown) out.changes.push(sessionPut(session));

@@ -13,6 +13,8 @@ export class Session implements Timed {
   readonly client: string;
   readonly leaseMs: number;
   readonly owner: string;
+  /** Its place in the order in which sessions came. */
+  number = 0;
   dueMs = 0;
   heapIndex = -1;
   expiresAtMs = 0;
@@ -135,6 +137,7 @@ const NO_HOLDS: readonly Hold[] = Object.freeze([]);
 /** What few holds have. It stands aside, since there may be a million of the others. */
 class RareFacts {
   leads = false;
+  askedFor: string | null = null;
   minUntilMs = 0;
   maxUntilMs: number | null = null;
   remainder = false;
@@ -211,6 +214,15 @@ export class Hold extends Grip implements Timed {
   /** It is that of a leader (Q9). */
   get leads(): boolean {
     return this.#rare?.leads === true;
+  }
+
+  /** Why an operator has asked its holder to give it back; null: nobody has. Forgotten when the server stops. */
+  get askedFor(): string | null {
+    return this.#rare === null ? null : this.#rare.askedFor;
+  }
+
+  set askedFor(reason: string | null) {
+    this.#facts.askedFor = reason;
   }
 
   /** Kept at least until then, also after an early release (L7). */

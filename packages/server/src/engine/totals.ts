@@ -11,12 +11,14 @@ export class Histogram {
     this.counts = [...bounds, 0].map(() => 0);
   }
 
-  observe(value: number): void {
+  /** @returns which bucket it fell into */
+  observe(value: number): number {
     const { bounds } = this;
     let at = 0;
     while (at < bounds.length && value > bounds[at]!) at++;
     this.counts[at]!++;
     this.sum += value;
+    return at;
   }
 }
 
@@ -24,9 +26,25 @@ export class Histogram {
 export type HoldEnd = "released" | "expired" | "forced" | "taken_back" | "displaced";
 
 /** Milliseconds of lease time, from what nobody notices to what somebody should look at. */
-const SPANS_MS = [
+export const SPANS_MS = [
   1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_200_000,
 ];
+
+/** What has happened in one service since it came into memory: few numbers, since there may be many services. */
+export class Tally {
+  granted = 0;
+  queued = 0;
+  deadlocks = 0;
+  released = 0;
+  expired = 0;
+  forced = 0;
+  /** How many were granted a lock after how long, in the buckets of `Totals.waitMs`. */
+  readonly waits: number[] = SPANS_MS.map(() => 0).concat(0);
+
+  holdEnded(how: HoldEnd): void {
+    if (how === "released" || how === "expired" || how === "forced") this[how]++;
+  }
+}
 
 /**
  * What has happened since this process began, in all services that are given the same one. It decides nothing: an engine

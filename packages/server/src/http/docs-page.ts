@@ -34,7 +34,7 @@ ${Object.entries(document.components.schemas)
 <h2 id="errors">Errors</h2>${errorTable(Object.keys(ERRORS) as (keyof typeof ERRORS)[])}
 </main></body></html>
 `;
-  return { html, policy: policyOf(STYLE, "'none'") };
+  return { html, policy: policyOf(STYLE) };
 }
 
 function link({ id, method, summary }: Operation): string {

@@ -1,5 +1,6 @@
 import { ERRORS, type ErrorCode } from "lockdb/protocol";
 import { errorBody, retryAfterS } from "./errors.js";
+import { LOOKING } from "./looking-schemas.js";
 import { commonErrors, type GoodAnswer, type Operation, PARAMS } from "./operation.js";
 import { COMPONENTS } from "./schemas.js";
 import type { TSchema } from "./type.js";
@@ -41,7 +42,7 @@ export function openApiDocument(operations: readonly Operation[], version: strin
     components: {
       securitySchemes: { key: { type: "http", scheme: "bearer", description: "An API key." } },
       schemas: Object.fromEntries(
-        Object.entries(COMPONENTS).map(([name, schema]) => [name, plain(schema, schema)]),
+        Object.entries(NAMED).map(([name, schema]) => [name, plain(schema, schema)]),
       ),
     },
   };
@@ -83,18 +84,13 @@ function parameter(name: string, where: string, schema: TSchema, required: boole
   return { name, in: where, required, schema: plain(schema) };
 }
 
-function requestBody({ body, isBodyOptional, isForm, examples = {}, tag }: Operation): Json {
+function requestBody({ body, isBodyOptional, examples = {}, tag }: Operation): Json {
   if (body === undefined) return {};
   const shown = Object.fromEntries(
     Object.entries(examples).map(([summary, value], at) => [`example${at + 1}`, { summary, value }]),
   );
   // That client says that its JSON is text.
-  const type =
-    tag === "The original client"
-      ? "text/plain"
-      : isForm
-        ? "application/x-www-form-urlencoded"
-        : "application/json";
+  const type = tag === "The original client" ? "text/plain" : "application/json";
   const content = { [type]: { schema: plain(body), examples: shown } };
   return { requestBody: { required: isBodyOptional !== true, content } };
 }
@@ -126,7 +122,7 @@ function refusals(operation: Operation): Json {
       {
         description: codes.join(", "),
         ...(retryAfterS(codes[0]!) === null ? {} : { headers: RETRY_AFTER }),
-        content: isPlain ? plainRefusal(codes) : operation.isForm ? pageRefusal(codes) : jsonRefusal(codes),
+        content: isPlain ? plainRefusal(codes) : jsonRefusal(codes),
       },
     ]),
   );
@@ -158,15 +154,8 @@ function plainRefusal(codes: readonly ErrorCode[]): Json {
   return { "text/plain": { schema: { type: "string", pattern }, examples } };
 }
 
-/** A page that says it in words. */
-function pageRefusal(codes: readonly ErrorCode[]): Json {
-  const examples = Object.fromEntries(
-    codes.map((code) => [code, { summary: code, value: `<!doctype html> … ${ERRORS[code].message} …` }]),
-  );
-  return { "text/html": { schema: { type: "string", pattern: "^<!doctype html>" }, examples } };
-}
-
-const NAMES = new Map<unknown, string>(Object.entries(COMPONENTS).map(([name, schema]) => [schema, name]));
+const NAMED = { ...COMPONENTS, ...LOOKING };
+const NAMES = new Map<unknown, string>(Object.entries(NAMED).map(([name, schema]) => [schema, name]));
 
 /** A schema as the document has it: those with a name of their own are referred to. */
 function plain(schema: unknown, whole?: unknown): unknown {

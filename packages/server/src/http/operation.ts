@@ -11,6 +11,7 @@ import { type Gate, tellQuota } from "./gate.js";
 import { parseJson } from "./json.js";
 import { mayBeOriginal } from "./original-routes.js";
 import type { OtherMembers } from "./other-members.js";
+import { FILE_NAME } from "./page-files.js";
 import type { PassingOn, Target } from "./passing-on.js";
 import { parseQuery, type Query } from "./query.js";
 import { noteRefusal } from "./request-log.js";
@@ -57,8 +58,6 @@ export interface Operation {
   readonly body?: TObject;
   /** Nothing at all is as good as an object without fields. */
   readonly isBodyOptional?: true;
-  /** Its body is a web form, and every answer a page. It is served by rules of its own. */
-  readonly isForm?: true;
   /** Several things to send, by what they show. */
   readonly examples?: Readonly<Record<string, object>>;
   readonly answers: Readonly<Record<number, GoodAnswer>>;
@@ -100,6 +99,11 @@ export const PARAMS: Readonly<Record<string, TSchema>> = {
   delivery: DeliveryId,
   key: KeyId,
   account: AccountId,
+  file: Type.String({
+    pattern: FILE_NAME,
+    description: "As the page names it.",
+    examples: ["index-AbC123.js"],
+  }),
 };
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;

@@ -1,4 +1,4 @@
-/** What the pages of this server have in common: no script, nothing from anywhere else. */
+/** What the page of the document is made with: no script, nothing from anywhere else. */
 import { createHash } from "node:crypto";
 
 export interface Page {
@@ -7,10 +7,10 @@ export interface Page {
   readonly policy: string;
 }
 
-/** The policy of a page with one style sheet in it. `'self'`: its forms may be sent to this server. */
-export function policyOf(style: string, formAction: "'none'" | "'self'"): string {
+/** The policy of a page with one style sheet in it. */
+export function policyOf(style: string): string {
   const hash = createHash("sha256").update(style).digest("base64");
-  return `default-src 'none'; style-src 'sha256-${hash}'; base-uri 'none'; form-action ${formAction}; frame-ancestors 'none'`;
+  return `default-src 'none'; style-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
 }
 
 /** As text in HTML, also inside of an attribute. */

@@ -21,7 +21,7 @@ export const object = <T extends TProperties>(properties: T, description?: strin
 const span = (msMin: number, description: string, more: object = {}) =>
   Type.Integer({ minimum: msMin, maximum: LIMITS.durationMsMax, description, ...more });
 
-const count = (description: string) => Type.Integer({ minimum: 0, description });
+export const count = (description: string) => Type.Integer({ minimum: 0, description });
 
 /** As `null`, without what a type generator makes of a union. */
 export const nullable = <T>(schema: { type: string }) =>
@@ -235,9 +235,14 @@ export const RenewBody = object({
 });
 export type RenewBody = Static<typeof RenewBody>;
 
+const AskedFor = Type.Optional(
+  Type.String({ description: "Why an operator has asked for it: finish soon, and give it back." }),
+);
+
 export const Renewed = object({
   token: Token,
   expiresInMs: count("From when the server processed the renewal. Count it from before you sent it."),
+  askedFor: AskedFor,
 });
 
 export const SessionBody = object({
@@ -284,6 +289,7 @@ export const Holder = object({
     }),
   ),
   leads: Type.Optional(Type.Literal(true)),
+  askedFor: AskedFor,
   detached: Type.Boolean({ description: "True for a hold that has no session." }),
   heldForMs: count("Since its grant."),
   expiresInMs: count("Until it ends if nothing renews it."),
@@ -331,15 +337,6 @@ export const Services = object({
   missing: Type.Optional(MISSING),
 });
 
-export const Stats = object({
-  service: ServiceId,
-  recovering: Type.Boolean(),
-  sessions: count("That are open, native and over HTTP."),
-  holds: count("Of all kinds; a set is one."),
-  locks: count("That are held or waited for."),
-  waiters: count("Requests that wait."),
-});
-
 export const Settings = object({
   lockDelayMs: Type.Integer({
     minimum: 0,
@@ -348,39 +345,6 @@ export const Settings = object({
   }),
 });
 export type Settings = Static<typeof Settings>;
-
-export const ServiceEvent = object({
-  type: Type.Unsafe<string>({
-    type: "string",
-    enum: ["queued", "left", "deadlock", "granted", "restored", "released", "expired", "forced", "opened"],
-  }),
-  names: Type.Array(Type.String()),
-  owner: Type.String(),
-  token: Type.Optional(Token),
-  ticket: Type.Optional(Type.Integer()),
-  leads: Type.Optional(Type.Literal(true)),
-  reason: Type.Optional(Type.String({ description: "Why it left, or was forced." })),
-  closedForMs: Type.Optional(count("How long the lock stays closed yet, after its hold.")),
-  cycle: Type.Optional(Type.Array(Type.String(), { description: "Of a deadlock: who waits for whom." })),
-  at: Type.String({ format: "date-time", description: "Time of day at the server, for people." }),
-});
-
-export const POSITION = "^[A-Za-z0-9_-]{1,40}\\.\\d{1,16}$";
-
-export const Position = Type.String({
-  pattern: POSITION,
-  description: "Where somebody has come to in the events of a service.",
-  examples: ["pJ2n0XnGQkq8w6tq0Yw3Xg.17"],
-});
-
-export const PastEvents = object({
-  events: Type.Array(object({ id: Position, event: ServiceEvent })),
-  position: Type.String({
-    description: "Of the last event that was looked at: give it as `since` to go on.",
-  }),
-  missed: Type.Boolean({ description: "True when events after `since` are not kept any more." }),
-  more: Type.Boolean({ description: "True when there is more already." }),
-});
 
 export const DeliveryId = Type.String({
   pattern: "^msg_[A-Za-z0-9_-]{1,64}$",
@@ -477,21 +441,18 @@ export const COMPONENTS = {
   LockPage,
   LockSpec,
   Metadata,
-  PastEvents,
   Previous,
   Released,
   ReleaseBody,
   Renewed,
   RenewBody,
   RequestId,
-  ServiceEvent,
   ServiceId,
   Services,
   Session,
   SessionBody,
   SessionId,
   Settings,
-  Stats,
   Token,
   Waiter,
   Waiting,

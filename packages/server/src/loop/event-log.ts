@@ -200,9 +200,13 @@ export class EventLog {
 }
 
 /** About how much an event takes. */
-function bytesOf({ names, owner, reason = "", cycle = [] }: EngineEvent): number {
+function bytesOf({ names, owner, reason = "", cycle = [], round = [] }: EngineEvent): number {
   let length = owner.length + reason.length + 200;
   for (const name of names) length += name.length;
   for (const step of cycle) length += step.length;
+  for (const { wants, of, holds, owner: who } of round) {
+    length += wants.length + of.length + who.length + 100;
+    for (const name of holds) length += name.length;
+  }
   return 2 * length;
 }

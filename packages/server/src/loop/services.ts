@@ -137,10 +137,13 @@ export class Services {
   }
 
   /** What is in memory of a service that is known. */
-  statsOf(key: ServiceKey): (Engine["counts"] & { readonly recovering: boolean }) | null {
+  statsOf(
+    key: ServiceKey,
+  ): (Engine["counts"] & { readonly recovering: boolean; readonly tally: Engine["tally"] }) | null {
     const service = this.get(key);
     if (service === undefined) return null;
-    return { ...service.engine.counts, recovering: service.isLoading || service.engine.recovering };
+    const { engine, isLoading } = service;
+    return { ...engine.counts, recovering: isLoading || engine.recovering, tally: engine.tally };
   }
 
   /** What there is in all services together. */

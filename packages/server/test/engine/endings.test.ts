@@ -258,6 +258,22 @@ describe("the lock delay", () => {
   });
 });
 
+describe("asking for a hold", () => {
+  test("[L9qe] tells its holder, and again when it comes back, and ends nothing", () =>
+    check(`
+      0     ann   acquire disk              -> ann granted #1
+      1     http1 ask #1 disk               -> ann asked #1: repair, http1 done {"told":true}
+      2     ann   away
+      3     http2 ask #1 disk               -> http2 done {"told":false}
+      4     ann   resume
+      4     ann   hold #1 disk              -> ann asked #1: repair
+      4     ann   sync                      -> ann welcome back
+      5     http3 ask #1 tape               -> http3 refused NOT_HELD
+      6     http4 ask #2 disk               -> http4 refused NOT_HELD
+      7     ann   release #1                -> ann done true
+      8     http5 ask #1 disk               -> http5 refused NOT_HELD`));
+});
+
 describe("release by force", () => {
   test("[L9e] frees what somebody else holds, if the token fits, and its holder is told", () =>
     check(`

@@ -269,6 +269,7 @@ export class Play {
         return `refused :${message[1]} ${message[2]}`;
       case "lost":
         return `lost #${message[1]} by ${message[2]}`;
+      case "asked":
       case "event":
       case "gap":
       case "ended":

@@ -217,6 +217,8 @@ export class Story {
         return { kind: "keepSession", address, id: 1, session: name };
       case "end":
         return { kind: "endSession", address, id: 1, session: name };
+      case "ask":
+        return { kind: "ask", ...from, token: tokenOf(name), name: wait!, reason: "repair" };
       case "force":
         return {
           kind: "force",
@@ -268,6 +270,8 @@ export class Story {
         return `${who} refused ${message[2]}`;
       case "lost":
         return `${who} lost #${message[1]}${message[2] === "force" ? " by force" : ""}`;
+      case "asked":
+        return `${who} asked #${message[1]}: ${message[2]}`;
       case "event":
       case "gap":
       case "ended":

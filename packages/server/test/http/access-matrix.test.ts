@@ -48,6 +48,12 @@ const OPERATIONS: Readonly<Record<string, Row>> = {
     body: { leaseMs: 1_000 },
     passes: 200,
   },
+  askBack: {
+    scopes: ["force"],
+    service: true,
+    body: { name: "m", token: NOBODYS_TOKEN, reason: "m" },
+    passes: 409,
+  },
   release: { scopes: ["lock"], service: true, body: { token: NOBODYS_TOKEN }, passes: 409 },
   renew: { scopes: ["lock"], service: true, body: { token: NOBODYS_TOKEN }, passes: 409 },
   openSession: { scopes: ["lock"], service: true, body: { leaseMs: 1_000 }, passes: 201 },
@@ -59,6 +65,8 @@ const OPERATIONS: Readonly<Record<string, Row>> = {
   forceReleaseNamed: { scopes: ["force"], service: true, query: `name=m&${FORCED}`, passes: 409 },
   events: { scopes: ["read"], service: true, query: "since=0", passes: 200 },
   listServices: { scopes: ["read"], passes: 200 },
+  hotLocks: { scopes: ["read"], service: true, passes: 200 },
+  listSessions: { scopes: ["read"], service: true, passes: 200 },
   stats: { scopes: ["read"], service: true, passes: 200 },
   contention: { scopes: ["read"], service: true, passes: 200 },
   contentionOverall: { scopes: ["read"], overall: true, passes: 200 },
@@ -84,9 +92,9 @@ const OPERATIONS: Readonly<Record<string, Row>> = {
   changeAccount: { scopes: ["admin"], overall: true, operator: true, body: {}, passes: 400 },
   listAudit: { scopes: ["admin"], overall: true, passes: 200 },
   signUp: { scopes: null, body: { email: "a@example.com" }, passes: 201 },
-  signUpPage: { scopes: null, passes: 200 },
-  // What is no form is refused, whoever sends it.
-  signUpForm: { scopes: null, body: {}, passes: 400 },
+  signUpPage: { scopes: null, passes: 303 },
+  page: { scopes: null, passes: 200 },
+  pageFile: { scopes: null, passes: 404 },
   livez: { scopes: null, passes: 200 },
   readyz: { scopes: null, passes: 200 },
   backUp: { scopes: ["admin"], overall: true, operator: true, passes: 200 },
@@ -233,6 +241,7 @@ function pathOf(path: string, holder: Holder): string {
     session: "nobodys-session",
     delivery: "msg_nobodys",
     key: "nobodys",
+    file: "nobodys.js",
     account: holder.account === "" ? "default" : holder.account,
   };
   return path.replace(/\{(\w+)\}/g, (_, name) => values[name]!);

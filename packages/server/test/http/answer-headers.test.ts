@@ -59,7 +59,8 @@ for (const isTls of [false, true]) {
             const body = example === undefined ? "" : JSON.stringify({ ...example, waitMs: 0 });
             const answer = await ask(server, { method, path, key, ...(method === "GET" ? {} : { body }) });
             const what = `${method} ${path} ${answer?.status}`;
-            // The page says what it is made of.
+            // Pages say what they are made of, and browsers may keep the one that has no data.
+            if (template === "/" && answer?.status === 200) continue;
             if (template === "/docs" && answer?.status === 200)
               look(answer, what, expect.stringMatching(/^default-src 'none'; style-src 'sha256-/));
             else look(answer, what);

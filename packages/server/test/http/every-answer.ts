@@ -104,6 +104,9 @@ const SAFE = {
   "cross-origin-resource-policy": "same-origin",
 };
 
+/** The web page and its files, which browsers may keep. */
+const PAGE = /^\/(assets\/.*)?$/;
+
 /** What an answer gives away, or null. */
 function secretProblem({ method, url, status, headers, body }: Told): string | null {
   const text = `${JSON.stringify(headers)} ${body}`;
@@ -118,8 +121,10 @@ function secretProblem({ method, url, status, headers, body }: Told): string | n
 
 /** What is wrong with an answer, or null. */
 function problemOf({ method, url, status, headers, body }: Told): string | null {
+  const isPage = PAGE.test(pathOf(url)) && status === 200;
   for (const [name, value] of Object.entries(SAFE))
-    if (!headers[name]?.startsWith(value)) return `its ${name} is ${headers[name]}`;
+    if (!(isPage && name === "cache-control") && !headers[name]?.startsWith(value))
+      return `its ${name} is ${headers[name]}`;
   // A browser asks what a page may do. That is no operation.
   if (method === "OPTIONS" && headers["access-control-allow-methods"] !== undefined)
     return status === 204 ? null : "no 204";
@@ -142,6 +147,8 @@ function problemOf({ method, url, status, headers, body }: Told): string | null 
   if (method === "HEAD" && status === 405) return otherMethodProblem(method, status, headers);
   if (response === undefined) return `this status is not in the document of ${operation.operationId}`;
   const type = headers["content-type"]?.split(";")[0];
+  // Its files have the types of web pages.
+  if (operation.operationId === "pageFile" && status === 200) return null;
   if (type === undefined || !Object.hasOwn(response.content, type)) return `its type is ${type}`;
   if (type === "text/event-stream" || method === "HEAD") return null;
   for (const name of Object.keys(response.headers ?? {}))

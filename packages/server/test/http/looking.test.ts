@@ -123,13 +123,14 @@ describe("services over HTTP", () => {
   test("[Q9hc] are counted, and one that nobody has used does not come to be by that", async () => {
     const own = await startServer();
     const local = new Api(own);
-    expect((await local.get("/stats", { service: "new" })).body).toEqual({
+    expect((await local.get("/stats", { service: "new" })).body).toMatchObject({
       service: "new",
       recovering: false,
       sessions: 0,
       holds: 0,
       locks: 0,
       waiters: 0,
+      granted: 0,
     });
     expect((await local.get("/v1/services")).body.services).toEqual([]);
     await local.token(["a", "b"]);

@@ -3,8 +3,9 @@ import { type Need, type ServiceKey, whenRefused } from "../../loop/index.js";
 import { Refusal } from "../errors.js";
 import type { Channel, EventHub } from "../event-hub.js";
 import type { Gate } from "../gate.js";
+import { PastEvents, POSITION, Position } from "../looking-schemas.js";
 import type { Asked, Good, Operation } from "../operation.js";
-import { EVENTS_A_PAGE, PastEvents, POSITION, Position, Prefix } from "../schemas.js";
+import { EVENTS_A_PAGE, Prefix } from "../schemas.js";
 import { Type } from "../type.js";
 
 const TO_WATCH: Need = { scopes: ["read"] };

@@ -11,7 +11,6 @@ import type { EventHub } from "../event-hub.js";
 import { openApiDocument } from "../openapi.js";
 import { addOperations, type Operation, type OperationParts } from "../operation.js";
 import type { Page } from "../page.js";
-import { signupForm } from "../signup-form.js";
 import { version } from "../version.js";
 import { accountOperations } from "./accounts.js";
 import { acquire } from "./acquire.js";
@@ -79,7 +78,6 @@ export async function httpApi(
     return docs;
   };
   addOperations(app, operations, parts);
-  if (signups !== null) await app.register(signupForm, { signups, loop: parts.loop, passing: parts.passing });
 }
 
 interface Docs {

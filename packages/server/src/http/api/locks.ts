@@ -8,6 +8,7 @@ import {
 import { ask } from "../ask.js";
 import { whoOf } from "../caller.js";
 import { Refusal } from "../errors.js";
+import { AskBody, Asked as AskedSchema } from "../looking-schemas.js";
 import type { Asked, Good, Operation } from "../operation.js";
 import { LockInfo, LockName, LockPage, Prefix, Reason, Released, Token } from "../schemas.js";
 import { Type } from "../type.js";
@@ -117,7 +118,31 @@ const forceReleaseNamed: Operation = {
   handle: (asked) => forced(asked, nameIn(asked.query.name!)),
 };
 
-export const LOCKS: readonly Operation[] = [listLocks, inspectLock, forceRelease, forceReleaseNamed];
+const askBack: Operation = {
+  id: "askBack",
+  method: "POST",
+  need: { scopes: ["force"] },
+  path: "/v1/services/{service}/ask",
+  tag: "Operating",
+  summary: "Ask for a lock that somebody has",
+  description: `Tells the holder that somebody wants the hold with this token, and why. It stays his until he gives it back: free it by force if he does not.
+A native client hears of it at once, or when it comes back (\`lease.onAsked\`); a holder over HTTP in the answer to its next renewal. Whoever looks sees
+\`askedFor\`, until the server stops.`,
+  body: AskBody,
+  examples: { "For a repair": { name: "invoice/42", token: 4711, reason: "the printer is on fire" } },
+  answers: { 200: { description: "He is told, or will be.", schema: AskedSchema, example: { told: true } } },
+  errors: ["NOT_HELD", "RECOVERING"],
+  handle: async ({ loop, service, body }) => {
+    const { name, token, reason } = body as AskBody;
+    const problem = reasonProblem(reason);
+    if (problem !== null) throw new Refusal("INVALID", problem);
+    const asked = { kind: "ask", session: null, id: 1, name: nameIn(name), token, reason } as const;
+    const value = await ask(loop, service, (address) => ({ ...asked, address }));
+    return { status: 200, body: value as object };
+  },
+};
+
+export const LOCKS: readonly Operation[] = [askBack, listLocks, inspectLock, forceRelease, forceReleaseNamed];
 
 function nameIn(value: string | number): string {
   const problem = lockNameProblem(value);

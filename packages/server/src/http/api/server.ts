@@ -2,6 +2,7 @@ import { ACCOUNT_DEFAULT } from "../../access/index.js";
 import { METRICS_TYPE } from "../../metrics/index.js";
 import { Refusal } from "../errors.js";
 import type { Operation } from "../operation.js";
+import { answerOf, FOR_EVER, PAGE_POLICY, page, pageFile } from "../page-files.js";
 import { Type } from "../type.js";
 
 const READY = { description: "So it is.", type: "text/plain" };
@@ -16,6 +17,43 @@ export function serverOperations(parts: {
   readonly metrics: () => string;
 }): readonly Operation[] {
   return [
+    {
+      id: "page",
+      method: "GET",
+      path: "/",
+      tag: "The server",
+      summary: "The web page",
+      description:
+        "What an operator opens: who holds what, and who waits. It takes a key, and calls this API.",
+      need: null,
+      answers: { 200: { description: "The page.", type: "text/html" } },
+      errors: [],
+      handle: async ({ request }) => {
+        const answer = answerOf(await page(), request.headers["accept-encoding"]);
+        // Kept, but asked for anew: after an update it names other files.
+        const headers = { "content-security-policy": PAGE_POLICY, "cache-control": "no-cache" };
+        return { ...answer, headers: { ...answer.headers, ...headers } };
+      },
+    },
+    {
+      id: "pageFile",
+      method: "GET",
+      path: "/assets/{file}",
+      tag: "The server",
+      summary: "A file of the web page",
+      description: "Its name has a hash of what is in it: it may be kept for ever.",
+      need: null,
+      answers: {
+        200: { description: "The file.", type: "text/javascript" },
+      },
+      errors: ["NOT_FOUND"],
+      handle: async ({ params, request }) => {
+        const file = await pageFile(params.file!);
+        if (file === null) throw new Refusal("NOT_FOUND");
+        const answer = answerOf(file, request.headers["accept-encoding"]);
+        return { ...answer, headers: { ...answer.headers, "cache-control": FOR_EVER } };
+      },
+    },
     {
       id: "livez",
       method: "GET",

@@ -1,9 +1,11 @@
 import type { ServiceSettings } from "lockdb/protocol";
+import { SPANS_MS, Tally } from "../../engine/index.js";
 import { ask } from "../ask.js";
 import { whoOf } from "../caller.js";
+import { HotPage, Stats } from "../looking-schemas.js";
 import type { Asked, Good, Operation } from "../operation.js";
 import { type AllHeard, missingIn } from "../other-members.js";
-import { ServiceId, Services, Settings, Stats } from "../schemas.js";
+import { ServiceId, Services, Settings } from "../schemas.js";
 import { type Static, Type } from "../type.js";
 
 const SERVICES_A_PAGE = 1_000;
@@ -53,6 +55,13 @@ function listedElsewhere(all: AllHeard | null): { more: readonly string[]; hasNe
   const more = pages.flatMap(({ services = [] }) => services.map(({ service }) => service));
   return { more, hasNext: pages.some(({ next = null }) => next !== null) };
 }
+const TALLY = {
+  ...{ granted: 4711, queued: 40, deadlocks: 0, released: 4700, expired: 2, forced: 1 },
+  waits: [
+    { withinMs: 1, count: 4700 },
+    { withinMs: 5, count: 11 },
+  ],
+};
 
 const stats: Operation = {
   id: "stats",
@@ -61,23 +70,64 @@ const stats: Operation = {
   path: "/v1/services/{service}/stats",
   tag: "Looking",
   summary: "Count what there is",
-  description:
-    "What is in memory of a service, and whether it is recovering. Of a service that nobody has used all is 0.",
+  description: `What is in memory of a service, whether it is recovering, and what has happened in it since it came into memory: ask twice, and the difference
+is what happened in between. Of a service that nobody has used all is 0.`,
   answers: {
     200: {
       description: "The counts.",
       schema: Stats,
-      example: { service: "billing", recovering: false, sessions: 2, holds: 5, locks: 6, waiters: 3 },
+      example: {
+        service: "billing",
+        recovering: false,
+        sessions: 2,
+        holds: 5,
+        locks: 6,
+        waiters: 3,
+        ...TALLY,
+      },
     },
   },
   errors: [],
   handle: ({ loop, service }) => {
-    const { nested: _nested, ...counts } = loop.services.statsOf(service) ?? NOTHING;
-    return { status: 200, body: { service: service.id, ...counts } };
+    const { nested: _nested, tally, ...counts } = loop.services.statsOf(service) ?? NOTHING;
+    const { waits, ...happened } = tally;
+    const buckets = waits.map((count, at) => ({ withinMs: SPANS_MS[at] ?? null, count }));
+    return { status: 200, body: { service: service.id, ...counts, ...happened, waits: buckets } };
   },
 };
 
-const NOTHING = { recovering: false, sessions: 0, holds: 0, locks: 0, waiters: 0, nested: 0 };
+const NOTHING = {
+  ...{ recovering: false, sessions: 0, holds: 0, locks: 0, waiters: 0, nested: 0 },
+  tally: new Tally(),
+};
+
+const hot: Operation = {
+  id: "hotLocks",
+  method: "GET",
+  need: { scopes: ["read"] },
+  path: "/v1/services/{service}/hot",
+  tag: "Looking",
+  summary: "Look where it hurts",
+  description: `The locks that somebody waits for, the longest queue first, and those with the oldest holds. It looks at the 2,000 requests that have waited longest
+and the 2,000 locks that have been there longest, however many there are. Of each lock it shows three holders and three waiters.`,
+  query: Type.Object(
+    { limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 10 })) },
+    { additionalProperties: false },
+  ),
+  answers: { 200: { description: "Both.", schema: HotPage, example: { waitedFor: [], heldLong: [] } } },
+  errors: [],
+  handle: async ({ loop, service, query }) => {
+    const limit = Number(query.limit ?? 10);
+    const page = await ask(loop, service, (address) => ({
+      kind: "hot",
+      session: null,
+      address,
+      id: 1,
+      limit,
+    }));
+    return { status: 200, body: page as object };
+  },
+};
 
 const getSettings: Operation = {
   id: "getSettings",
@@ -118,4 +168,4 @@ async function settings(asked: Asked, change: ServiceSettings | null): Promise<G
   return { status: 200, body: value as ServiceSettings };
 }
 
-export const SERVICE: readonly Operation[] = [listServices, stats, getSettings, putSettings];
+export const SERVICE: readonly Operation[] = [listServices, stats, hot, getSettings, putSettings];

@@ -1,9 +1,11 @@
-import { ownerProblem, type SessionInfo } from "lockdb/protocol";
+import { LIMITS, ownerProblem, type SessionInfo } from "lockdb/protocol";
 import { ask } from "../ask.js";
 import { callerHost } from "../caller.js";
 import { Refusal } from "../errors.js";
+import { SessionPage } from "../looking-schemas.js";
 import type { Operation } from "../operation.js";
 import { Ended, LEASED_MS_DEFAULT, Session, SessionBody } from "../schemas.js";
+import { Type } from "../type.js";
 
 const EXAMPLE = { sessionId: "pJ2n0XnGQkq8w6tq0Yw3Xg", leaseMs: 30_000 };
 
@@ -93,4 +95,54 @@ const endSession: Operation = {
   },
 };
 
-export const SESSIONS: readonly Operation[] = [openSession, heartbeat, endSession];
+const listSessions: Operation = {
+  id: "listSessions",
+  method: "GET",
+  need: { scopes: ["read"] },
+  path: "/v1/services/{service}/sessions",
+  tag: "Looking",
+  summary: "List sessions",
+  description:
+    "In the order in which they came, page by page: who is there, what each holds, and what it waits for.",
+  query: Type.Object(
+    {
+      after: Type.Optional(
+        Type.Integer({ minimum: 0, default: 0, description: "The `next` of the page before." }),
+      ),
+      limit: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.listMax, default: 100 })),
+    },
+    { additionalProperties: false },
+  ),
+  answers: {
+    200: {
+      description: "A page.",
+      schema: SessionPage,
+      example: {
+        sessions: [
+          {
+            ...{
+              number: 1,
+              owner: "billing:7",
+              kind: "native",
+              state: "here",
+              leaseMs: 10_000,
+              expiresInMs: 8_200,
+            },
+            ...{ holdCount: 1, holds: ["invoice/42"], waiterCount: 0, waitsFor: [] },
+          },
+        ],
+        next: null,
+      },
+    },
+  },
+  errors: [],
+  handle: async ({ loop, service, query }) => {
+    const [after, limit] = [Number(query.after ?? 0), Number(query.limit ?? 100)];
+    const page = await ask(loop, service, (address) => ({
+      ...{ kind: "sessions", session: null, address, id: 1, after, limit },
+    }));
+    return { status: 200, body: page as object };
+  },
+};
+
+export const SESSIONS: readonly Operation[] = [listSessions, openSession, heartbeat, endSession];

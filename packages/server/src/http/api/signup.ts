@@ -6,13 +6,12 @@ import { addressBucket, addressOf } from "../addresses.js";
 import { Refusal } from "../errors.js";
 import type { Operation } from "../operation.js";
 import { isCrossSite } from "../same-origin.js";
-import { formPage } from "../signup-page.js";
 
 /** Sign-ups an hour from one address (A4). */
 const SIGNUPS_MAX = 5;
 const HOUR_MS = 3_600_000;
 
-/** The free trial (A4): anyone who comes gets an account for 30 days. One for the API and the page, so that both count together. */
+/** The free trial (A4): anyone who comes gets an account for 30 days. */
 export class Signups {
   readonly #access: Access;
   readonly #counts: AddressCounts;
@@ -86,29 +85,18 @@ export function signupOperations(signups: Signups): readonly Operation[] {
       path: "/signup",
       tag: "Access",
       need: null,
-      summary: "The page to start a free trial from",
-      description: "For people: a form, without a script.",
-      answers: { 200: { description: "The page.", type: "text/html" } },
-      errors: [],
-      handle: () => {
-        const { html, headers } = formPage(null);
-        return { status: 200, type: "text/html; charset=utf-8", body: html, headers };
+      summary: "Where people start a free trial",
+      description: "Leads to that screen of the web page: an address that can be told.",
+      answers: {
+        303: { description: "There.", type: "text/plain", headers: { location: "Where it is." } },
       },
-    },
-    {
-      // Served by rules of its own: see signup-form.ts.
-      id: "signUpForm",
-      method: "POST",
-      path: "/signup",
-      tag: "Access",
-      need: null,
-      summary: "Start a free trial from that page",
-      description: `What that page's form sends. It does what \`POST /v1/signup\` does, under the same limits, and all its answers are pages; the key stands in this one answer
-only.`,
-      isForm: true,
-      body: SignupBody,
-      answers: { 201: { description: "The page with the key.", type: "text/html" } },
-      errors,
+      errors: [],
+      handle: ({ request }) => {
+        // Relative, so that it is right below a path of a proxy, too.
+        const up = request.raw.url?.split("?")[0]?.endsWith("/") ? "../" : "./";
+        const location = `${up}#/signup`;
+        return { status: 303, type: "text/plain", body: `Go to ${location}\n`, headers: { location } };
+      },
     },
   ];
 }
