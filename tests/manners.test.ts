@@ -82,7 +82,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   access: ["protocol", "engine", "store", "loop"],
   metrics: ["protocol", "engine", "store", "loop", "access", "webhooks"],
   webhooks: ["protocol", "engine", "store", "loop"],
-  backup: ["protocol", "engine", "store", "loop"],
+  backup: ["protocol", "engine", "store", "loop", "cluster"],
   cluster: ["protocol", "engine", "store", "loop"],
   http: ["protocol", "engine", "store", "access", "loop", "webhooks", "backup", "metrics"],
   options: ["protocol", "store", "access", "webhooks", "http"],

@@ -2,12 +2,14 @@ import { ACCESS_ROOM } from "./access.js";
 import { BACKUP } from "./backup.js";
 import { CLIENT } from "./client.js";
 import { CLUSTER } from "./cluster.js";
+import { CLUSTER_DATA } from "./cluster-data.js";
 import { ENGINE_CALLS } from "./engine-calls.js";
 import { ENGINE_KINDS } from "./engine-kinds.js";
 import { ENGINE_LOCKS } from "./engine-locks.js";
 import { ENGINE_NESTED } from "./engine-nested.js";
 import { ENGINE_REQUESTS } from "./engine-requests.js";
 import { ENGINE_SESSIONS } from "./engine-sessions.js";
+import { ETCD } from "./etcd.js";
 import { MEMBERS } from "./members.js";
 import { OPERATIONS } from "./operations.js";
 import { PASSING } from "./passing-on.js";
@@ -30,6 +32,8 @@ export const MUTANTS = [
   ...SERVER,
   ...MEMBERS,
   ...CLUSTER,
+  ...CLUSTER_DATA,
+  ...ETCD,
   ...SIGNUP,
   ...ACCESS_ROOM,
   ...STORE,

@@ -23,3 +23,4 @@ export {
 } from "./options/index.js";
 export { type Server, serve } from "./serve.js";
 export { StoreInUseError } from "./store/index.js";
+export { type WayToEtcd, wayToEtcdFrom } from "./way-to-etcd.js";

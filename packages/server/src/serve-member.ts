@@ -6,7 +6,8 @@ import type { EtcdStatus, HttpCluster } from "./http/cluster.js";
 import { version } from "./http/version.js";
 import { nodeRuntime } from "./loop/index.js";
 import type { ServeOptions } from "./options/index.js";
-import { type EtcdMemberStatus, type EtcdOptions, etcdPlace, openEtcdClient } from "./store/index.js";
+import { type EtcdMemberStatus, etcdPlace, openEtcdClient } from "./store/index.js";
+import { wayToEtcd } from "./way-to-etcd.js";
 import type { Webhooks } from "./webhooks/index.js";
 
 /** What makes a server a member of a cluster (decision 023). */
@@ -46,6 +47,7 @@ export async function openMember(options: ServeOptions, log: Logger): Promise<Me
     keeper: () => member.keeper,
     others: () => member.others(),
     watch: (changed) => member.watch(changed),
+    records: () => member.records(),
     status: async () => ({ cluster, ...member.seen(), etcd: (await etcd.status()).map(etcdStatus) }),
     ...ca,
   };
@@ -81,14 +83,6 @@ export async function openMember(options: ServeOptions, log: Logger): Promise<Me
 
 function ownUrl({ host, port, tlsCert }: ServeOptions): string {
   return `http${tlsCert === null ? "" : "s"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
-}
-
-function wayToEtcd(options: ServeOptions): Pick<EtcdOptions, "tls" | "user"> {
-  const { etcdCa: ca, etcdCert: cert, etcdKey: key, etcdUser: name, etcdPassword: password } = options;
-  return {
-    ...(ca === null ? {} : { tls: { ca, cert, key } }),
-    ...(name === null || password === null ? {} : { user: { name, password } }),
-  };
 }
 
 function etcdStatus({ endpoint, problem, version: running, isLeader, bytes }: EtcdMemberStatus): EtcdStatus {

@@ -72,10 +72,15 @@ export class EtcdState {
     const gets: (readonly EtcdEntry[])[] = [];
     const changed = new Set<string>();
     for (const op of ops) {
-      if ("get" in op) gets.push(this.#found(op.get, op.end, op.limit, reads ? order : now).entries);
+      if ("get" in op) gets.push(this.#gotten(op, reads ? order : now));
       else this.#do(op, changed);
     }
     return { kind: holds ? "applied" : "refused", revision: this.#shown, gets };
+  }
+
+  #gotten({ get, ...query }: Extract<Op, { readonly get: Key }>, order: number): readonly EtcdEntry[] {
+    if (query.atRevision !== undefined) return this.range({ key: get, ...query }).entries;
+    return this.#found(get, query.end, query.limit, order).entries;
   }
 
   /** @param older shows what was so many transactions ago */
@@ -116,6 +121,10 @@ export class EtcdState {
   }
 
   #holds(compare: Compare, order: number): boolean {
+    if ("end" in compare && compare.end !== undefined) {
+      const { entries } = this.#found(compare.key, compare.end, 0, order);
+      return entries.every(({ revision }) => revision === compare.revision);
+    }
     const row = this.#byKey.get(textOf(compare.key))?.rows.findLast((each) => each.order <= order);
     const value = row?.value ?? null;
     if ("value" in compare) return value?.equals(compare.value) === true;

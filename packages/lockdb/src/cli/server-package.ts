@@ -16,17 +16,22 @@ export interface ServerPackage {
     pieces: AsyncIterable<Uint8Array>,
     check?: (path: string) => Promise<void>,
   ): Promise<void>;
+  wayToEtcdFrom(env: NodeJS.ProcessEnv): WayToEtcd;
   restoreBackup(
     file: string,
-    directory: string,
-    options: { readonly keepHolds?: boolean; readonly tokensAbove?: number },
+    target: string,
+    options: { readonly keepHolds?: boolean; readonly tokensAbove?: number; readonly way?: WayToEtcd },
   ): Promise<Restored>;
-  inspectStore(path: string): Promise<StoreSummary>;
+  inspectStore(path: string, way?: WayToEtcd): Promise<StoreSummary>;
   copyStore(
     from: string,
     to: string,
+    way?: WayToEtcd,
   ): Promise<{ readonly kind: string; readonly from: string; readonly to: string; readonly records: number }>;
 }
+
+/** Certificates and a user for etcd: the server's matter. */
+export type WayToEtcd = object;
 
 /** What the command line has to know of an option; the server's table has the rest. */
 export interface OptionRow {
@@ -78,6 +83,7 @@ export interface StoreSummary {
     readonly format: number;
   } | null;
   readonly journal: { readonly stoppedInOrder: boolean; readonly batches: number } | null;
+  readonly members: number | null;
   readonly movedTo: string | null;
   readonly records: number;
   readonly bytes: number;

@@ -11,7 +11,7 @@ interface JsonFlag {
 }
 
 interface RestoreFlags extends JsonFlag {
-  readonly dataDir: string;
+  readonly dataDir?: string;
   readonly dropHolds?: true;
   readonly tokensAbove?: number;
 }
@@ -24,10 +24,10 @@ export function addStoreCommands(program: Command): void {
   const store = program
     .command("store")
     .usage("<command> [options]")
-    .summary("back up, restore, inspect and move a server's data")
+    .summary("back up, restore, inspect and move a server's or a cluster's data")
     .description(
-      "What a server has on its disk. `backup` asks a running server; all others work on the files of one that does not run. " +
-        "They need @lockdb/server, as `serve` does.",
+      "What a server has on its disk, or a cluster in etcd. `backup` asks a running server; `inspect` also looks at a cluster that runs; all others work on what " +
+        "nobody uses. They need @lockdb/server, as `serve` does.",
     )
     .addHelpText("after", STORE_HELP);
   addBackup(store);
@@ -35,6 +35,10 @@ export function addStoreCommands(program: Command): void {
   addInspect(store);
   addCopy(store);
 }
+
+const ETCD_HELP = `Where etcd asks for certificates or a password, the variables LOCKDB_ETCD_CA,
+LOCKDB_ETCD_CERT, LOCKDB_ETCD_KEY, LOCKDB_ETCD_USER and LOCKDB_ETCD_PASSWORD (or
+LOCKDB_ETCD_PASSWORD_FILE) say them, as they do for serve.`;
 
 const STORE_HELP = `
 A backup holds secrets, so its file is for its owner alone. Restored, it is an
@@ -90,14 +94,15 @@ Examples:
 function addRestore(store: Command): void {
   store
     .command("restore")
-    .usage("<file> --data-dir <folder> [options]")
-    .summary("make a data folder of a backup")
+    .usage("<file> <folder or etcd://…> [options]")
+    .summary("make a data folder or a cluster of a backup")
     .description(
-      "Makes a data folder of a backup, for a server to start with. All of the file is looked at before anything is written. Tokens begin above " +
+      "Makes a data folder of a backup, for a server to start with, or a cluster in etcd, for its members. All of the file is looked at before anything is written. Tokens begin above " +
         "all that the lost server can have given out, in all services. Sessions are void.",
     )
     .argument("<file>", "the backup")
-    .requiredOption("--data-dir <folder>", "folder to make it in: empty, or not there yet")
+    .argument("[to]", "folder that is empty or not there yet, or an etcd with nothing of that cluster")
+    .option("--data-dir <folder>", "the same, of a folder")
     .option(
       "--drop-holds",
       "let go of detached and leased holds, too (default: they are kept until their end)",
@@ -117,11 +122,18 @@ known: only tokens keep its holders out.
 
 Examples:
   lockdb store restore lockdb.backup --data-dir /var/lib/lockdb
-  lockdb store restore lockdb.backup --data-dir ./data --drop-holds --json`,
+  lockdb store restore lockdb.backup ./data --drop-holds --json
+  lockdb store restore lockdb.backup etcd://etcd1:2379,etcd2:2379/lockdb
+
+${ETCD_HELP}`,
     )
-    .action((file: string, { dataDir, dropHolds, tokensAbove, json }: RestoreFlags) =>
+    .action((file: string, to: string | undefined, { dataDir, dropHolds, tokensAbove, json }: RestoreFlags) =>
       withServer(async (server) => {
-        const restored = await server.restoreBackup(file, dataDir, {
+        const target = to ?? dataDir;
+        if (target === undefined || (to !== undefined && dataDir !== undefined))
+          throw new ExitError(EXIT.usage, "Say where to: one folder, or one etcd://host:2379/cluster.");
+        const restored = await server.restoreBackup(file, target, {
+          way: server.wayToEtcdFrom(process.env),
           keepHolds: dropHolds !== true,
           ...(tokensAbove === undefined ? {} : { tokensAbove }),
         });
@@ -140,12 +152,13 @@ Examples:
 function addInspect(store: Command): void {
   store
     .command("inspect")
-    .usage("<folder or file> [options]")
-    .summary("look at a data folder or a backup")
+    .usage("<folder, file or etcd://…> [options]")
+    .summary("look at a data folder, a backup or a cluster")
     .description(
-      "Tells what is in the data folder of a server that does not run, or in a backup, and whether all of it is whole. It changes nothing, and shows no secret.",
+      "Tells what is in the data folder of a server that does not run, in a backup, or in a cluster, also while it runs, and whether all of it is whole. It changes " +
+        "nothing, and shows no secret.",
     )
-    .argument("<path>", "data folder, or backup")
+    .argument("<path>", "data folder, backup, or etcd://host1:2379,host2:2379/cluster")
     .option("--json", "print one JSON object, errors too")
     .addHelpText(
       "after",
@@ -154,11 +167,14 @@ ${exitHelp("inspect")}
 
 Examples:
   lockdb store inspect /var/lib/lockdb
-  lockdb store inspect lockdb.backup --json | jq .kinds`,
+  lockdb store inspect lockdb.backup --json | jq .kinds
+  lockdb store inspect etcd://etcd1:2379/lockdb
+
+${ETCD_HELP}`,
     )
     .action((path: string, { json }: JsonFlag) =>
       withServer(async (server) => {
-        const summary = await server.inspectStore(path);
+        const summary = await server.inspectStore(path, server.wayToEtcdFrom(process.env));
         await print(json ? jsonLine(summary) : summaryText(summary));
         if (summary.damageCount > 0) throw new ExitError(EXIT.failed);
       }),
@@ -169,29 +185,34 @@ function addCopy(store: Command): void {
   store
     .command("copy")
     .usage("<from> <to> [options]")
-    .summary("move a stopped server's data to another folder, or back it up")
+    .summary("move a stopped server's data to another folder or into etcd, or back; or back it up")
     .description(
-      "Copies the data folder of a server that does not run. Into another folder it is a move: everything is taken over, sessions and tokens too, and " +
-        "no server starts with the old folder any more. Into a file, whose name ends in .backup, it is a backup.",
+      "Copies the data of a server that does not run, or of a cluster without members, from a folder or an etcd. Into another folder or etcd it is a move: everything is taken " +
+        "over, sessions and tokens too, and no server starts with the old one any more. Into a file, whose name ends in .backup, it is a backup.",
     )
-    .argument("<from>", "data folder")
-    .argument("<to>", "folder that is empty or not there yet; or a file such as lockdb.backup")
+    .argument("<from>", "data folder, or etcd://host1:2379,host2:2379/cluster")
+    .argument(
+      "<to>",
+      "folder that is empty or not there yet; an etcd with nothing of that cluster; or a file such as lockdb.backup",
+    )
     .option("--json", "print one JSON object, errors too")
     .addHelpText(
       "after",
       `
 A move that was interrupted is brought to its end by the same command, or says
-what to do.
+what to do. Members that were killed are waited for, as other members would.
+${ETCD_HELP}
 
 Examples:
   lockdb store copy /var/lib/lockdb /mnt/new/lockdb
-  lockdb store copy /var/lib/lockdb lockdb.backup`,
+  lockdb store copy /var/lib/lockdb lockdb.backup
+  lockdb store copy /var/lib/lockdb etcd://etcd1:2379,etcd2:2379/lockdb`,
     )
     .action((from: string, to: string, { json }: JsonFlag) =>
       withServer(async (server) => {
-        const copied = await server.copyStore(from, to);
+        const copied = await server.copyStore(from, to, server.wayToEtcdFrom(process.env));
         const { kind, records } = copied;
-        const moved = `Moved ${records} records to ${copied.to}. ${copied.from} starts no more: start the server with the new folder.`;
+        const moved = `Moved ${records} records to ${copied.to}. ${copied.from} starts no more: start the server with the new one.`;
         const backed = `${records} records are in ${copied.to}. It holds secrets: keep it as you keep keys.`;
         await print(json ? jsonLine(copied) : oneLine(kind === "moved" ? moved : backed));
       }),
@@ -215,6 +236,7 @@ async function withServer(work: (server: ServerPackage) => Promise<void>): Promi
 const FILE_ERRORS: ReadonlySet<string> = new Set([
   "BackupUnusableError",
   "DamagedRecordError",
+  "EtcdError",
   "FloorError",
   "NewerFormatError",
   "StoreFailedError",
@@ -229,7 +251,8 @@ function wholeToken(text: string): number {
 }
 
 function summaryText(summary: StoreSummary): string {
-  const { path, kind, backup, journal, movedTo, records, bytes, kinds, tokensFrom, damageCount } = summary;
+  const { path, kind, backup, journal, members, movedTo, records, bytes, kinds, tokensFrom, damageCount } =
+    summary;
   const { accounts, services, recordFormats, damage } = summary;
   const formats = Object.entries(recordFormats).map(([format, count]) => `${count} of format ${format}`);
   const lines = [
@@ -239,7 +262,8 @@ function summaryText(summary: StoreSummary): string {
       : [
           `  backup    format ${backup.format}, of ${backup.at}, by LockDB ${backup.lockdb}, of a ${backup.from} server`,
         ]),
-    ...(movedTo === null ? [] : [`  moved     to ${movedTo}: no server starts with this folder`]),
+    ...(movedTo === null ? [] : [`  moved     to ${movedTo}: no server starts with it any more`]),
+    ...(members === null ? [] : [`  members   ${members}`]),
     ...(journal === null ? [] : [`  journal   ${journalText(journal)}`]),
     `  records   ${records} (${formats.join(", ") || "none"}), ${bytes} bytes`,
     `  kinds     ${Object.entries(kinds)

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { serve } from "@lockdb/server";
 import { afterAll, expect, test } from "vitest";
+import { hasEtcd, startEtcd } from "../../../server/test/etcd.js";
 import { inProcess, servedCli } from "./cli.js";
 
 const on = servedCli();
@@ -88,9 +89,39 @@ test("[I4zzl] store restore, inspect and copy: from a backup to a server that mo
   const moved = await inProcess(["store", "copy", folder, path("moved")]);
   expect(moved.stdout).toMatch(/^Moved \d+ records to .*moved\. .*restored starts no more/);
   await expect(serve({ port: 0, dataDir: folder, logLevel: "silent" })).rejects.toThrow(/was moved to/);
-  const etcd = await inProcess(["store", "copy", path("moved"), "etcd://host/lockdb"]);
-  expect(etcd).toMatchObject({ code: 1, stderr: expect.stringMatching(/knows no store "etcd"/) });
+  const etcd = await inProcess(["store", "copy", path("moved"), "etcd://"]);
+  expect(etcd).toMatchObject({ code: 1, stderr: expect.stringMatching(/must be such as etcd:/) });
 });
+
+test.skipIf(!hasEtcd)(
+  "[I4wb] store copy, inspect and restore speak with an etcd, and say what they did",
+  async () => {
+    const etcd = await startEtcd();
+    try {
+      const file = path("five.backup");
+      await inProcess(["store", "backup", file], on.env);
+      const restored = await inProcess(["store", "restore", file, `${etcd.url}/one`]);
+      expect(restored).toMatchObject({
+        code: 0,
+        stdout: expect.stringMatching(/^Restored etcd:.*\/one from a backup/),
+      });
+      const again = await inProcess(["store", "restore", file, `${etcd.url}/one`]);
+      expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/"one" is not empty/) });
+      const shown = await inProcess(["store", "inspect", `${etcd.url}/one`]);
+      expect(shown).toMatchObject({ code: 0, stderr: "" });
+      expect(shown.stdout).toMatch(/^cluster etcd:.*\/one\n +members +0\n +records +\d+/);
+      const moved = await inProcess(["store", "copy", `${etcd.url}/one`, path("from-etcd")]);
+      expect(moved.stdout).toMatch(/^Moved \d+ records to .*from-etcd\. etcd:.*\/one starts no more/);
+      const nothing = await inProcess(["store", "inspect", `${etcd.url}/two`]);
+      expect(nothing).toMatchObject({ code: 1, stderr: expect.stringMatching(/There is no cluster at/) });
+      const both = await inProcess(["store", "restore", file, `${etcd.url}/two`, "--data-dir", path("x")]);
+      expect(both).toMatchObject({ code: 64 });
+    } finally {
+      await etcd.stop();
+    }
+  },
+  60_000,
+);
 
 test("[I4zzm] damage is named, and exits 1; wrong use exits 64", async () => {
   const file = path("four.backup");

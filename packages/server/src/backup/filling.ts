@@ -1,11 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import type { ClusterAtRest } from "../cluster/index.js";
 import {
   type Change,
   markFolder,
   openLmdbStore,
-  type Store,
   StoreInUseError,
   StoreUnusableError,
   syncDirectories,
@@ -17,19 +17,26 @@ const CHANGES_A_BATCH = 5_000;
 const OF_THE_DISK = "lost+found";
 const BYTES_A_BATCH = 4 * 1_024 * 1_024;
 
+/** Where records go. */
+interface FilledPlace {
+  commit(changes: readonly Change[]): Promise<void>;
+  /** Nothing more comes. */
+  written(): Promise<void>;
+  finish(): Promise<void>;
+  empty(): Promise<void>;
+}
+
 /**
- * A folder that is made into a store. From its first file to its last it has a mark that says that it is not whole: no server starts with
+ * A folder, or a cluster in etcd, that is made into a store. From its first file to its last it has a mark that says that it is not whole: no server starts with
  * it, however this process ends.
  */
 export class Filling {
-  readonly directory: string;
-  readonly #store: Store;
+  readonly #place: FilledPlace;
   #batch: Change[] = [];
   #bytes = 0;
 
-  private constructor(directory: string, store: Store) {
-    this.directory = directory;
-    this.#store = store;
+  private constructor(place: FilledPlace) {
+    this.#place = place;
   }
 
   /**
@@ -44,13 +51,38 @@ export class Filling {
     if (firstMade !== undefined) syncDirectories(dirname(directory), dirname(firstMade));
     markFolder(directory, "unfinished", { id, other: resolve(from), at: new Date().toISOString() });
     try {
-      return new Filling(directory, await openLmdbStore(directory, true));
+      const store = await openLmdbStore(directory, true);
+      return new Filling({
+        commit: (changes) => store.commit(changes),
+        written: () => store.close(),
+        finish: async () => unmarkFolder(directory, "unfinished"),
+        empty: async () => {
+          await store.close().catch(() => {});
+          empty(directory);
+        },
+      });
     } catch (error) {
       // Somebody else's files are not ours to remove.
       if (error instanceof StoreInUseError) unmarkFolder(directory, "unfinished");
       else empty(directory);
       throw error;
     }
+  }
+
+  /** Begins to fill a cluster of which nothing is in etcd yet. @throws StoreUnusableError when something is */
+  static async beginInEtcd(
+    cluster: ClusterAtRest,
+    from: string,
+    id: string = randomUUID(),
+  ): Promise<Filling> {
+    await cluster.fill({ id, other: from, at: new Date().toISOString() });
+    return new Filling({
+      commit: (changes) => cluster.put(changes),
+      written: () => cluster.putOwners(),
+      finish: () => cluster.unmark(),
+      // Where etcd does not answer its mark is left, and nobody starts with it.
+      empty: () => cluster.empty().catch(() => {}),
+    });
   }
 
   async put(change: Change): Promise<void> {
@@ -62,25 +94,24 @@ export class Filling {
   /** All records are there, durably. The mark is still there, too. */
   async written(): Promise<void> {
     await this.#commit();
-    await this.#store.close();
+    await this.#place.written();
   }
 
   /** It is a store from now on. */
-  finish(): void {
-    unmarkFolder(this.directory, "unfinished");
+  async finish(): Promise<void> {
+    await this.#place.finish();
   }
 
-  /** It came to nothing: the folder is empty again. */
+  /** It came to nothing: the place is empty again. */
   async undo(): Promise<void> {
-    await this.#store.close().catch(() => {});
-    empty(this.directory);
+    await this.#place.empty();
   }
 
   async #commit(): Promise<void> {
     const batch = this.#batch;
     this.#batch = [];
     this.#bytes = 0;
-    await this.#store.commit(batch);
+    await this.#place.commit(batch);
   }
 }
 

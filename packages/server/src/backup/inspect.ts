@@ -7,11 +7,13 @@ import {
   BackupUnusableError,
   decodeRecord,
   type Entry,
+  isEtcdUrl,
   type JournalState,
   markOf,
   OfflineStore,
   StoreUnusableError,
 } from "../store/index.js";
+import { openAtRest, type WayToEtcd } from "./places.js";
 
 /** More damage than this is counted, and not named. */
 const DAMAGE_SHOWN_MAX = 100;
@@ -26,15 +28,17 @@ export interface ServiceSummary {
   tickets: number;
 }
 
-/** What is in a data directory or a backup. Nothing of it is secret. */
+/** What is in a data directory, a backup, or a cluster in etcd. Nothing of it is secret. */
 export interface StoreSummary {
   readonly path: string;
-  readonly kind: "data directory" | "backup";
+  readonly kind: "data directory" | "backup" | "cluster";
   /** Of a backup. */
   readonly backup: (BackupHeader & { readonly format: number }) | null;
   /** Of a data directory. */
   readonly journal: JournalState | null;
-  /** Where its history goes on, of a data directory that starts no more. */
+  /** Of a cluster: members that have joined and not left. */
+  readonly members: number | null;
+  /** Where its history goes on, of a data directory or a cluster that starts no more. */
   readonly movedTo: string | null;
   readonly records: number;
   readonly bytes: number;
@@ -53,10 +57,13 @@ export interface StoreSummary {
 }
 
 /**
- * Looks at all of a data directory that no server uses, or of a backup, and changes nothing. Damage is in the summary, as far as one can get past it.
+ * Looks at all of a data directory that no server uses, of a backup, or of a cluster, which may be in use: as of one moment. It changes nothing. Damage is in the
+ * summary, as far as one can get past it.
+ * @param way to etcd
  * @throws StoreInUseError, and StoreUnusableError or BackupUnusableError when it is no store at all
  */
-export async function inspectStore(given: string): Promise<StoreSummary> {
+export async function inspectStore(given: string, way: WayToEtcd = {}): Promise<StoreSummary> {
+  if (isEtcdUrl(given)) return ofCluster(given, way);
   const path = resolve(given);
   const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory();
   if (isFolder === undefined) throw new StoreUnusableError(`There is nothing at "${path}".`);
@@ -82,7 +89,33 @@ async function ofFolder(path: string): Promise<StoreSummary> {
     if (!(error instanceof StoreUnusableError) || !isDamage(error)) throw error;
     look.damaged(error.message);
   }
-  return { path, kind: "data directory", backup: null, journal, movedTo, ...look.summary() };
+  return { path, kind: "data directory", backup: null, journal, movedTo, members: null, ...look.summary() };
+}
+
+async function ofCluster(url: string, way: WayToEtcd): Promise<StoreSummary> {
+  const look = new Look();
+  const cluster = await openAtRest(url, way);
+  try {
+    const movedTo = cluster.markOf("moved")?.other ?? null;
+    const unfinished = cluster.markOf("unfinished");
+    if (unfinished !== null)
+      look.damaged(`It is not whole: what was begun at ${unfinished.at} did not come to its end.`);
+    const snapshot = await cluster.look();
+    if (!snapshot.isThere) throw new StoreUnusableError(`There is no cluster at "${cluster.name}".`);
+    for await (const entry of snapshot.stored()) look.at(entry);
+    const members = await cluster.memberCount();
+    return {
+      path: cluster.name,
+      kind: "cluster",
+      backup: null,
+      journal: null,
+      movedTo,
+      members,
+      ...look.summary(),
+    };
+  } finally {
+    await cluster.close();
+  }
 }
 
 async function ofBackup(path: string): Promise<StoreSummary> {
@@ -97,7 +130,7 @@ async function ofBackup(path: string): Promise<StoreSummary> {
     file.close();
   }
   const backup = { ...file.header, format: file.format };
-  return { path, kind: "backup", backup, journal: null, movedTo: null, ...look.summary() };
+  return { path, kind: "backup", backup, journal: null, movedTo: null, members: null, ...look.summary() };
 }
 
 /** It is a store, and something is wrong with it. */

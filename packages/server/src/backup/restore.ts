@@ -1,9 +1,10 @@
 import { resolve } from "node:path";
 import { AuditLog } from "../loop/index.js";
 import { BackupFile, encodeRecord } from "../store/index.js";
-import { assertEmpty, Filling } from "./filling.js";
+import type { Filling } from "./filling.js";
 import { floorAfter } from "./floor.js";
 import { factsOf, KeptRecords, type LeftOut } from "./kept.js";
+import { type Place, placeOf, type WayToEtcd } from "./places.js";
 
 export interface RestoreOptions {
   /** Default true: holds that end at a time of their own are kept. */
@@ -15,6 +16,7 @@ export interface RestoreOptions {
 }
 
 export interface Restored {
+  /** The folder, or where in etcd the cluster is. */
   readonly directory: string;
   /** The moment of the backup. */
   readonly backupAt: string;
@@ -25,15 +27,29 @@ export interface Restored {
 }
 
 /**
- * Makes a store of a backup, in a folder that is empty or is made (F3). All of the file is looked at before anything is written.
- * @throws BackupUnusableError, DamagedRecordError, NewerFormatError, FloorError, StoreUnusableError
+ * Makes a store of a backup, in a folder that is empty or is made, or in etcd, where nothing of that cluster is (F3). All of the file is looked at before
+ * anything is written.
+ * @throws BackupUnusableError, DamagedRecordError, NewerFormatError, FloorError, StoreUnusableError, StoreFailedError, EtcdError
  */
 export async function restoreBackup(
   file: string,
-  directory: string,
-  { keepHolds = true, tokensAbove, nowMs = Date.now() }: RestoreOptions = {},
+  target: string,
+  { way, ...options }: RestoreOptions & { readonly way?: WayToEtcd } = {},
 ): Promise<Restored> {
-  assertEmpty(resolve(directory));
+  const place = await placeOf(target, way);
+  try {
+    return await restoreInto(place, file, options);
+  } finally {
+    await place.close();
+  }
+}
+
+async function restoreInto(
+  place: Place,
+  file: string,
+  { keepHolds = true, tokensAbove, nowMs = Date.now() }: RestoreOptions,
+): Promise<Restored> {
+  place.assertEmpty();
   const backup = BackupFile.open(file);
   try {
     const { highest, raisedBy: raisedBefore, clockMs } = await factsOf(backup.entries());
@@ -46,7 +62,7 @@ export async function restoreBackup(
       above: tokensAbove ?? null,
     });
     const kept = new KeptRecords({ tokens: floor, tickets: floor, raisedBy }, keepHolds);
-    const filling = await Filling.begin(directory, file);
+    const filling = await place.fill(resolve(file));
     let records = 0;
     const put = async (changes: Iterable<Parameters<Filling["put"]>[0]>) => {
       for (const change of changes) {
@@ -66,8 +82,8 @@ export async function restoreBackup(
       await filling.undo();
       throw error;
     }
-    filling.finish();
-    return { directory: filling.directory, backupAt, records, leftOut: kept.leftOut, tokensFrom: floor };
+    await filling.finish();
+    return { directory: place.name, backupAt, records, leftOut: kept.leftOut, tokensFrom: floor };
   } finally {
     backup.close();
   }

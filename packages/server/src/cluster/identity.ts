@@ -1,4 +1,4 @@
-import type { Place } from "../loop/index.js";
+import type { FloorRecord, Place } from "../loop/index.js";
 import { Membership } from "./membership.js";
 
 /** What a member is from one join to the next. After a fence, or an outcome that nobody knows, it is another one. */
@@ -24,6 +24,9 @@ export class Identity {
   commonVersion: Uint8Array | null = null;
   newCommonVersion: Uint8Array | null = null;
   isFollowing = false;
+
+  /** Where the numbers of new services begin (F3). Known before anything is claimed. */
+  floor: FloorRecord | null = null;
 
   constructor(id: string) {
     this.id = id;

@@ -1,16 +1,25 @@
-import type { Loop, LoopRuntime, OutsideRecord, Place, Placement, ServiceKey } from "../loop/index.js";
+import type {
+  FloorRecord,
+  Loop,
+  LoopRuntime,
+  OutsideRecord,
+  Place,
+  Placement,
+  ServiceKey,
+} from "../loop/index.js";
 import { openEtcdStore } from "../store/etcd.js";
-import type { Etcd, EtcdEntry } from "../store/etcd-api.js";
-import { decodeRecord, encodeRecord, type Store } from "../store/index.js";
+import { type Etcd, type EtcdEntry, endOf } from "../store/etcd-api.js";
+import { decodeRecord, type Entry, encodeRecord, type Store, StoreUnusableError } from "../store/index.js";
 import { Identity } from "./identity.js";
 import { COMMON_VERSION, clusterKeyOf, FENCES, KEEPERS_PARTITION, OWNERS } from "./keys.js";
 import { layoutOf } from "./layout.js";
 import { lookIn } from "./look.js";
-import type { Look } from "./membership.js";
+import { JOINED, MARKS, marksIn, refusalOf, unmarked } from "./marks.js";
 import { fencedBy, readKey } from "./part.js";
 import { partitionOf } from "./partitions.js";
-import { fenceKey, isSame, type MemberRecord, memberKey, seen, written } from "./records.js";
-import { type ClusterSeen, seenIn } from "./seen.js";
+import { fenceKey, type MemberRecord, memberKey, seen, written } from "./records.js";
+import { type ClusterSeen, hasChanged, seenIn } from "./seen.js";
+import { Snapshot } from "./snapshot.js";
 import { Steps } from "./steps.js";
 import type { Words } from "./words.js";
 
@@ -108,6 +117,10 @@ export class Member implements Placement {
     return this.placeOfPartition(KEEPERS_PARTITION);
   }
 
+  get floor(): FloorRecord | null {
+    return this.#self?.floor ?? null;
+  }
+
   isTrusted(): boolean {
     const self = this.#self;
     if (self === null) return false;
@@ -156,6 +169,7 @@ export class Member implements Placement {
   /**
    * Joins as a member that never was before, and gives the store that this one writes to. Tries for as long as it takes: the loop opens its store
    * with this, at first and after each failure.
+   * @throws StoreUnusableError when the cluster was moved, or is not whole yet
    */
   async openStore(): Promise<Store> {
     this.#lose();
@@ -164,6 +178,7 @@ export class Member implements Placement {
       if (this.#isOver) throw new Error("This member has left its cluster.");
       const problem = await this.#join();
       if (problem === null) break;
+      if (problem instanceof StoreUnusableError) throw problem;
       log.warn({ err: problem }, "the cluster cannot be joined yet");
       await new Promise<void>((resolve) => runtime.setTimer(resolve, BEAT_MS));
     }
@@ -190,15 +205,20 @@ export class Member implements Placement {
     const [sentMs, sentWallMs] = [runtime.monotonicMs(), runtime.wallMs()];
     const gone = former.flatMap((each) => [fenceKey(each), memberKey(each)]);
     const outcome = await etcd.txn({
-      compare: [this.#words.absent(fenceKey(id)), this.#words.absent(memberKey(id))],
+      compare: [this.#words.absent(fenceKey(id)), this.#words.absent(memberKey(id)), ...unmarked(at)],
       ops: [
         this.#words.put(written(fenceKey(id), { member: id })),
         this.#words.put(record),
+        { put: `${at}${JOINED}`, value: Buffer.from(id) },
         ...gone.map((key) => this.#words.delete(key)),
         ...this.#words.look(),
       ],
+      otherwise: [{ get: `${at}${MARKS}`, end: endOf(`${at}${MARKS}`) }],
     });
-    if (outcome.kind === "refused") return new Error("Another member has the same random id.");
+    if (outcome.kind === "refused")
+      return (
+        refusalOf(at, marksIn(at, outcome.gets[0]!)) ?? new Error("Another member has the same random id.")
+      );
     if (outcome.kind !== "applied") return outcome.error;
     self.bytes = record.value;
     this.#former = [id];
@@ -404,6 +424,25 @@ export class Member implements Placement {
     return decodeRecord({ key, value: found.value }) as object;
   }
 
+  /**
+   * Everything that any member has made durable before, in the order of its keys and on one lease clock, as of one moment.
+   * @throws Error when this member was fenced, or etcd does not answer; DamagedRecordError (R9)
+   */
+  async *records(): AsyncGenerator<Entry> {
+    const self = this.#self;
+    const { etcd, at, runtime } = this.#options;
+    if (self === null) throw new Error("This server is no member of its cluster now.");
+    const { fence } = fencedBy(etcd, this.#words, self.id);
+    const snapshot = await Snapshot.take({
+      ...{ etcd, at },
+      compare: [{ key: `${at}${fence.key}`, value: fence.value }],
+      key: readKey(self.id),
+      value: Buffer.from(runtime.randomId()),
+      refused: () => new Error("This member was fenced."),
+    });
+    yield* snapshot.entries();
+  }
+
   // --- leaving ---
 
   /** Gives everything to the other members. Resolves when there is nothing left, or nobody to give it to. */
@@ -454,18 +493,4 @@ export class Member implements Placement {
 
 function beatIn(key: string, bytes: Uint8Array): number {
   return seen<MemberRecord>(key, bytes).record.beat;
-}
-
-/** Whether anybody is to be told. */
-function hasChanged(before: Look, after: Look): boolean {
-  if (before.members.size !== after.members.size) return true;
-  for (const [id, { record }] of after.members) {
-    const known = before.members.get(id)?.record;
-    if (known === undefined || known.isReady !== record.isReady || known.isLeaving !== record.isLeaving)
-      return true;
-  }
-  return after.owners.some((owner, partition) => {
-    const known = before.owners[partition];
-    return (owner === null) !== (known === null) || (owner !== null && !isSame(owner.bytes, known!.bytes));
-  });
 }

@@ -1,4 +1,11 @@
-import { CLOCK_KEY, type Loop, type OutsideRecord, type ServiceKey } from "../loop/index.js";
+import {
+  CLOCK_KEY,
+  FLOOR_KEY,
+  type FloorRecord,
+  type Loop,
+  type OutsideRecord,
+  type ServiceKey,
+} from "../loop/index.js";
 import { type Compare, type Etcd, endOf, type Op } from "../store/etcd-api.js";
 import { decodeRecord } from "../store/index.js";
 import type { Identity } from "./identity.js";
@@ -82,6 +89,8 @@ export class Steps {
 
   /** All that the last look asks for. @returns whether another look is due. @throws Error when a step came to nothing */
   async take(self: Identity, loop: Loop): Promise<boolean> {
+    // Nothing is served before what all share was read once: keys, and where the numbers of new services begin (F3).
+    if (self.commonVersion === null && self.newCommonVersion !== null) return false;
     const isReady = loop.ready && !self.isLeaving;
     const plan = self.membership.plan(self.id, isReady, (partition) => self.served.has(partition));
     // Whoever comes to keep what is common must know what was kept before: of this look, and not of one that comes meanwhile.
@@ -99,7 +108,10 @@ export class Steps {
   async #common(self: Identity): Promise<readonly OutsideRecord[]> {
     const [part] = await readParts(fencedBy(this.#host.etcd, this.words, self.id), [COMMON]);
     if (part instanceof Error) throw part;
-    return part!.outside;
+    const { outside } = part!;
+    const floor = outside.find(({ key }) => key === FLOOR_KEY);
+    if (floor !== undefined) self.floor = floor.value as FloorRecord;
+    return outside;
   }
 
   async #fence(self: Identity, { id, bytes }: Plan["fence"][number]): Promise<boolean> {

@@ -130,6 +130,7 @@ export async function httpServer(parts: HttpParts): Promise<HttpServer> {
   await app.register(originalRoutes, { gate, loop, passing });
   await app.register(httpApi, {
     ...{ access, gate, loop, hub, webhooks, signup, passing, others },
+    records: () => cluster?.records?.() ?? null,
     cluster: async () => (cluster === undefined ? NO_CLUSTER : cluster.status()),
     metrics: () => metricsText(sources),
     ...{ sources, facts },

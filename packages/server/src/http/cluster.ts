@@ -1,6 +1,7 @@
 /** What the port must know of the cluster that its server is a member of. It is told from outside, and absent on a server by itself. */
 import type { IncomingMessage } from "node:http";
 import type { Place, ServiceKey } from "../loop/index.js";
+import type { Entry } from "../store/index.js";
 
 /** On a request that another member has passed on: that one's id. Whoever sets it by himself has his request passed on by nobody. */
 export const FORWARDED_BY = "lockdb-forwarded-by";
@@ -38,6 +39,8 @@ export interface HttpCluster {
   watch(changed: () => void): () => void;
   /** What is known of the whole. May ask etcd, and must not take longer than a few seconds. */
   status(): Promise<ClusterStatus>;
+  /** All that any member has made durable, as of one moment, in the order of their keys. Absent: what the store of this server has is all. */
+  records?(): AsyncIterable<Entry>;
   /** How long a request waits for what it is about to be served somewhere, in milliseconds; default: 5,000. */
   readonly patienceMs?: number;
   /** Certificates (PEM) that sign those of other members, in place of the system's. */

@@ -1,4 +1,5 @@
 import type { ServiceKey } from "./service.js";
+import type { FloorRecord } from "./stored.js";
 
 /** Where a service is served. `nowhere`: by nobody yet, or it is not known. */
 export type Place = "here" | "nowhere" | { readonly url: string };
@@ -22,6 +23,8 @@ export interface Placement {
   isTrusted(): boolean;
   /** Calls whenever places or members may have changed. @returns stops that */
   watch(changed: () => void): () => void;
+  /** What a restore has left for services that come to be (F3), as a read told it that is not old. Absent or null: there is nothing of that kind. */
+  readonly floor?: Pick<FloorRecord, "tokens" | "tickets"> | null;
   /** Address of this member. */
   readonly url: string;
   /** Addresses of all members, for clients. */

@@ -78,8 +78,11 @@ export class Services {
 
   /** @param offsetMs by how much its lease time is ahead of the loop's clock */
   add(key: ServiceKey, offsetMs = this.#options.placement?.offsetMsOf(key) ?? 0): Service {
+    const { placement } = this.#options;
     const service = new Service(key, this.#engineOptions(key.account), offsetMs);
     service.engine.startAbove(this.floor.tokens, this.floor.tickets);
+    const common = placement?.floor ?? null;
+    if (common !== null) service.engine.startAbove(common.tokens, common.tickets);
     this.#byPrefix.set(key.prefix, service);
     this.#byAccount.set(key.account, this.#of(key.account).add(service));
     return service;

@@ -36,16 +36,20 @@ export interface CallOptions {
 /** The number of an etcd-wide change. It can go back when a member crashes in a bad moment or a snapshot is restored: never a token. */
 export type Revision = number;
 
-/** True of a key that was changed last at that revision (0: that is absent), or that has that value now. */
+/**
+ * True of a key that was changed last at that revision (0: that is absent), or that has that value now. With an `end`: of each key from the one up to
+ * the other, so that revision 0 says that there is none.
+ */
 export type Compare =
-  | { readonly key: Key; readonly revision: Revision }
+  | { readonly key: Key; readonly end?: Key; readonly revision: Revision }
   | { readonly key: Key; readonly value: Uint8Array };
 
 /** In a transaction: each key at most once among puts and deletions. */
 export type Op =
   | { readonly put: Key; readonly value: Uint8Array }
   | { readonly delete: Key; readonly end?: Key }
-  | { readonly get: Key; readonly end?: Key; readonly limit?: number };
+  /** `atRevision`: as it was then, told behind this transaction: not old, since that went through etcd's log. */
+  | { readonly get: Key; readonly end?: Key; readonly limit?: number; readonly atRevision?: Revision };
 
 export interface Txn {
   readonly compare: readonly Compare[];

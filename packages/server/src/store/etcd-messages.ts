@@ -102,6 +102,7 @@ export const ETCD_PROTO = {
             key: { type: "bytes", id: 3 },
             mod_revision: { type: "int64", id: 6 },
             value: { type: "bytes", id: 7 },
+            range_end: { type: "bytes", id: 64 },
           },
         },
         TxnRequest: {

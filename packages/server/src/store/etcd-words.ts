@@ -27,16 +27,17 @@ export function bytesRequest(key: Key, end?: Key): object {
 }
 
 function compareRequest(compare: Compare): object {
-  const key = bytesOf(compare.key);
-  if ("value" in compare) return { result: EQUAL, target: VALUE, key, value: compare.value };
-  return { result: EQUAL, target: MOD, key, mod_revision: compare.revision };
+  if ("value" in compare)
+    return { result: EQUAL, target: VALUE, key: bytesOf(compare.key), value: compare.value };
+  const { key, end, revision } = compare;
+  return { result: EQUAL, target: MOD, ...bytesRequest(key, end), mod_revision: revision };
 }
 
 function opRequest(op: Op): object {
   if ("put" in op) return { request_put: { key: bytesOf(op.put), value: op.value } };
   if ("delete" in op) return { request_delete_range: bytesRequest(op.delete, op.end) };
-  const { get, end, limit } = op;
-  return { request_range: rangeRequest({ key: get, ...(end && { end }), ...(limit && { limit }) }) };
+  const { get, ...rest } = op;
+  return { request_range: rangeRequest({ key: get, ...rest }) };
 }
 
 export function entriesFrom(kvs: readonly KeyValueMessage[]): readonly EtcdEntry[] {

@@ -12,7 +12,14 @@ export * from "./etcd-api.js";
 export { type EtcdOptions, openEtcdClient } from "./etcd-client.js";
 export { CLUSTER_DEFAULT, clusterName, type EtcdPlace, etcdPlace, isEtcdUrl } from "./etcd-place.js";
 export { syncDirectories } from "./folder.js";
-export { type FolderMark, markFolder, markOf, refuseMarked, unmarkFolder } from "./folder-marks.js";
+export {
+  type FolderMark,
+  type MarkKind,
+  markFolder,
+  markOf,
+  refuseMarked,
+  unmarkFolder,
+} from "./folder-marks.js";
 export { openDiskStore } from "./journaled.js";
 export { openLmdbStore } from "./lmdb.js";
 export { openMemoryStore } from "./memory.js";

@@ -96,8 +96,9 @@ describe("a store that is moved", () => {
     await expect(copyStore(file, to)).rejects.toThrow(
       /is a file.*lockdb store restore .*some\.backup --data-dir/,
     );
-    await expect(copyStore("etcd://host:2379/lockdb", to)).rejects.toThrow(/knows no store "etcd"/);
-    await expect(copyStore(from, "etcd://host")).rejects.toThrow(/knows no store "etcd"/);
+    await expect(copyStore("s3://bucket/lockdb", to)).rejects.toThrow(/knows no store "s3"/);
+    await expect(copyStore(from, "s3://bucket")).rejects.toThrow(/knows no store "s3"/);
+    await expect(copyStore("etcd://", to)).rejects.toThrow(/must be such as etcd:/);
     await expect(copyStore(join(from, "nothing"), to)).rejects.toThrow(/There is nothing at/);
     await expect(copyStore(newFolder(), to)).rejects.toThrow(/There is no LockDB store in/);
   });

@@ -29,7 +29,7 @@ async function folderAsItWas(): Promise<string> {
   const filling = await Filling.begin(folder, GOLDEN);
   for (const entry of await goldenEntries()) await filling.put(entry);
   await filling.written();
-  filling.finish();
+  await filling.finish();
   return folder;
 }
 

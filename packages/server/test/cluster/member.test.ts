@@ -245,3 +245,19 @@ test("[R7ql] a member whose record has become an older one ends: etcd has lost w
   expect(one.reasons).toHaveLength(1);
   expect(one.member.isTrusted()).toBe(false);
 });
+
+test("[F3wq] the floor that a restore has left is known before anything is claimed, by a read that is not old", async () => {
+  const one = world.member("http://one", { onCommon: async (read) => void (await read()) });
+  await one.join();
+  const key = "default/floor";
+  await one.store.commit([{ key, value: encode(key, { tokens: 7_000, tickets: 7_000, raisedBy: 0 }) }]);
+  await one.join();
+  expect(one.member.floor).toBeNull();
+  const floors: (number | undefined)[] = [];
+  one.member.watch(() => {
+    if (one.serves > 0) floors.push(one.member.floor?.tokens);
+  });
+  one.start();
+  await world.pass(700);
+  expect(new Set(floors)).toEqual(new Set([7_000]));
+});

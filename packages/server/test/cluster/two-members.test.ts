@@ -1,8 +1,11 @@
+import { join } from "node:path";
 import { LockDB } from "lockdb";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { type Server, serve } from "../../src/index.js";
+import { type Server, serve, writeBackup } from "../../src/index.js";
+import { BackupFile } from "../../src/store/index.js";
 import { CANARY_KEY } from "../canary.js";
 import { type EtcdCluster, freePorts, hasEtcd, startEtcd } from "../etcd.js";
+import { newFolder } from "../store/folders.js";
 
 /** So many that each member serves some of them. */
 const SERVICES = Array.from({ length: 12 }, (_, at) => `service${at}`);
@@ -126,10 +129,25 @@ describe.skipIf(!hasEtcd)("two members of a cluster", () => {
     for (const lease of leases) expect(await lease.release()).toBe(true);
   });
 
-  test("[F3qa] a member makes no backup, rather than one of a part", async () => {
-    const answer = await ask(a, "GET", "/v1/backup");
-    expect(answer.status).toBe(404);
-    expect((await json(answer)).error).toMatchObject({ code: "NOT_FOUND", retryable: false });
+  test("[F3qa] any member makes a backup of what all of them have acknowledged, as of one moment", async () => {
+    const held = new Map<string, number>();
+    for (const [at, service] of SERVICES.entries()) {
+      const body = { names: "backed up", leaseMs: 60_000 };
+      const answer = await ask(at % 2 === 0 ? a : b, "POST", `/v1/services/${service}/acquire`, body);
+      held.set(service, (await json(answer)).token);
+    }
+    for (const server of [a, b]) {
+      const file = join(newFolder(), "x.backup");
+      await writeBackup(file, (await ask(server, "GET", "/v1/backup")).body!);
+      const backup = BackupFile.open(file);
+      const keys: string[] = [];
+      for await (const { key } of backup.entries()) keys.push(key);
+      backup.close();
+      for (const [service, token] of held) expect(keys).toContain(`default/service/${service}/hold/${token}`);
+      expect(keys).toContain("default/key/root");
+      const acts = (await json(await ask(server, "GET", "/v1/audit"))).entries.length;
+      expect(keys.filter((key) => key.startsWith("default/audit/"))).toHaveLength(acts);
+    }
   });
 
   test("[A1qz] two that start a cluster at once make one root key, and both take it", async () => {

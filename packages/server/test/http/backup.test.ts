@@ -4,6 +4,7 @@ import { checkBackup } from "../../src/backup/index.js";
 import { BackupFile, encodeRecord, openMemoryStore } from "../../src/store/index.js";
 import { fileOf } from "../backup/backups.js";
 import { Api } from "./api.js";
+import { Members } from "./members.js";
 import { HttpConnection, requestBytes, startParts, startServer } from "./server.js";
 
 const open: { close(): Promise<void> }[] = [];
@@ -86,6 +87,21 @@ test("[F3zc] it is for keys of the operator with the scope admin, for all servic
   expect(await refused(await keyWith({ scopes: ["admin"], services: ["reports"] }))).toBe("403 FORBIDDEN");
   expect(await refused(trial)).toBe("403 FORBIDDEN");
   expect((await download(server.url, await keyWith({ scopes: ["admin"] }))).length).toBeGreaterThan(100);
+});
+
+test("[F3wn] a member gives what the whole cluster has, and not what its own store shows", async () => {
+  const members = await Members.start(1);
+  open.push(members);
+  const [one] = members.all as [Members["all"][number]];
+  const key = "default/service/elsewhere/ceiling/";
+  one.cluster.records = async function* () {
+    yield { key, value: encodeRecord(key, { tokens: 7, tickets: 7 }) };
+  };
+  const file = BackupFile.open(fileOf(await download(one.url, one.rootKey)));
+  const keys: string[] = [];
+  for await (const entry of file.entries()) keys.push(entry.key);
+  file.close();
+  expect(keys).toEqual([key]);
 });
 
 test("[F3zd] one is made at a time, and the server goes on beside one that is read slowly", async () => {

@@ -64,6 +64,7 @@ export class TestCluster implements HttpCluster, Placement {
   readonly selfId: string;
   readonly secret: string;
   state: ClusterStatus = NO_CLUSTER;
+  records?: HttpCluster["records"];
   readonly ca?: string;
   readonly shown?: { readonly cert: string; readonly key: string };
   patienceMs = 1_000;

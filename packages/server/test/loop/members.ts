@@ -41,6 +41,7 @@ export class Member implements Placement {
   place: Place = "here";
   readonly places = new Map<string, Place>();
   offsetMs = 0;
+  floor: { readonly tokens: number; readonly tickets: number } | null = null;
   readonly url = "http://one:1";
   memberUrls: readonly string[] = ["http://one:1", "http://two:2"];
   memberId = "m1";

@@ -150,3 +150,14 @@ test("[R6kq] the lease clock is written with what is taken up, and has no step o
   expect(decodeRecord({ key: "default/clock", value: clock!.value! })).toEqual({ nowMs: leaseMs });
   await second.loop.stop();
 });
+
+test("[F3wp] a service that comes to be at a member begins above the floor that the cluster has, though what the store has shown is older", async () => {
+  const member = await Member.start(openMemoryStore());
+  member.floor = { tokens: 5_000_000, tickets: 6_000_000 };
+  const ann = new Talker(member, KEY, "ann");
+  ann.hello();
+  await ann.next("welcome");
+  ann.acquire("disk");
+  expect((await ann.next("granted"))[2]).toBe(5_000_000);
+  await member.loop.stop();
+});

@@ -29,6 +29,8 @@ export class MemoryEtcd {
   #revision = 1;
   /** All that each key has been, in bytes that are letters. */
   readonly #rows = new Map<string, Row[]>();
+  /** Their keys in order, until there is a new one. */
+  #sorted: string[] | null = null;
   readonly #late: Txn[] = [];
   readonly txns: Txn[] = [];
   fate: (txn: Txn, number: number) => Fate = () => "answered";
@@ -99,15 +101,35 @@ export class MemoryEtcd {
       const value = "put" in op ? Buffer.from(op.value) : null;
       const rows = this.#rows.get(text);
       const row = { key, value, revision: this.#revision };
-      if (rows === undefined) this.#rows.set(text, [row]);
-      else rows.push(row);
+      if (rows === undefined) {
+        this.#rows.set(text, [row]);
+        this.#sorted = null;
+      } else rows.push(row);
     }
   }
 
   #holds(compare: Compare): boolean {
-    const [entry] = this.#range({ key: compare.key }).entries;
-    if ("value" in compare) return entry?.value.equals(compare.value) === true;
+    if ("value" in compare)
+      return this.#range({ key: compare.key }).entries[0]?.value.equals(compare.value) === true;
+    const { entries } = this.#range({ ...compare, limit: 0 });
+    if (compare.end !== undefined) return entries.every(({ revision }) => revision === compare.revision);
+    const [entry] = entries;
     return (entry?.revision ?? 0) === compare.revision;
+  }
+
+  #keysIn(first: string, last: string): readonly string[] {
+    this.#sorted ??= [...this.#rows.keys()].sort();
+    const sorted = this.#sorted;
+    const placeOf = (text: string) => {
+      let [low, high] = [0, sorted.length];
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (sorted[middle]! < text) low = middle + 1;
+        else high = middle;
+      }
+      return low;
+    };
+    return sorted.slice(placeOf(first), placeOf(last));
   }
 
   #range({ key, end, limit = 0, atRevision = this.#revision }: RangeQuery): RangeAnswer {
@@ -119,8 +141,7 @@ export class MemoryEtcd {
       );
     const first = latin1(key);
     const last = end === undefined ? null : latin1(end);
-    const keys =
-      last === null ? [first] : [...this.#rows.keys()].filter((each) => each >= first && each < last).sort();
+    const keys = last === null ? [first] : this.#keysIn(first, last);
     const all = keys.flatMap((each) => {
       const row = this.#rows.get(each)?.findLast(({ revision }) => revision <= atRevision);
       return row === undefined || row.value === null ? [] : [{ ...row, value: row.value }];

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { setImmediate } from "node:timers/promises";
 import { ACCOUNT_DEFAULT } from "../../access/account.js";
 import { version } from "../../backup/version.js";
-import type { Loop, Need, OutsideRecord } from "../../loop/index.js";
+import type { Need, OutsideRecord } from "../../loop/index.js";
 import { backupChunks, type Entry } from "../../store/index.js";
 import { whoOf } from "../caller.js";
 import { Refusal } from "../errors.js";
@@ -13,8 +13,11 @@ const TO_BACK_UP: Need = { scopes: ["admin"], isOverall: true, isAct: true };
 /** How long a caller may read nothing. Meanwhile the store cannot use again what was freed since the backup began. */
 const STALLED_MS = 30_000;
 
-/** A backup of the whole store, while the server runs. */
-export function backupOperations(): readonly Operation[] {
+/**
+ * A backup of the whole store, while the server runs.
+ * @param records of all members of the cluster; null: what the store has is all
+ */
+export function backupOperations(records: () => AsyncIterable<Entry> | null): readonly Operation[] {
   let isRunning = false;
   return [
     {
@@ -30,21 +33,15 @@ meanwhile. Only a key of the account \`default\` that is for all services may as
 **It holds secrets**: those that sign webhooks, in clear, and hashes of API keys. A backup that was cut off has no end, and is refused when it is
 read: \`lockdb store backup\` looks at all of it before it says that there is one. Whoever reads nothing for 30 s is cut off. The act is in the audit log.
 
-A member of a cluster makes none.`,
+Any member of a cluster makes one of all that the cluster has.`,
       answers: {
         200: { description: "The backup, for `lockdb store restore`.", type: "application/octet-stream" },
       },
-      errors: ["LIMIT_EXCEEDED", "NOT_FOUND"],
+      errors: ["LIMIT_EXCEEDED"],
       handle: async (asked) => {
         const { loop, caller } = asked;
         if (caller.account !== ACCOUNT_DEFAULT)
           throw new Refusal("FORBIDDEN", 'Only keys of the account "default" may back up the store.');
-        // What it would read is what all members share, without any lock: a backup that looks whole.
-        if (loop.placement !== undefined)
-          throw new Refusal(
-            "NOT_FOUND",
-            "A member of a cluster has no backup: all that there is is in etcd. See docs/cluster.md.",
-          );
         if (isRunning)
           throw new Refusal("LIMIT_EXCEEDED", "A backup is being made. Try again when it is done.");
         isRunning = true;
@@ -53,7 +50,7 @@ A member of a cluster makes none.`,
           await loop.keep([], act).catch(() => {
             throw new Refusal("UNAVAILABLE");
           });
-          await send(asked, loop.records(""));
+          await send(asked, records() ?? stored(loop.records("")));
           return undefined;
         } finally {
           isRunning = false;
@@ -63,10 +60,7 @@ A member of a cluster makes none.`,
   ];
 }
 
-async function send(
-  { loop, reply, request, caller }: Asked,
-  records: ReturnType<Loop["records"]>,
-): Promise<void> {
+async function send({ loop, reply, request, caller }: Asked, records: AsyncIterable<Entry>): Promise<void> {
   const { raw: response } = reply.hijack();
   const unwatch = caller.watch(() => {
     if (caller.refusal(TO_BACK_UP, null) !== null) response.destroy();
@@ -81,7 +75,7 @@ async function send(
       lockdb: version(),
       from: "running",
     } as const;
-    for await (const chunk of backupChunks(header, stored(records))) {
+    for await (const chunk of backupChunks(header, records)) {
       if (response.destroyed) return;
       response.write(chunk);
       // Everybody else first: for a reader that is quick there is no other pause.

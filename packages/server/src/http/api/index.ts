@@ -3,6 +3,7 @@ import type { FastifyInstance } from "fastify";
 import type { Access } from "../../access/index.js";
 import { ContentionLooks } from "../../loop/index.js";
 import type { Sources } from "../../metrics/index.js";
+import type { Entry } from "../../store/index.js";
 import type { Webhooks } from "../../webhooks/index.js";
 import type { ClusterStatus } from "../cluster.js";
 import { diagnosis, type Facts } from "../diagnosis.js";
@@ -36,6 +37,8 @@ interface ApiParts extends OperationParts {
   /** Text of all metrics. */
   readonly metrics: () => string;
   readonly cluster: () => Promise<ClusterStatus>;
+  /** Of all members; null: what the store has is all. */
+  readonly records: () => AsyncIterable<Entry> | null;
   readonly sources: Sources;
   readonly facts: Facts;
 }
@@ -43,7 +46,7 @@ interface ApiParts extends OperationParts {
 /** The HTTP API (I3): every operation, the document that is made of them, and the page of it. */
 export async function httpApi(
   app: FastifyInstance,
-  { access, webhooks, signup, hub, metrics, cluster, sources, facts, ...parts }: ApiParts,
+  { access, webhooks, signup, hub, metrics, cluster, records, sources, facts, ...parts }: ApiParts,
 ) {
   const signups = signup ? new Signups(access, parts.loop.runtime.monotonicMs) : null;
   const { runtime } = parts.loop;
@@ -63,7 +66,7 @@ export async function httpApi(
     ...(webhooks === undefined ? [] : webhookOperations(webhooks)),
     ...keyOperations(access),
     ...accountOperations(access),
-    ...backupOperations(),
+    ...backupOperations(records),
     ...(signups === null ? [] : signupOperations(signups)),
     ...ORIGINAL,
     ...clusterOperations(cluster),
