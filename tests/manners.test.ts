@@ -80,7 +80,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   store: ["protocol", "engine"],
   loop: ["protocol", "engine", "store"],
   access: ["protocol", "engine", "store", "loop"],
-  metrics: ["protocol", "engine", "store", "loop", "access", "webhooks"],
+  metrics: ["protocol", "engine", "store", "loop", "access", "webhooks", "cluster"],
   webhooks: ["protocol", "engine", "store", "loop"],
   backup: ["protocol", "engine", "store", "loop", "cluster"],
   cluster: ["protocol", "engine", "store", "loop"],

@@ -15,8 +15,8 @@ export const MEMBERS = [
     id: "done-and-not-told",
     rule: "R5",
     file: LOOP,
-    find: "    this.#services.remove(service);\n    this.#timed.delete(service);\n",
-    put: "    this.#services.remove(service);\n    this.#timed.delete(service);\n    this.#held.forget(service);\n",
+    find: "    this.#services.remove(service);\n    this.#timed.delete(service);",
+    put: "    this.#services.remove(service);\n    this.#timed.delete(service), this.#held.forget(service);",
     wrong:
       "What was done just before a hand-over is told to nobody, and so is asked for again, and done twice.",
     killedBy: { test: HAND_OVER_TEST, name: "[R5kb]" },

@@ -11,6 +11,7 @@ import { ENGINE_REQUESTS } from "./engine-requests.js";
 import { ENGINE_SESSIONS } from "./engine-sessions.js";
 import { ETCD } from "./etcd.js";
 import { MEMBERS } from "./members.js";
+import { MEMBERS_ACCESS } from "./members-access.js";
 import { OPERATIONS } from "./operations.js";
 import { PASSING } from "./passing-on.js";
 import { SERVER } from "./server.js";
@@ -34,6 +35,7 @@ export const MUTANTS = [
   ...CLUSTER,
   ...CLUSTER_DATA,
   ...ETCD,
+  ...MEMBERS_ACCESS,
   ...SIGNUP,
   ...ACCESS_ROOM,
   ...STORE,

@@ -1,6 +1,6 @@
 import { durationMs } from "lockdb/protocol";
 import { type Logger, pino } from "pino";
-import { Access } from "./access/index.js";
+import { Access, AccountShares } from "./access/index.js";
 import { httpServer } from "./http/app.js";
 import { TlsWatch } from "./http/tls.js";
 import { Loop, measured, nodeRuntime, ServerTotals } from "./loop/index.js";
@@ -50,11 +50,12 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
     onFatal = resolve;
   });
   const isKeeper = part === null ? {} : { isKeeper: () => part.member.keeper === "here" };
-  const access = new Access({ runtime: nodeRuntime, accountsMax: options.accountsMax, ...isKeeper });
+  const shares = new AccountShares();
+  const access = new Access({ runtime: nodeRuntime, accountsMax: options.accountsMax, shares, ...isKeeper });
   const webhooks = new Webhooks({
     addresses: { allowPrivate: options.webhookAllowPrivate, allowed: options.webhookAllow },
     pendingMax: options.webhooksPendingMax,
-    pendingMaxOf: (account) => access.limitsOf(account)?.deliveries ?? null,
+    pendingMaxOf: (account) => access.leftOf(account)?.deliveries ?? null,
     ...(part === null ? {} : { putIfAbsent: (key, value) => part.member.putIfAbsent(key, value) }),
     runtime: nodeRuntime,
     log: logger,
@@ -65,7 +66,7 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
     totals,
     onFatal,
     keepers: [access],
-    limitsOf: (account) => access.limitsOf(account),
+    limitsOf: (account) => access.leftOf(account),
     outbox: webhooks,
     service: { ...options, writesSessionHolds: options.durability === "strict" },
     servicesMax: options.servicesMax,
@@ -73,6 +74,7 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
     log: logger,
     ...(part === null ? {} : { placement: part.member }),
   });
+  part?.share(shares, access, webhooks, loop);
   const slowWaits = new SlowWaitLog(loop, durationMs(options.slowWait), logger);
   const stop = async () => {
     // While everything works yet: what is here goes to the other members.

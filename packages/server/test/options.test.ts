@@ -11,7 +11,7 @@ describe("the option table", () => {
   test("[I6k] every option has a flag, but the key; a variable; a text that tells what it does", () => {
     for (const [name, row] of Object.entries(OPTIONS)) {
       const kebab = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-      if (name === "rootKey") expect(row.flag).toBeNull();
+      if (row.kind === "secret") expect(row.flag).toBeNull();
       else expect(row.flag).toMatch(new RegExp(`^--${kebab}( <[a-z]+>)?$`));
       expect(row.env).toBe(`LOCKDB_${kebab.toUpperCase().replaceAll("-", "_")}`);
       expect(row.doc).toMatch(/^[A-Z].{15,}\.$/);
@@ -257,7 +257,7 @@ describe("the environment", () => {
     writeFileSync(good, `${GIVEN.LOCKDB_ROOT_KEY}\n`);
     writeFileSync(empty, "\n");
     const secrets = Object.values(OPTIONS).filter(({ kind }) => kind === "secret");
-    expect(secrets.map(({ env }) => env)).toEqual(["LOCKDB_ROOT_KEY"]);
+    expect(secrets.map(({ env }) => env)).toEqual(["LOCKDB_ETCD_PASSWORD", "LOCKDB_ROOT_KEY"]);
     for (const { env } of secrets) {
       const reading = (variables: Record<string, string>) => () => readOptions({}, variables);
       expect(reading({ [`${env}_FILE`]: good, [env]: "" })).toThrow(

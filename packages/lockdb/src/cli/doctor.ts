@@ -5,7 +5,7 @@ import { LockDBError } from "../client/errors.js";
 import { serverUrls } from "../client/server-urls.js";
 import { type SecureOptions, secureOptions } from "../runtime/secure.js";
 import { withApi } from "./access-args.js";
-import { type Diagnosis, diagnosisForm, doctorSelfForm } from "./answers.js";
+import { clusterForm, type Diagnosis, diagnosisForm, doctorSelfForm } from "./answers.js";
 import {
   addServerFlags,
   duration,
@@ -18,6 +18,7 @@ import {
 } from "./args.js";
 import { painter } from "./colour.js";
 import { rateFinding, type Sample, sampleOf, skewFinding } from "./doctor/clocks.js";
+import { clusterFindings } from "./doctor/cluster.js";
 import { CHECKS, type CheckName, type Finding, fail, skipped } from "./doctor/finding.js";
 import { folderFindings } from "./doctor/folder.js";
 import { connectFinding, keyFindings, keyRefused, versionFinding } from "./doctor/key.js";
@@ -212,6 +213,7 @@ async function examineAnswers(api: HttpApi, flags: DoctorFlags, report: Report):
   try {
     const diagnosis = await api.ask("/v1/diagnosis", { read: diagnosisForm });
     await report.tell(...serverFindings(diagnosis));
+    await report.tell(...(await clusterFindingsOf(api)));
     return diagnosis;
   } catch (error) {
     if (!(error instanceof LockDBError)) throw error;
@@ -231,6 +233,23 @@ async function examineAnswers(api: HttpApi, flags: DoctorFlags, report: Report):
         fail("server", `the server does not say how it is: ${message}`, "Look at its log, and ask again."),
       );
     return null;
+  }
+}
+
+async function clusterFindingsOf(api: HttpApi): Promise<readonly Finding[]> {
+  try {
+    return clusterFindings(await api.ask("/v1/cluster", { read: clusterForm }));
+  } catch (error) {
+    if (!(error instanceof LockDBError)) throw error;
+    if (error.code === "NOT_FOUND")
+      return [skipped("cluster", "the server is older than this client, and cannot tell")];
+    return [
+      fail(
+        "cluster",
+        `the server does not say how its cluster is: ${error.message}`,
+        "Look at its log, and ask again.",
+      ),
+    ];
   }
 }
 

@@ -14,7 +14,7 @@ import {
   type Limits,
   TRIAL_MS,
 } from "./account.js";
-import { isWithin, Key, type KeyInfo, type KeyRecord, ROOT, rootRecord, timeOf } from "./key.js";
+import { isWithin, Key, type KeyInfo, type KeyRecord, ROOT, rootHash, rootRecord, timeOf } from "./key.js";
 import { KeyCaller } from "./key-caller.js";
 import { bearerKey, isSameHash, keyHash, keyIdIn, newAccountId, newApiKey, newKeyId } from "./keys.js";
 import type { AccessOptions, AccountChange, AccountInfo, KeyWish, Narrowing, NewKey } from "./wishes.js";
@@ -110,7 +110,7 @@ export class Access implements Keeper {
       if (kind !== "account") continue;
       accounts.add(account!);
       const known = this.#accounts.get(account!);
-      if (known === undefined) this.#accounts.set(account!, new Account(account!, value as AccountRecord));
+      if (known === undefined) this.#accounts.set(account!, this.#account(account!, value as AccountRecord));
       else known.record = value as AccountRecord;
     }
     for (const { key, value } of records) {
@@ -149,6 +149,17 @@ export class Access implements Keeper {
     if (account === ACCOUNT_DEFAULT) return null;
     // Services are read before it is known what their accounts may.
     return this.#accounts.get(account)?.limits ?? LIMITS_FULL;
+  }
+
+  /** What of them may be had at this server: in a cluster others have some. */
+  leftOf(account: string): Limits | null {
+    const limits = this.limitsOf(account);
+    return limits === null ? null : (this.#options.shares?.leftOf(account, limits) ?? limits);
+  }
+
+  /** Accounts that have limits. */
+  *limited(): Generator<Account> {
+    for (const account of this.#accounts.values()) if (account.isLimited) yield account;
   }
 
   get counts(): { readonly accounts: number; readonly keys: number } {
@@ -200,7 +211,7 @@ export class Access implements Keeper {
       const key = { ...rootRecord(keyHash(apiKey), this.#now()), name: "first key", createdBy };
       const changes = [{ key: `${id}/account`, value: record }, keyChange(id, keyId, key)];
       await this.#write(changes, actsOf(by, id, who, "account made", { key: keyId, trialEndsAt }));
-      const account = new Account(id, record);
+      const account = this.#account(id, record);
       this.#accounts.set(id, account);
       this.#put(keyId, account, key);
       return { account: this.accountInfo(account), apiKey };
@@ -388,7 +399,11 @@ export class Access implements Keeper {
 
   #addDefault(): void {
     const record = { createdAt: isoTime(0), email: null, trialEndsAt: null };
-    this.#accounts.set(ACCOUNT_DEFAULT, new Account(ACCOUNT_DEFAULT, record));
+    this.#accounts.set(ACCOUNT_DEFAULT, this.#account(ACCOUNT_DEFAULT, record));
+  }
+
+  #account(id: string, record: AccountRecord): Account {
+    return new Account(id, record, (account, rate) => this.#options.shares?.rateOf(account, rate) ?? 1);
   }
 
   #change<T>(work: () => Promise<T>): Promise<T> {
@@ -467,10 +482,6 @@ function actsOf(
 const GIVES_TOO_MUCH = "A key can give only what it has: scopes, services and end. Use one that has them.";
 const CHANGES_TOO_MUCH = "That key may do more than this one. Use one with the same scopes and services.";
 const ROOT_IS_GIVEN = "The root key is set from outside. Start the server with another LOCKDB_ROOT_KEY.";
-
-function rootHash(root: Key | undefined): string | null {
-  return root?.record?.secrets[0]?.hash ?? null;
-}
 
 function isOperator({ account, record }: KeyCaller): boolean {
   return account === ACCOUNT_DEFAULT && record?.services === null;

@@ -1,5 +1,6 @@
 import type { AccountLimits } from "../loop/index.js";
 import type { Key } from "./key.js";
+import { Recent } from "./recent.js";
 import { TokenBucket } from "./token-bucket.js";
 
 /** The account of a self-hosted server; its keys are the operator's. */
@@ -59,13 +60,24 @@ export class Account {
   readonly id: string;
   /** All of them. */
   readonly keys = new Set<Key>();
+  /** Native connections and streams of events that are open here. */
+  connections = 0;
+  /** That were taken, of those that are counted. */
+  readonly recent = new Recent();
+  readonly #part: (account: string, ratePerS: number) => number;
   #record: AccountRecord;
   #limits: Limits;
   #trialEndsMs: number;
   #requests: TokenBucket | null = null;
 
-  constructor(id: string, record: AccountRecord) {
+  /** @param part which part of its requests a second may be made at this server, from 0 to 1; default: all */
+  constructor(
+    id: string,
+    record: AccountRecord,
+    part: (account: string, ratePerS: number) => number = () => 1,
+  ) {
     this.id = id;
+    this.#part = part;
     this.#record = record;
     this.#limits = LIMITS_FULL;
     this.#trialEndsMs = Number.POSITIVE_INFINITY;
@@ -84,11 +96,16 @@ export class Account {
     this.#limits = { ...(record.trialEndsAt === null ? LIMITS_FULL : LIMITS_TRIAL), ...record.limits };
     const rate = this.#limits.requestsPerSecond;
     if (rate === rateBefore) return;
-    this.#requests = rate === null ? null : new TokenBucket(rate);
+    this.#requests = rate === null ? null : new TokenBucket(rate, rate, () => this.#part(this.id, rate));
   }
 
   get limits(): Limits {
     return this.#limits;
+  }
+
+  /** True when it has limits beside the one of keys: what it has is counted over all members of a cluster. */
+  get isLimited(): boolean {
+    return Object.entries(this.#limits).some(([what, limit]) => what !== "keys" && limit !== null);
   }
 
   trialIsOver(wallMs: number): boolean {

@@ -72,12 +72,18 @@ export class KeyCaller implements Caller {
     this.key.wasUsed = true;
     const { rate } = this.owner;
     if (rate === null) return true;
-    const bucket = need.isWayOut === true ? this.key.waysOut(rate.ratePerS) : rate;
-    return bucket.take(this.#clocks.monotonicMs());
+    const nowMs = this.#clocks.monotonicMs();
+    if (need.isWayOut === true) return this.key.waysOut(rate.ratePerS).take(nowMs);
+    const isTaken = rate.take(nowMs);
+    if (isTaken) this.owner.recent.add(nowMs);
+    return isTaken;
   }
 
   borrow(): boolean {
-    return this.owner.rate?.borrow(this.#clocks.monotonicMs(), DEBT_MAX) !== false;
+    const nowMs = this.#clocks.monotonicMs();
+    const isTaken = this.owner.rate?.borrow(nowMs, DEBT_MAX) !== false;
+    if (isTaken && this.owner.rate !== null) this.owner.recent.add(nowMs);
+    return isTaken;
   }
 
   mayBeRefused(): boolean {

@@ -141,3 +141,8 @@ export function rootRecord(hash: string, createdAt: string | null): KeyRecord {
     lastUsedAt: null,
   };
 }
+
+/** Of the secret that is in use. */
+export function rootHash(root: Key | undefined): string | null {
+  return root?.record?.secrets[0]?.hash ?? null;
+}

@@ -2,13 +2,18 @@
 export class TokenBucket {
   readonly ratePerS: number;
   readonly #burst: number;
+  readonly #part: () => number;
   #tokens: number;
   #atMs: number | null = null;
 
-  /** @param burst how many at once; default: those of a second */
-  constructor(ratePerS: number, burst: number = ratePerS) {
+  /**
+   * @param burst how many at once; default: those of a second
+   * @param part which part of all this is to be had here now, from 0 to 1; default: all
+   */
+  constructor(ratePerS: number, burst: number = ratePerS, part: () => number = () => 1) {
     this.ratePerS = ratePerS;
     this.#burst = burst;
+    this.#part = part;
     this.#tokens = burst;
   }
 
@@ -34,6 +39,9 @@ export class TokenBucket {
   #fill(nowMs: number): void {
     const sinceMs = this.#atMs === null ? 0 : Math.max(0, nowMs - this.#atMs);
     this.#atMs = nowMs;
-    this.#tokens = Math.min(this.#burst, this.#tokens + (sinceMs * this.ratePerS) / 1_000);
+    const part = this.#part();
+    // Less than one would be none, for ever.
+    const most = Math.min(this.#burst, Math.max(1, part * this.#burst));
+    this.#tokens = Math.min(most, this.#tokens + (sinceMs * part * this.ratePerS) / 1_000);
   }
 }

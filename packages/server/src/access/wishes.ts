@@ -2,6 +2,7 @@ import type { Scope } from "lockdb/protocol";
 import type { LoopRuntime } from "../loop/index.js";
 import type { Limits } from "./account.js";
 import type { KeyInfo } from "./key.js";
+import type { AccountShares } from "./shares.js";
 
 export interface AccessOptions {
   readonly runtime: Pick<LoopRuntime, "monotonicMs" | "wallMs" | "setTimer">;
@@ -9,6 +10,8 @@ export interface AccessOptions {
   readonly accountsMax: number;
   /** False while another member of the cluster keeps accounts and keys: only it writes them. Default: there is none. */
   readonly isKeeper?: () => boolean;
+  /** What accounts have at other members of the cluster. Default: nothing. */
+  readonly shares?: AccountShares;
 }
 
 /** What a new key is to be. */

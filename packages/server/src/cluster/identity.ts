@@ -23,7 +23,10 @@ export class Identity {
   /** Of what is common: as it was read last, and as it was seen last. */
   commonVersion: Uint8Array | null = null;
   newCommonVersion: Uint8Array | null = null;
-  isFollowing = false;
+  /** While it is read. */
+  following: Promise<boolean> | null = null;
+  /** What it shares with the others, as etcd has it; null: nothing; undefined: not known. */
+  share: Uint8Array | null | undefined = null;
 
   /** Where the numbers of new services begin (F3). Known before anything is claimed. */
   floor: FloorRecord | null = null;

@@ -7,6 +7,8 @@ export const MEMBERS = "member/";
 export const FENCES = "fence/";
 export const OWNERS = "owner/";
 export const CLOCKS = "clock/";
+/** One a member, where it has something: what it shares with all others, such as what accounts with limits have there. */
+export const SHARES = "share/";
 /** Of each member's store: what its last transaction was, and pieces of a batch that is too large for one (decision 022). */
 export const HEADS = "head/";
 export const STAGED = "staged/";

@@ -1,8 +1,18 @@
 import type { EtcdEntry } from "../store/etcd-api.js";
-import { MEMBERS, OWNERS } from "./keys.js";
+import { decodeRecord } from "../store/index.js";
+import { MEMBERS, OWNERS, SHARES } from "./keys.js";
 import type { Look } from "./membership.js";
 import { PARTITIONS } from "./partitions.js";
-import { type MemberRecord, memberKey, type OwnerRecord, ownerKey, type Seen, seen } from "./records.js";
+import {
+  isSame,
+  type MemberRecord,
+  memberKey,
+  type OwnerRecord,
+  ownerKey,
+  type Seen,
+  seen,
+  shareKey,
+} from "./records.js";
 import type { Words } from "./words.js";
 
 /** For how long a member is waited for whose record cannot be read. */
@@ -52,3 +62,38 @@ const UNKNOWN: MemberRecord = {
   isReady: false,
   isLeaving: false,
 };
+
+/** What members share with each other, by their ids. */
+export function sharesIn(
+  gets: readonly (readonly EtcdEntry[])[],
+  words: Words,
+  { members }: Look,
+  unreadable: (key: string, error: unknown) => void,
+): Map<string, object> {
+  const shares = new Map<string, object>();
+  for (const { key, value } of gets[3] ?? []) {
+    const id = words.nameIn(key, SHARES);
+    // Of one that is gone it may still be there.
+    if (!members.has(id)) continue;
+    try {
+      shares.set(id, decodeRecord({ key: shareKey(id), value }) as object);
+    } catch (error) {
+      unreadable(shareKey(id), error);
+    }
+  }
+  return shares;
+}
+
+/** Whether anybody is to be told. */
+export function hasChanged(before: Look, after: Look): boolean {
+  if (before.members.size !== after.members.size) return true;
+  for (const [id, { record }] of after.members) {
+    const known = before.members.get(id)?.record;
+    if (known === undefined || known.isReady !== record.isReady || known.isLeaving !== record.isLeaving)
+      return true;
+  }
+  return after.owners.some((owner, partition) => {
+    const known = before.owners[partition];
+    return (owner === null) !== (known === null) || (owner !== null && !isSame(owner.bytes, known!.bytes));
+  });
+}

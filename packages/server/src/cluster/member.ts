@@ -1,26 +1,22 @@
-import type {
-  FloorRecord,
-  Loop,
-  LoopRuntime,
-  OutsideRecord,
-  Place,
-  Placement,
-  ServiceKey,
-} from "../loop/index.js";
+import type { FloorRecord, Loop, Place, Placement, ServiceKey } from "../loop/index.js";
 import { openEtcdStore } from "../store/etcd.js";
-import { type Etcd, type EtcdEntry, endOf } from "../store/etcd-api.js";
-import { decodeRecord, type Entry, encodeRecord, type Store, StoreUnusableError } from "../store/index.js";
+import { type EtcdEntry, endOf } from "../store/etcd-api.js";
+import { type Entry, type Store, StoreUnusableError } from "../store/index.js";
 import { Identity } from "./identity.js";
-import { COMMON_VERSION, clusterKeyOf, FENCES, KEEPERS_PARTITION, OWNERS } from "./keys.js";
+import { COMMON_VERSION, FENCES, KEEPERS_PARTITION, OWNERS } from "./keys.js";
 import { layoutOf } from "./layout.js";
-import { lookIn } from "./look.js";
+import { hasChanged, lookIn, sharesIn } from "./look.js";
 import { JOINED, MARKS, marksIn, refusalOf, unmarked } from "./marks.js";
+import type { MemberOptions } from "./member-options.js";
 import { fencedBy, readKey } from "./part.js";
 import { partitionOf } from "./partitions.js";
-import { fenceKey, type MemberRecord, memberKey, seen, written } from "./records.js";
-import { type ClusterSeen, hasChanged, seenIn } from "./seen.js";
+import { putIfAbsent } from "./put-if-absent.js";
+import { beatIn, fenceKey, type MemberRecord, memberKey, shareKey, written } from "./records.js";
+import { type ClusterSeen, seenIn } from "./seen.js";
+import { sharing } from "./sharing.js";
 import { Snapshot } from "./snapshot.js";
-import { Steps } from "./steps.js";
+import { isCommonRead, Steps } from "./steps.js";
+import { ClusterTotals, counted } from "./totals.js";
 import type { Words } from "./words.js";
 
 /** How often a member writes its record, and looks at those of the others. */
@@ -38,26 +34,6 @@ const FORMER_MAX = 30;
 /** How long a member that leaves waits for others to be given what it serves. */
 const LEAVE_MS_MAX = 3_000;
 
-export interface MemberOptions {
-  readonly etcd: Etcd;
-  /** What all keys of this cluster begin with in etcd, such as `/lockdb/`. */
-  readonly at: string;
-  /** Where clients and the other members reach this one. */
-  readonly url: string;
-  /** Of this LockDB. */
-  readonly version: string;
-  /** How long a member may be silent before its partitions are taken, in milliseconds. Default: 5,000. The same at all members. */
-  readonly leaseMs?: number;
-  readonly runtime: LoopRuntime;
-  readonly log: {
-    info(facts: object, text: string): void;
-    warn(facts: object, text: string): void;
-    error(facts: object, text: string): void;
-  };
-  /** What is common to all members was changed: it is to be read anew. */
-  readonly onCommon?: (read: () => Promise<readonly OutsideRecord[]>) => Promise<void>;
-}
-
 /**
  * This server as a member of a cluster (decision 023): it beats, fences members that are silent, claims the partitions that are its share, and gives
  * those away that are not any more. What the loop asks of the cluster, it answers as its `Placement`.
@@ -68,6 +44,7 @@ export class Member implements Placement {
   readonly #listeners = new Set<() => void>();
   /** Made anew at each start. */
   readonly secret: string;
+  readonly totals = new ClusterTotals();
   readonly #steps: Steps;
   readonly #words: Words;
   #loop: Loop | null = null;
@@ -87,22 +64,23 @@ export class Member implements Placement {
   /** Told after each look. */
   #onLook: (() => void)[] = [];
   #urls: readonly string[] = [];
+  #problem: string | null = "it has not joined yet";
+  #beatenMs: number | null = null;
 
   constructor(options: MemberOptions) {
-    this.#options = options;
+    this.#options = { ...options, etcd: counted(options.etcd, this.totals) };
     this.#leaseMs = options.leaseMs ?? 5_000;
     this.#urls = [options.url];
     this.secret = `${options.runtime.randomId()}${options.runtime.randomId()}`;
     this.#steps = new Steps({
-      ...options,
+      ...this.#options,
+      totals: this.totals,
       isNow: (self) => this.#self === self,
       pause: () => new Promise((resolve) => options.runtime.defer(resolve)),
       changed: () => this.#changed(),
     });
     this.#words = this.#steps.words;
   }
-
-  // --- what the loop asks ---
 
   placeOf({ account, id }: ServiceKey): Place {
     return this.placeOfPartition(partitionOf(account, id));
@@ -164,7 +142,28 @@ export class Member implements Placement {
     return seenIn(self, look);
   }
 
-  // --- joining ---
+  /** Why this member is out of its cluster, for people; null: it is in. */
+  get problem(): string | null {
+    return (
+      this.#problem ?? (this.isTrusted() ? null : "etcd has not answered for most of this member's lease")
+    );
+  }
+
+  /** How long ago the last beat was sent that came through; null: none ever was. */
+  get beatAgeMs(): number | null {
+    return this.#beatenMs === null ? null : this.#options.runtime.monotonicMs() - this.#beatenMs;
+  }
+
+  /** Resolves when all is read that is common and was written before this call, or when this member is out of its cluster. */
+  async caughtUp(): Promise<void> {
+    const self = this.#self;
+    const beat = self?.beat ?? 0;
+    const isKnown = () => self!.appliedBeat > beat && isCommonRead(self!);
+    while (self !== null && this.#self === self && !isKnown()) {
+      if (self.appliedBeat <= beat) this.#hint();
+      await (self.following ?? this.#looked());
+    }
+  }
 
   /**
    * Joins as a member that never was before, and gives the store that this one writes to. Tries for as long as it takes: the loop opens its store
@@ -172,6 +171,7 @@ export class Member implements Placement {
    * @throws StoreUnusableError when the cluster was moved, or is not whole yet
    */
   async openStore(): Promise<Store> {
+    if (this.#self !== null) this.totals.lost[this.isTrusted() ? "failed" : "silent"]++;
     this.#lose();
     const { runtime, log, etcd, at } = this.#options;
     for (;;) {
@@ -179,6 +179,7 @@ export class Member implements Placement {
       const problem = await this.#join();
       if (problem === null) break;
       if (problem instanceof StoreUnusableError) throw problem;
+      this.#problem = `it cannot be joined: ${problem.message}`;
       log.warn({ err: problem }, "the cluster cannot be joined yet");
       await new Promise<void>((resolve) => runtime.setTimer(resolve, BEAT_MS));
     }
@@ -203,7 +204,7 @@ export class Member implements Placement {
     const self = new Identity(id);
     const record = this.#recordOf(self);
     const [sentMs, sentWallMs] = [runtime.monotonicMs(), runtime.wallMs()];
-    const gone = former.flatMap((each) => [fenceKey(each), memberKey(each)]);
+    const gone = former.flatMap((each) => [fenceKey(each), memberKey(each), shareKey(each)]);
     const outcome = await etcd.txn({
       compare: [this.#words.absent(fenceKey(id)), this.#words.absent(memberKey(id)), ...unmarked(at)],
       ops: [
@@ -223,6 +224,7 @@ export class Member implements Placement {
     self.bytes = record.value;
     this.#former = [id];
     this.#self = self;
+    this.#problem = null;
     this.#trust(self, sentMs, sentWallMs);
     this.#saw(self, outcome.gets, sentMs);
     // What the loop reads of what is common when it opens its store may be old: the first step reads it again, by a transaction.
@@ -298,14 +300,17 @@ export class Member implements Placement {
     this.#lastBeatMs = runtime.monotonicMs();
     const beat = ++self.beat;
     const record = this.#recordOf(self);
+    const share = sharing(this.#words, self, this.#options.share?.() ?? null);
     const [sentMs, sentWallMs] = [runtime.monotonicMs(), runtime.wallMs()];
     // The record is compared, too: a beat that was under way for long cannot come behind a later one and bring an old number back.
     const outcome = await etcd.txn({
       compare: [this.#words.isThere(self.id), this.#words.is(memberKey(self.id), self.bytes)],
-      ops: [this.#words.put(record), ...this.#words.look()],
+      ops: [this.#words.put(record), ...share.ops, ...this.#words.look()],
       otherwise: [this.#words.get(memberKey(self.id)), this.#words.get(fenceKey(self.id))],
     });
     self.isBeating = false;
+    this.totals.beatMs.observe(runtime.monotonicMs() - sentMs);
+    self.share = outcome.kind === "applied" ? share.bytes : undefined;
     if (this.#self !== self) return;
     if (outcome.kind === "applied") {
       self.bytes = record.value;
@@ -317,10 +322,12 @@ export class Member implements Placement {
     }
     if (outcome.kind === "refused") {
       const [[own], [fence]] = outcome.gets as [EtcdEntry[], EtcdEntry[]];
-      if (own === undefined || fence === undefined)
+      if (own === undefined || fence === undefined) {
+        this.totals.lost.fenced++;
         return this.#distrust(self, "another member has fenced this one");
+      }
       // An earlier beat came through after all; unless etcd has gone back to what was before, and all that this member has written since is gone.
-      if (beatIn(memberKey(self.id), own.value) < self.appliedBeat)
+      if (beatIn(self.id, own.value) < self.appliedBeat)
         return this.#distrust(self, "etcd has lost what it had: an older state was put in its place");
       self.bytes = own.value;
     }
@@ -332,30 +339,37 @@ export class Member implements Placement {
     const forMs = this.#leaseMs * (1 - MARGIN);
     self.trustedUntilMs = Math.max(self.trustedUntilMs, sentMs + forMs);
     self.trustedUntilWallMs = sentWallMs + forMs;
+    this.#beatenMs = sentMs;
     this.#cancelTrustTimer();
     const restMs = Math.max(1, self.trustedUntilMs - this.#options.runtime.monotonicMs());
     this.#cancelTrustTimer = this.#options.runtime.setTimer(() => {
-      if (this.#self === self && !this.isTrusted())
-        this.#distrust(self, "etcd has not answered for most of this member's lease");
+      if (this.#self !== self || this.isTrusted()) return;
+      this.totals.lost.silent++;
+      this.#distrust(self, "etcd has not answered for most of this member's lease");
     }, restMs);
   }
 
   #distrust(self: Identity, why: string): void {
     if (this.#self !== self) return;
     this.#options.log.error({ member: self.id }, `no longer a member of the cluster: ${why}`);
+    this.#problem = why;
     this.#lose();
     this.#loop?.distrust(new Error(`This member is out of its cluster: ${why}.`));
   }
 
   #saw(self: Identity, gets: readonly (readonly EtcdEntry[])[], sentMs: number): void {
     const times = { sentMs, receivedMs: this.#options.runtime.monotonicMs() };
-    const look = lookIn(gets, this.#words, times, (key, error) => this.#unreadable(key, error));
+    const unreadable = (key: string, error: unknown) => this.#unreadable(key, error);
+    const look = lookIn(gets, this.#words, times, unreadable);
     const before = self.membership.look;
     self.membership.saw(look);
     self.newCommonVersion = gets[2]?.[0]?.value ?? null;
     void this.#steps.follow(self).then((isNew) => {
       if (isNew && this.#self === self) this.#work();
     });
+    const others = sharesIn(gets, this.#words, look, unreadable);
+    others.delete(self.id);
+    this.#options.onShares?.(others, Math.max(1, look.members.size));
     if (before === null || hasChanged(before, look)) this.#changed();
     for (const told of this.#onLook.splice(0)) told();
   }
@@ -397,31 +411,22 @@ export class Member implements Placement {
         if (self === null || this.#loop?.ready !== true) continue;
         if (await this.#steps.take(self, this.#loop)) this.#hint();
       } catch (error) {
-        if (this.#self === self)
-          this.#options.log.warn({ err: error }, "a step in the cluster came to nothing, and is tried again");
+        this.#warn(self, error);
       }
     }
   }
 
+  #warn(self: Identity | null, err: unknown): void {
+    if (this.#self === self)
+      this.#options.log.warn({ err }, "a step in the cluster came to nothing, and is tried again");
+  }
+
   /** Writes a record that all members share, unless there is one. @returns the one that is there then */
   async putIfAbsent(key: string, value: object): Promise<object> {
-    const self = this.#self;
-    const { etcd, at, runtime } = this.#options;
-    if (self === null) throw new Error("This server is no member of its cluster now.");
-    const place = clusterKeyOf(key, self.id);
-    const outcome = await etcd.txn({
-      compare: [this.#words.isThere(self.id), this.#words.absent(place)],
-      ops: [
-        { put: `${at}${place}`, value: encodeRecord(key, value) },
-        { put: `${at}${COMMON_VERSION}`, value: Buffer.from(runtime.randomId()) },
-      ],
-      otherwise: [{ get: `${at}${place}` }],
-    });
-    if (outcome.kind === "applied") return value;
-    if (outcome.kind !== "refused") throw outcome.error;
-    const found = outcome.gets[0]?.[0];
-    if (found === undefined) throw new Error("This member was fenced.");
-    return decodeRecord({ key, value: found.value }) as object;
+    const { etcd, runtime } = this.#options;
+    if (this.#self === null) throw new Error("This server is no member of its cluster now.");
+    const by = { etcd, words: this.#words, id: this.#self.id, mark: runtime.randomId() };
+    return putIfAbsent(by, key, value);
   }
 
   /**
@@ -476,7 +481,7 @@ export class Member implements Placement {
     this.#isOver = true;
     this.#lose();
     if (self !== null) {
-      const gone = [fenceKey(self.id), memberKey(self.id), readKey(self.id)];
+      const gone = [fenceKey(self.id), memberKey(self.id), shareKey(self.id), readKey(self.id)];
       await etcd.txn({ compare: [], ops: gone.map((key) => this.#words.delete(key)) });
     }
     etcd.close();
@@ -489,8 +494,4 @@ export class Member implements Placement {
       this.#options.runtime.setTimer(resolve, BEAT_MS);
     });
   }
-}
-
-function beatIn(key: string, bytes: Uint8Array): number {
-  return seen<MemberRecord>(key, bytes).record.beat;
 }

@@ -137,9 +137,13 @@ async function gets(
  * What is stored of some partitions. Of one that has a damaged record (R9) it is the error: that is no reason not to serve the others.
  * @throws Error as `readThrough`
  */
-export async function readParts(member: Fenced, prefixes: readonly string[]): Promise<(Part | Error)[]> {
+export async function readParts(
+  member: Fenced,
+  prefixes: readonly string[],
+  page = PAGE,
+): Promise<(Part | Error)[]> {
   const parts: (Part | Error)[] = [];
-  for (const [index, entries] of (await readThrough(member, prefixes)).entries()) {
+  for (const [index, entries] of (await readThrough(member, prefixes, page)).entries()) {
     const outside = member.at.length + prefixes[index]!.length;
     const records = entries.map(({ key, value }) => ({ key: key.subarray(outside), value }));
     parts.push(await partIn(() => blocksOf(records)).catch((error: unknown) => error as Error));

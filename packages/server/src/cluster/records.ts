@@ -1,5 +1,5 @@
 import { decodeRecord, encodeRecord } from "../store/index.js";
-import { FENCES, MEMBERS, OWNERS } from "./keys.js";
+import { FENCES, MEMBERS, OWNERS, SHARES } from "./keys.js";
 import { partitionName } from "./partitions.js";
 
 /** `member/<id>`: there as long as that member has not been fenced, as is its fence. */
@@ -41,6 +41,7 @@ export interface Seen<T> {
 
 export const fenceKey = (id: string) => `${FENCES}${id}`;
 export const memberKey = (id: string) => `${MEMBERS}${id}`;
+export const shareKey = (id: string) => `${SHARES}${id}`;
 export const ownerKey = (partition: number) => `${OWNERS}${partitionName(partition)}`;
 
 /** @throws DamagedRecordError, NewerFormatError (R9) */
@@ -54,4 +55,8 @@ export function written(key: string, record: object): { readonly key: string; re
 
 export function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
+}
+
+export function beatIn(id: string, bytes: Uint8Array): number {
+  return seen<MemberRecord>(memberKey(id), bytes).record.beat;
 }

@@ -1,7 +1,6 @@
 import type { Identity } from "./identity.js";
 import type { Look } from "./membership.js";
 import { PARTITIONS } from "./partitions.js";
-import { isSame } from "./records.js";
 
 export interface MemberSeen {
   readonly id: string;
@@ -51,18 +50,4 @@ export function seenIn(
   });
   seen.sort((a, b) => (a.url < b.url ? -1 : a.url > b.url ? 1 : a.id < b.id ? -1 : 1));
   return { members: seen, partitions };
-}
-
-/** Whether anybody is to be told. */
-export function hasChanged(before: Look, after: Look): boolean {
-  if (before.members.size !== after.members.size) return true;
-  for (const [id, { record }] of after.members) {
-    const known = before.members.get(id)?.record;
-    if (known === undefined || known.isReady !== record.isReady || known.isLeaving !== record.isLeaving)
-      return true;
-  }
-  return after.owners.some((owner, partition) => {
-    const known = before.owners[partition];
-    return (owner === null) !== (known === null) || (owner !== null && !isSame(owner.bytes, known!.bytes));
-  });
 }

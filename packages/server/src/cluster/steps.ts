@@ -21,7 +21,17 @@ import {
 import type { Claim, Plan } from "./membership.js";
 import { fencedBy, type Part, readKey, readParts, readThrough, redoPart } from "./part.js";
 import { partitionName, partitionOf } from "./partitions.js";
-import { fenceKey, isSame, memberKey, type OwnerRecord, ownerKey, type Seen, written } from "./records.js";
+import {
+  fenceKey,
+  isSame,
+  memberKey,
+  type OwnerRecord,
+  ownerKey,
+  type Seen,
+  shareKey,
+  written,
+} from "./records.js";
+import type { ClusterTotals } from "./totals.js";
 import { Words } from "./words.js";
 
 /** A claim has a condition and a change, and a transaction 128 of each at most. */
@@ -31,11 +41,14 @@ const HAND_OVERS_A_BATCH = 48;
 const TAKEN_UP_AT_ONCE = 32;
 /** Some tens of milliseconds. */
 const RECORDS_AT_ONCE = 5_000;
+/** Records that are read at once of what is common: mostly all of it. */
+const COMMON_PAGE = 4_000;
 
 export interface StepsHost {
   readonly etcd: Etcd;
   readonly at: string;
   readonly url: string;
+  readonly totals: ClusterTotals;
   readonly log: {
     info(facts: object, text: string): void;
     warn(facts: object, text: string): void;
@@ -69,8 +82,14 @@ export class Steps {
    * revoked ends within a second (A2). @returns whether there was something
    */
   async follow(self: Identity): Promise<boolean> {
-    if (self.isFollowing || isCommonRead(self)) return false;
-    self.isFollowing = true;
+    if (self.following !== null || isCommonRead(self)) return false;
+    self.following = this.#follow(self).finally(() => {
+      self.following = null;
+    });
+    return self.following;
+  }
+
+  async #follow(self: Identity): Promise<boolean> {
     try {
       while (this.#isNow(self) && !isCommonRead(self)) {
         const version = self.newCommonVersion;
@@ -81,8 +100,6 @@ export class Steps {
       // The next look asks again.
       if (this.#isNow(self)) this.#host.log.warn({ err }, "what all members share could not be read");
       return false;
-    } finally {
-      self.isFollowing = false;
     }
     return true;
   }
@@ -106,7 +123,7 @@ export class Steps {
   }
 
   async #common(self: Identity): Promise<readonly OutsideRecord[]> {
-    const [part] = await readParts(fencedBy(this.#host.etcd, this.words, self.id), [COMMON]);
+    const [part] = await readParts(fencedBy(this.#host.etcd, this.words, self.id), [COMMON], COMMON_PAGE);
     if (part instanceof Error) throw part;
     const { outside } = part!;
     const floor = outside.find(({ key }) => key === FLOOR_KEY);
@@ -119,11 +136,12 @@ export class Steps {
     const { words } = this;
     const outcome = await etcd.txn({
       compare: [this.words.isThere(self.id), this.words.is(memberKey(id), bytes)],
-      ops: [words.delete(memberKey(id)), words.delete(fenceKey(id))],
+      ops: [memberKey(id), fenceKey(id), shareKey(id)].map((key) => words.delete(key)),
     });
-    if (outcome.kind === "applied")
-      log.warn({ member: id }, "a member was silent for a whole lease: it is fenced");
-    return outcome.kind === "applied";
+    if (outcome.kind !== "applied") return false;
+    this.#host.totals.fences++;
+    log.warn({ member: id }, "a member was silent for a whole lease: it is fenced");
+    return true;
   }
 
   async #claim(self: Identity, claims: readonly Claim[]): Promise<boolean> {
@@ -145,7 +163,9 @@ export class Steps {
         ops.push(this.words.put(written(key, claimOf(self.id, before?.record ?? null, left))));
       }
       const outcome = await etcd.txn({ compare, ops });
-      hasChanged ||= outcome.kind === "applied";
+      if (outcome.kind !== "applied") continue;
+      this.#host.totals.claims += some.length;
+      hasChanged = true;
     }
     return hasChanged;
   }
@@ -255,6 +275,7 @@ export class Steps {
     const last = { ...written(ownerKey(partition), record), key: ownerKeyInStore(partition) };
     await loop.takeUp(part.services, part.outside, offsetMs, [last]);
     if (!this.#isNow(self)) return;
+    this.#host.totals.takeUps++;
     self.served.set(partition, offsetMs);
     self.wrote.set(partition, { epoch: record.epoch, url: this.#host.url });
     this.#host.changed();
@@ -300,6 +321,7 @@ export class Steps {
             self.handingOver.delete(partition);
           }
         });
+        this.#host.totals.handOvers += some.size;
         this.#host.log.info({ partitions: some.size, to: url }, "handed partitions over");
         this.#host.changed();
       }
@@ -312,7 +334,7 @@ export class Steps {
   }
 }
 
-function isCommonRead({ commonVersion, newCommonVersion }: Identity): boolean {
+export function isCommonRead({ commonVersion, newCommonVersion }: Identity): boolean {
   if (newCommonVersion === null) return true;
   return commonVersion !== null && isSame(commonVersion, newCommonVersion);
 }

@@ -1,5 +1,5 @@
 import { type Compare, endOf, type Op } from "../store/etcd-api.js";
-import { COMMON_VERSION, MEMBERS, OWNERS } from "./keys.js";
+import { COMMON_VERSION, MEMBERS, OWNERS, SHARES } from "./keys.js";
 import { fenceKey, written } from "./records.js";
 
 /** What members say to etcd, below the prefix of their cluster. */
@@ -37,13 +37,13 @@ export class Words {
     return { get: `${this.at}${key}` };
   }
 
-  /** All members, all owners, and whether what is common has changed. */
+  /** All members, all owners, whether what is common has changed, and what each member shares. */
   look(): Op[] {
-    const areas = [MEMBERS, OWNERS].map((area) => ({
-      get: `${this.at}${area}`,
-      end: endOf(`${this.at}${area}`),
-    }));
-    return [...areas, this.get(COMMON_VERSION)];
+    return [this.#all(MEMBERS), this.#all(OWNERS), this.get(COMMON_VERSION), this.#all(SHARES)];
+  }
+
+  #all(area: string): Op {
+    return { get: `${this.at}${area}`, end: endOf(`${this.at}${area}`) };
   }
 
   /** The rest of a key, behind its area. */

@@ -89,7 +89,7 @@ export async function httpServer(parts: HttpParts): Promise<HttpServer> {
     ...(cluster?.shown ?? shownOf(tls)),
     ...(cluster?.ca === undefined ? {} : { ca: cluster.ca }),
   });
-  const passing = cluster === undefined ? null : new PassingOn(cluster, memberTls);
+  const passing = cluster === undefined ? null : new PassingOn(cluster, memberTls, loop.totals);
   const others = cluster === undefined ? null : new OtherMembers(cluster, memberTls);
   const meter = new ProcessMeter();
   meter.start();
@@ -126,13 +126,17 @@ export async function httpServer(parts: HttpParts): Promise<HttpServer> {
   watchAnswers(app, loop.totals);
   const hub = new EventHub(loop);
   const tlsEndsAtMs = () => tls?.material.endsAtMs ?? null;
-  const sources = { loop, access, webhooks, process: meter, version: version(), events: hub, tlsEndsAtMs };
+  const sources = {
+    ...{ loop, access, webhooks, process: meter, version: version(), events: hub, tlsEndsAtMs },
+    cluster: cluster?.meter ?? null,
+  };
   await app.register(originalRoutes, { gate, loop, passing });
   await app.register(httpApi, {
     ...{ access, gate, loop, hub, webhooks, signup, passing, others },
     records: () => cluster?.records?.() ?? null,
     cluster: async () => (cluster === undefined ? NO_CLUSTER : cluster.status()),
     metrics: () => metricsText(sources),
+    problem: () => cluster?.problem ?? null,
     ...{ sources, facts },
   });
 

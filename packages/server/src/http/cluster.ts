@@ -1,6 +1,7 @@
 /** What the port must know of the cluster that its server is a member of. It is told from outside, and absent on a server by itself. */
 import type { IncomingMessage } from "node:http";
 import type { Place, ServiceKey } from "../loop/index.js";
+import type { ClusterMeter } from "../metrics/index.js";
 import type { Entry } from "../store/index.js";
 
 /** On a request that another member has passed on: that one's id. Whoever sets it by himself has his request passed on by nobody. */
@@ -40,13 +41,19 @@ export interface HttpCluster {
   /** What is known of the whole. May ask etcd, and must not take longer than a few seconds. */
   status(): Promise<ClusterStatus>;
   /** All that any member has made durable, as of one moment, in the order of their keys. Absent: what the store of this server has is all. */
-  records?(): AsyncIterable<Entry>;
+  readonly records?: (() => AsyncIterable<Entry>) | undefined;
+  /** What is counted of it. Absent: nothing is. */
+  readonly meter?: ClusterMeter;
+  /** Why this member is out of its cluster now, for people; null: it is in. */
+  readonly problem?: string | null;
+  /** Resolves when this member knows all accounts, keys and secrets as they were written before this call. */
+  caughtUp?(): Promise<void>;
   /** How long a request waits for what it is about to be served somewhere, in milliseconds; default: 5,000. */
   readonly patienceMs?: number;
   /** Certificates (PEM) that sign those of other members, in place of the system's. */
   readonly ca?: string;
   /** What is shown to members that want certificates of their callers (PEM); default: the server's own, which must be for clients too then. */
-  readonly shown?: { readonly cert: string; readonly key: string };
+  readonly shown?: { readonly cert: string; readonly key: string } | undefined;
 }
 
 export interface ClusterStatus {

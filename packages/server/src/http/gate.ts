@@ -17,7 +17,6 @@ export class Gate {
   readonly #wrong: AddressCounts;
   readonly #log: Log;
   readonly #totals: ServerTotals;
-  readonly #openByAccount = new Map<string, number>();
 
   constructor(access: Access, loop: Loop, log: Log) {
     this.#access = access;
@@ -28,14 +27,11 @@ export class Gate {
 
   /** One more connection or stream of an account. @returns what ends it; null: it has too many (N3) */
   enter({ account, owner }: KeyCaller): (() => void) | null {
-    const count = this.#openByAccount.get(account) ?? 0;
-    const { connections } = owner.limits;
-    if (connections !== null && count >= connections) return null;
-    this.#openByAccount.set(account, count + 1);
+    const { connections = null } = this.#access.leftOf(account) ?? {};
+    if (connections !== null && owner.connections >= connections) return null;
+    owner.connections++;
     return () => {
-      const left = this.#openByAccount.get(account)! - 1;
-      if (left === 0) this.#openByAccount.delete(account);
-      else this.#openByAccount.set(account, left);
+      owner.connections--;
     };
   }
 

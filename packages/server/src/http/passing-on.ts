@@ -1,7 +1,7 @@
 /** Requests about what another member of the cluster serves. */
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from "node:http";
 import type { FastifyReply, FastifyRequest } from "fastify";
-import type { Place, ServiceKey } from "../loop/index.js";
+import type { Place, ServerTotals, ServiceKey } from "../loop/index.js";
 import { CALLER_HEADERS, callerHeaders, isPassedOn } from "./addresses.js";
 import {
   asksForPart,
@@ -19,6 +19,8 @@ import { watchHandOver } from "./hand-over.js";
 import { type MemberTls, type Upstream, Upstreams } from "./upstreams.js";
 
 const PATIENCE_MS_DEFAULT = 5_000;
+/** What a caller has changed is known where he has asked before he is told. If that takes longer, he is told anyway. */
+const CAUGHT_UP_MS = 1_000;
 /** How soon a member is tried again that could not be reached, or has said that it is not the one, while nothing else is known. */
 const RETRY_MS = 500;
 /** A line in the log so often at most: each request would make one. */
@@ -45,7 +47,7 @@ const NOT_PASSED_BACK: ReadonlySet<string> = new Set([
  * What became of a try. `unsent`: there was no connection. `not here`: the member has looked at nothing of it. `failed`: there was no answer, and
  * nobody knows what was done.
  */
-type Outcome = "answered" | "unsent" | "not here" | "failed";
+export type Outcome = "answered" | "unsent" | "not here" | "failed";
 
 /** Passes requests on, each to the member that serves what it is about, and its answer back as it is. */
 export class PassingOn {
@@ -54,11 +56,14 @@ export class PassingOn {
   readonly #unwatch: () => void;
   /** Each looks whether it waits any longer. */
   readonly #waiting = new Set<() => void>();
+  readonly #totals: Pick<ServerTotals, "passedOn">;
   #isClosed = false;
   #warnedAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(cluster: HttpCluster, tls: () => MemberTls) {
+  /** @param totals where it is counted what becomes of them */
+  constructor(cluster: HttpCluster, tls: () => MemberTls, totals: Pick<ServerTotals, "passedOn">) {
     this.#cluster = cluster;
+    this.#totals = totals;
     this.#upstreams = new Upstreams(tls);
     this.#unwatch = cluster.watch(() => {
       for (const look of [...this.#waiting]) look();
@@ -95,7 +100,8 @@ export class PassingOn {
       const member = isElsewhere ? this.#cluster.others().find(({ url }) => url === place.url) : undefined;
       if (member !== undefined) {
         const startedMs = performance.now();
-        const outcome = await this.#try(member, request, reply);
+        const isChange = target === "keeper" && !isSafe(request.raw);
+        const outcome = await this.#try(member, request, reply, isChange);
         if (outcome === "answered") return false;
         if (outcome === "failed" && !isSafe(request.raw)) break;
         // It may have waited there for long, for its lock.
@@ -157,23 +163,30 @@ export class PassingOn {
     });
   }
 
-  async #try(member: OtherMember, request: FastifyRequest, reply: FastifyReply): Promise<Outcome> {
+  async #try(
+    member: OtherMember,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    isChange: boolean,
+  ): Promise<Outcome> {
     const { socket } = request.raw;
     const upstream = this.#upstreams.of(socket, member.url);
     const over = await upstream.turn();
     const outcome = socket.destroyed
       ? "unsent"
-      : await this.#exchange(upstream, member, request, reply, over);
+      : await this.#exchange(upstream, member, request, reply, isChange, over);
+    this.#totals.passedOn[outcome]++;
     if (outcome !== "answered") over();
     return outcome;
   }
 
-  /** @param over to be called when nothing more comes of it, where it is answered */
+  /** @param isChange of accounts, keys or secrets @param over to be called when nothing more comes of it, where it is answered */
   #exchange(
     upstream: Upstream,
     member: OtherMember,
     request: FastifyRequest,
     reply: FastifyReply,
+    isChange: boolean,
     over: () => void,
   ): Promise<Outcome> {
     const { raw } = reply;
@@ -203,16 +216,30 @@ export class PassingOn {
           answer.resume();
           return;
         }
-        end("answered");
-        // Somebody else has answered meanwhile, such as the end of its key.
-        if (raw.headersSent) {
-          upstream.reset();
-          return over();
-        }
-        passBack(answer, request, reply, upstream, over);
+        const pass = () => {
+          end("answered");
+          // Somebody else has answered meanwhile, such as the end of its key.
+          if (raw.headersSent) {
+            upstream.reset();
+            return over();
+          }
+          passBack(answer, request, reply, upstream, over);
+        };
+        if (!isChange || (answer.statusCode ?? 0) >= 400) return pass();
+        void this.#caughtUp().then(pass);
       });
       asked.end(body);
     });
+  }
+
+  /** A key that was just made works here, and one that was revoked does not. */
+  async #caughtUp(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, CAUGHT_UP_MS);
+    });
+    await Promise.race([this.#cluster.caughtUp?.().catch(() => {}), late]);
+    clearTimeout(timer);
   }
 
   #warn({ id, url }: OtherMember, { log }: FastifyRequest, err: Error): void {

@@ -9,7 +9,8 @@ export class AuditLog implements Keeper {
   readonly kinds: ReadonlySet<string> = new Set(["audit"]);
   readonly #wallMs: () => number;
   readonly #cluster: Pick<Placement, "memberId"> | undefined;
-  readonly #countByAccount = new Map<string, number>();
+  /** By account, and by who wrote them; `""`: nobody of this cluster. */
+  readonly #counts = new Map<string, Map<string, number>>();
   #number = 0;
 
   /** @param cluster who writes beside others: no two of them write under one key */
@@ -19,13 +20,26 @@ export class AuditLog implements Keeper {
   }
 
   restore(records: readonly OutsideRecord[]): void {
-    this.#countByAccount.clear();
-    for (const { key } of records) this.#count(key.slice(0, key.indexOf("/")));
+    this.#counts.clear();
+    for (const { key } of records) this.#count(key.slice(0, key.indexOf("/")), memberIn(key));
   }
 
   /** Entries of an account. */
   countOf(account: string): number {
-    return this.#countByAccount.get(account) ?? 0;
+    let sum = 0;
+    for (const count of this.#counts.get(account)?.values() ?? []) sum += count;
+    return sum;
+  }
+
+  /** Entries of an account that this very member has made, since it joined. */
+  ownOf(account: string): number {
+    return this.#counts.get(account)?.get(this.#cluster?.memberId ?? "") ?? 0;
+  }
+
+  /** Another member says how many entries of an account it has made by now. What it has said stays, also when it is gone. */
+  heard(member: string, account: string, count: number): void {
+    const counts = this.#of(account);
+    if ((counts.get(member) ?? 0) < count) counts.set(member, count);
   }
 
   /**
@@ -36,14 +50,26 @@ export class AuditLog implements Keeper {
     const at = new Date(this.#wallMs()).toISOString();
     const number = String(++this.#number).padStart(NUMBER_LENGTH, "0");
     const by = this.#cluster === undefined ? "" : `-${this.#cluster.memberId}`;
-    this.#count(account);
+    this.#count(account, this.#cluster?.memberId ?? "");
     const key = `${auditPrefix(account)}${at}-${number}-${Math.floor(leaseMs)}${by}`;
     return { key, value: { at, ...facts } };
   }
 
-  #count(account: string): void {
-    this.#countByAccount.set(account, this.countOf(account) + 1);
+  #count(account: string, member: string): void {
+    const counts = this.#of(account);
+    counts.set(member, (counts.get(member) ?? 0) + 1);
   }
+
+  #of(account: string): Map<string, number> {
+    const counts = this.#counts.get(account) ?? new Map<string, number>();
+    this.#counts.set(account, counts);
+    return counts;
+  }
+}
+
+/** Which member has made an entry. */
+function memberIn(key: string): string {
+  return /Z-\d+-\d+-(.+)$/.exec(key)?.[1] ?? "";
 }
 
 /** What the keys of an account's entries begin with. Behind it they are in the order of time. */

@@ -215,6 +215,7 @@ export class Connection implements Recipient {
     if (message[0] === "refused") this.#loop.totals.refusedWith(message[2]);
     else if (message[0] === "error") this.#loop.totals.refusedWith(message[1]);
     this.#hasLong ||= mayBeLong(message);
+    if (message[0] === "moved" && this.#ended === null) this.#loop.totals.clientsMoved++;
     if (message[0] === "ended" || message[0] === "moved") this.#ended ??= message;
     this.#outgoing.push(message);
     this.#unacknowledged.add(message);

@@ -41,6 +41,7 @@ const TICK: readonly Command[] = [{ kind: "tick" }];
 export class Loop {
   /** What has happened since this process began. */
   readonly totals: ServerTotals;
+  readonly audit: AuditLog;
   readonly #options: LoopOptions;
   readonly #services: Services;
   readonly #broken: BrokenServices;
@@ -48,7 +49,6 @@ export class Loop {
   readonly #held = new HeldAnswers();
   readonly #recipients = new Recipients();
   readonly #logs: EventLogs;
-  readonly #audit: AuditLog;
   readonly #outside: Outside;
   readonly #batches: Batches;
   readonly #writing: Writing;
@@ -66,8 +66,8 @@ export class Loop {
     this.totals = options.totals ?? new ServerTotals();
     this.#services = new Services(options, this.totals.engine);
     this.#broken = this.#newBroken();
-    this.#audit = new AuditLog(options.runtime.wallMs, options.placement);
-    this.#outside = new Outside(options.outbox, [this.#audit, ...(options.keepers ?? [])]);
+    this.audit = new AuditLog(options.runtime.wallMs, options.placement);
+    this.#outside = new Outside(options.outbox, [this.audit, ...(options.keepers ?? [])]);
     this.#logs = new EventLogs(options.runtime, options.limitsOf);
     // Sockets first: after a stall, the renewals that wait in them are applied before anything expires.
     this.#time = new LeaseTime(options.runtime, () => this.#scheduleTurn());
@@ -76,7 +76,7 @@ export class Loop {
       flushed: (batch) => this.#flushed(batch),
       failed: (error) => this.#fail(error),
     });
-    this.#writing = new Writing(this.#batches, this.#audit, this.#outside, () => this.#time.lastMs);
+    this.#writing = new Writing(this.#batches, this.audit, this.#outside, () => this.#time.lastMs);
   }
 
   /** Opens the store and takes up what is in it. Rejects when the store is damaged (R9) or in use (R8). */
@@ -153,13 +153,13 @@ export class Loop {
 
   /** What an account has in all its services together, and entries in the audit log. */
   useOf(account: string): ReturnType<Services["useOf"]> & { readonly acts: number } {
-    return { ...this.#services.useOf(account), acts: this.#audit.countOf(account) };
+    return { ...this.#services.useOf(account), acts: this.audit.countOf(account) };
   }
 
   /** False when an account has filled its part of the audit log: nothing more is done that would have to be recorded. */
   mayAct(account: string): boolean {
     const { acts = null } = this.#options.limitsOf?.(account) ?? {};
-    return acts === null || this.#audit.countOf(account) < acts;
+    return acts === null || this.audit.countOf(account) < acts;
   }
 
   /**

@@ -19,6 +19,10 @@ export class ServerTotals {
   slowWaits = 0;
   connectionsOpened = 0;
   connectionsOpen = 0;
+  /** Native clients that were told of another member of the cluster, which has their service. */
+  clientsMoved = 0;
+  /** What became of requests that were passed on to other members, each time. */
+  readonly passedOn = { answered: 0, unsent: 0, "not here": 0, failed: 0 };
   /** Callers without a key, and with one that is none. */
   readonly authFailures = { no_key: 0, wrong_key: 0 };
   /** HTTP answers by the class of their status, such as `2xx`. */

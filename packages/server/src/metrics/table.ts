@@ -14,7 +14,13 @@ interface Named {
 }
 
 /** How the page of metrics is divided. */
-export type Part = "Locks" | "Access and callers" | "Store and services" | "Webhooks" | "The process";
+export type Part =
+  | "Locks"
+  | "Access and callers"
+  | "Store and services"
+  | "Webhooks"
+  | "The cluster"
+  | "The process";
 
 /** A single number. Null: it is not known here, and left out. */
 interface PlainRow extends Named {
@@ -23,11 +29,11 @@ interface PlainRow extends Named {
   readonly read: (from: Scrape) => number | null;
 }
 
-/** One number for each value of a label, of which there are only so many. */
+/** One number for each value of a label, of which there are only so many. Null: as above. */
 interface LabelledRow extends Named {
   readonly type: "counter" | "gauge";
   readonly label: string;
-  readonly read: (from: Scrape) => Readonly<Record<string, number>>;
+  readonly read: (from: Scrape) => Readonly<Record<string, number>> | null;
 }
 
 interface HistogramRow extends Named {
@@ -35,7 +41,8 @@ interface HistogramRow extends Named {
   readonly label: null;
   /** How many of what is counted make one of what is shown: 1,000 for milliseconds shown as seconds. */
   readonly scale: number;
-  readonly read: (from: Scrape) => Histogram;
+  /** Null: as above. */
+  readonly read: (from: Scrape) => Histogram | null;
 }
 
 export type MetricRow = PlainRow | LabelledRow | HistogramRow;
@@ -255,6 +262,102 @@ export const METRICS: readonly MetricRow[] = [
     ({ deliveries }) => deliveries.pausedTargets,
   ),
 
+  // --- the cluster ---
+  gauge(
+    "lockdb_cluster_members",
+    "The cluster",
+    "Members that this one sees, with itself.",
+    ({ seen }) => seen?.members.length ?? null,
+  ),
+  labelled(
+    "lockdb_cluster_partitions",
+    "The cluster",
+    "Partitions by how they are served, as this member sees it: served, claiming, handing-over or unowned.",
+    "state",
+    ({ seen }) => seen && statesIn(seen),
+    "gauge",
+  ),
+  gauge(
+    "lockdb_cluster_partitions_served",
+    "The cluster",
+    "Partitions that this member serves.",
+    ({ seen }) => seen && (seen.members.find(({ isSelf }) => isSelf)?.partitions ?? 0),
+  ),
+  counter(
+    "lockdb_cluster_claims_total",
+    "The cluster",
+    "Partitions that this member has claimed, whose owners were gone.",
+    cluster("claims"),
+  ),
+  counter(
+    "lockdb_cluster_take_ups_total",
+    "The cluster",
+    "Partitions that this member has begun to serve.",
+    cluster("takeUps"),
+  ),
+  counter(
+    "lockdb_cluster_hand_overs_total",
+    "The cluster",
+    "Partitions that this member has given to others.",
+    cluster("handOvers"),
+  ),
+  counter(
+    "lockdb_cluster_fences_total",
+    "The cluster",
+    "Silent members that this one has put out of the cluster.",
+    cluster("fences"),
+  ),
+  labelled(
+    "lockdb_cluster_losses_total",
+    "The cluster",
+    "How often this member was out of its cluster: fenced by another one, silent since no beat came through, or failed, after a commit.",
+    "reason",
+    ({ cluster }) => cluster?.totals.lost ?? null,
+  ),
+  gauge(
+    "lockdb_cluster_beat_age_seconds",
+    "The cluster",
+    "How long ago the last beat was sent that came through.",
+    ({ cluster }) => secondsOf(cluster?.beatAgeMs ?? null),
+  ),
+  histogram(
+    "lockdb_cluster_beat_seconds",
+    "The cluster",
+    "How long beats took, those too that came to nothing.",
+    ({ cluster }) => cluster?.totals.beatMs ?? null,
+  ),
+  labelled(
+    "lockdb_etcd_members",
+    "The cluster",
+    "Members of etcd that work, and those that do not: up or down. They are asked for this.",
+    "state",
+    ({ etcdMembers }) => etcdMembers && { ...etcdMembers },
+    "gauge",
+  ),
+  labelled(
+    "lockdb_etcd_errors_total",
+    "The cluster",
+    "Requests to etcd that failed: unavailable, late, refused or other.",
+    "reason",
+    ({ cluster }) => cluster?.totals.etcdErrors ?? null,
+  ),
+  labelled(
+    "lockdb_requests_passed_on_total",
+    "The cluster",
+    "Requests that were passed on to other members: answered, unsent (no connection), not_here (it was not the one), or failed.",
+    "how",
+    ({ cluster, loop }) => {
+      const { "not here": not_here, ...passedOn } = loop.totals.passedOn;
+      return cluster && { ...passedOn, not_here };
+    },
+  ),
+  counter(
+    "lockdb_clients_moved_total",
+    "The cluster",
+    "Native clients that were told which other member has their service.",
+    ({ cluster, loop }) => cluster && loop.totals.clientsMoved,
+  ),
+
   // --- the process ---
   labelled(
     "lockdb_build_info",
@@ -354,6 +457,17 @@ function histogram(
 
 function engine(field: "granted" | "queued" | "restored" | "sessionsOpened" | "sessionsExpired") {
   return ({ loop }: Scrape) => loop.totals.engine[field];
+}
+
+function cluster(field: "claims" | "takeUps" | "handOvers" | "fences") {
+  return ({ cluster }: Scrape) => cluster?.totals[field] ?? null;
+}
+
+/** All of them, also those that are 0. */
+function statesIn({ partitions }: NonNullable<Scrape["seen"]>): Readonly<Record<string, number>> {
+  const states = { served: 0, claiming: 0, "handing-over": 0, unowned: 0 };
+  for (const { state } of partitions) states[state]++;
+  return states;
 }
 
 function census(field: keyof Scrape["census"]) {

@@ -6,30 +6,42 @@ import { METRICS, type MetricRow } from "./table.js";
 export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 /** All metrics as they are now. */
-export function metricsText(sources: Sources): string {
-  const { loop, webhooks } = sources;
+export async function metricsText(sources: Sources): Promise<string> {
+  const { loop, webhooks, cluster } = sources;
+  const etcdMembers = cluster === null ? null : await cluster.etcdMembers();
   const scrape: Scrape = {
     ...sources,
     census: loop.services.census(),
     deliveries: webhooks?.census() ?? { pending: 0, pausedTargets: 0 },
+    seen: cluster?.seen() ?? null,
+    etcdMembers,
   };
   return METRICS.map((row) => textOf(row, scrape)).join("");
 }
 
 function textOf(row: MetricRow, scrape: Scrape): string {
   const { name, type, help } = row;
-  const lines = [`# HELP ${name} ${escaped(help, false)}`, `# TYPE ${name} ${type}`];
-  if (row.type === "histogram") lines.push(...bucketsOf(name, row.read(scrape), row.scale));
-  else if (row.label === null) {
+  const samples = samplesOf(row, scrape);
+  // Not known here, such as the files that are open on a system that does not tell.
+  if (samples === null) return "";
+  return `${[`# HELP ${name} ${escaped(help, false)}`, `# TYPE ${name} ${type}`, ...samples].join("\n")}\n`;
+}
+
+function samplesOf(row: MetricRow, scrape: Scrape): readonly string[] | null {
+  const { name } = row;
+  if (row.type === "histogram") {
     const value = row.read(scrape);
-    // Not known here, such as the files that are open on a system that does not tell.
-    if (value === null) return "";
-    lines.push(`${name} ${numberText(value)}`);
-  } else {
-    for (const [label, value] of Object.entries(row.read(scrape)))
-      lines.push(`${name}{${row.label}="${escaped(label, true)}"} ${numberText(value)}`);
+    return value === null ? null : bucketsOf(name, value, row.scale);
   }
-  return `${lines.join("\n")}\n`;
+  if (row.label === null) {
+    const value = row.read(scrape);
+    return value === null ? null : [`${name} ${numberText(value)}`];
+  }
+  const values = row.read(scrape);
+  if (values === null) return null;
+  return Object.entries(values).map(
+    ([label, value]) => `${name}{${row.label}="${escaped(label, true)}"} ${numberText(value)}`,
+  );
 }
 
 function bucketsOf(name: string, { bounds, counts, sum }: Histogram, scale: number): readonly string[] {

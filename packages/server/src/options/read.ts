@@ -195,6 +195,8 @@ function checkTogether(options: ServeOptions): void {
 function checkCluster({ store, advertise, port, etcdCa, etcdCert, etcdKey, ...options }: ServeOptions): void {
   if ((etcdCert === null) !== (etcdKey === null))
     throw new Error("--etcd-cert and --etcd-key go together: a certificate and its key.");
+  if ((options.clusterCert === null) !== (options.clusterKey === null))
+    throw new Error("--cluster-cert and --cluster-key go together: a certificate and its key.");
   if (etcdCert !== null && etcdCa === null)
     throw new Error("--etcd-cert needs --etcd-ca: without TLS nobody shows a certificate.");
   if ((options.etcdUser === null) !== (options.etcdPassword === null))

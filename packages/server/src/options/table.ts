@@ -106,6 +106,16 @@ const SECTIONS = {
       example: "/etc/lockdb/cluster-ca.pem",
       doc: "Certificate, in PEM form, that has signed those of the other members; without it, those that this machine trusts.",
     }),
+    clusterCert: file({
+      example: "/etc/lockdb/cluster.crt",
+      doc:
+        "Certificate, in PEM form, that is shown to the other members; without it, the server's own, which must then be for clients, too, where " +
+        "--tls-client-ca asks for certificates.",
+    }),
+    clusterKey: file({
+      example: "/etc/lockdb/cluster.key",
+      doc: "Private key of that certificate, in PEM form, without a passphrase.",
+    }),
     etcdCa: file({
       example: "/etc/lockdb/etcd-ca.pem",
       doc: "Certificate, in PEM form, that has signed those of etcd's members. The way to etcd is then TLS; without it, plain text.",

@@ -107,7 +107,12 @@ export class Webhooks implements Outbox {
   isFull(account: string): boolean {
     const { pendingMax, pendingMaxOf } = this.#options;
     const max = Math.min(pendingMax, pendingMaxOf?.(account) ?? pendingMax);
-    return (this.#logs.get(account)?.pendingCount ?? 0) >= max;
+    return this.pendingOf(account) >= max;
+  }
+
+  /** Deliveries of an account that are still to be made here. */
+  pendingOf(account: string): number {
+    return this.#logs.get(account)?.pendingCount ?? 0;
   }
 
   restore(records: readonly OutsideRecord[]): void {

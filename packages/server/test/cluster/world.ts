@@ -1,4 +1,5 @@
-import { Member, type MemberOptions } from "../../src/cluster/member.js";
+import { Member } from "../../src/cluster/member.js";
+import type { MemberOptions } from "../../src/cluster/member-options.js";
 import type { Loop } from "../../src/loop/index.js";
 import type { Etcd, Txn, TxnOutcome } from "../../src/store/etcd-api.js";
 import type { Change } from "../../src/store/index.js";

@@ -32,11 +32,12 @@ export class Members {
   /** @param options `isPlaced`: their loops know of places too */
   static async start(
     count = 2,
-    options: Partial<PartsOptions> & { isPlaced?: boolean } = {},
+    options: Partial<PartsOptions> & { isPlaced?: boolean; meter?: object } = {},
   ): Promise<Members> {
     const members = new Members();
     for (let at = 0; at < count; at++) {
       const cluster = new TestCluster(members, at);
+      Object.assign(cluster, { meter: options.meter });
       const placed = options.isPlaced ? { placement: cluster } : {};
       const parts = await startParts({ ...options, store: openMemoryStore(), cluster, ...placed });
       members.all.push({ ...parts, id: `member-${at}`, cluster });
@@ -63,6 +64,8 @@ export class Members {
 export class TestCluster implements HttpCluster, Placement {
   readonly selfId: string;
   readonly secret: string;
+  problem: string | null = null;
+  caughtUp = () => Promise.resolve();
   state: ClusterStatus = NO_CLUSTER;
   records?: HttpCluster["records"];
   readonly ca?: string;

@@ -31,6 +31,8 @@ export const CHECKS = [
   "files",
   "webhooks",
   "mistakes",
+  "cluster",
+  "etcd",
   "data-folder",
   "data-rights",
   "data-disk",

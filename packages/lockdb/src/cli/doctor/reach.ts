@@ -134,6 +134,13 @@ async function readyFinding(url: string, secure: SecureOptions): Promise<Finding
     return fail("reach", `${url} does not answer as LockDB: ${troubleText(answer, url)}`, elsewhere);
   const { status, text } = answer;
   if (status === 200 && text === "ok\n") return ok("ready", "the server takes requests");
+  const out = /^not ready: (.+)\n$/.exec(text)?.[1];
+  if (status === 503 && out !== undefined)
+    return fail(
+      "ready",
+      `the server takes no requests: ${out}`,
+      "See whether it reaches etcd, and whether more than half of etcd's members work. It joins again by itself.",
+    );
   if (status === 503 && text === "not ready\n")
     return fail(
       "ready",

@@ -35,7 +35,9 @@ interface ApiParts extends OperationParts {
   readonly signup: boolean;
   readonly hub: EventHub;
   /** Text of all metrics. */
-  readonly metrics: () => string;
+  readonly metrics: () => Promise<string>;
+  /** Why this server is out of its cluster; null: it is not. */
+  readonly problem: () => string | null;
   readonly cluster: () => Promise<ClusterStatus>;
   /** Of all members; null: what the store has is all. */
   readonly records: () => AsyncIterable<Entry> | null;
@@ -46,7 +48,7 @@ interface ApiParts extends OperationParts {
 /** The HTTP API (I3): every operation, the document that is made of them, and the page of it. */
 export async function httpApi(
   app: FastifyInstance,
-  { access, webhooks, signup, hub, metrics, cluster, records, sources, facts, ...parts }: ApiParts,
+  { access, webhooks, signup, hub, metrics, problem, cluster, records, sources, facts, ...parts }: ApiParts,
 ) {
   const signups = signup ? new Signups(access, parts.loop.runtime.monotonicMs) : null;
   const { runtime } = parts.loop;
@@ -70,7 +72,7 @@ export async function httpApi(
     ...(signups === null ? [] : signupOperations(signups)),
     ...ORIGINAL,
     ...clusterOperations(cluster),
-    ...serverOperations({ document: () => made().text, page: () => made().page, metrics }),
+    ...serverOperations({ document: () => made().text, page: () => made().page, metrics, problem }),
   ];
   // Made when somebody reads it.
   let docs: Docs | null = null;

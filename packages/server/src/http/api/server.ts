@@ -14,7 +14,8 @@ const NOT_THE_OPERATORS =
 export function serverOperations(parts: {
   readonly document: () => string;
   readonly page: () => { readonly html: string; readonly policy: string };
-  readonly metrics: () => string;
+  readonly metrics: () => Promise<string>;
+  readonly problem: () => string | null;
 }): readonly Operation[] {
   return [
     {
@@ -73,17 +74,20 @@ export function serverOperations(parts: {
       tag: "The server",
       summary: "Whether requests are taken",
       description:
-        "Also while it recovers: hiding the server would keep its clients from coming back. 503 while its store does not work, or it stops.",
+        "Also while it recovers: hiding the server would keep its clients from coming back. 503 while its store does not work, or it stops; and while it is out of its cluster, with what is wrong there.",
       need: null,
       answers: {
         200: READY,
         503: { description: "Not now.", type: "text/plain", headers: { "retry-after": "Seconds." } },
       },
       errors: [],
-      handle: ({ loop }) =>
-        loop.ready
-          ? { status: 200, type: "text/plain", body: "ok\n" }
-          : { status: 503, type: "text/plain", body: "not ready\n", headers: { "retry-after": "1" } },
+      handle: ({ loop }) => {
+        const problem = parts.problem();
+        if (loop.ready && problem === null) return { status: 200, type: "text/plain", body: "ok\n" };
+        const why = problem === null ? "" : `: this member is out of its cluster: ${problem}`;
+        const headers = { "retry-after": "1" };
+        return { status: 503, type: "text/plain", body: `not ready${why}\n`, headers };
+      },
     },
     {
       id: "metrics",
@@ -96,9 +100,9 @@ export function serverOperations(parts: {
       need: { scopes: ["read"], isOverall: true },
       answers: { 200: { description: "Text format 0.0.4.", type: "text/plain" } },
       errors: [],
-      handle: ({ caller }) => {
+      handle: async ({ caller }) => {
         if (caller.account !== ACCOUNT_DEFAULT) throw new Refusal("FORBIDDEN", NOT_THE_OPERATORS);
-        return { status: 200, type: METRICS_TYPE, body: parts.metrics() };
+        return { status: 200, type: METRICS_TYPE, body: await parts.metrics() };
       },
     },
     {
