@@ -42,7 +42,10 @@ const OTHERS: Readonly<Record<OptionRow["kind"], (row: OptionRow) => readonly [t
       const word = choices!.find((each) => each !== value)!;
       return [`"${word}"`, word];
     },
-    text: () => ['"127.0.0.9"', "127.0.0.9"],
+    text: ({ key }) => {
+      const text = { store: "etcd://etcd1:2379", advertise: "http://lockdb1:5625" }[key] ?? "127.0.0.9";
+      return [`"${text}"`, text];
+    },
     list: ({ key }) => {
       const words =
         key === "allow-origins" ? ["https://a.example", "https://b.example"] : ["10.1.0.0/16", "::1"];
@@ -102,8 +105,10 @@ describe("a configuration file", () => {
     ["port = 99999999999999999999", "port: must be a whole number from 0 to 65535"],
     ["signup = 'true'", "signup: must be true or false, without quotes, and is a text."],
     ["signup = 1", "signup: must be true or false, without quotes, and is a number."],
-    ["store = 'redis'", "store: must be one of lmdb, memory"],
-    ["store = true", 'store: must be one of "lmdb", "memory", and is true or false.'],
+    ["store = 'redis'", "store: must be lmdb, memory, or such as etcd://etcd1:2379"],
+    ["store = true", "store: must be a text in quotes, and is true or false."],
+    ["durability = 'lax'", "durability: must be one of standard, strict"],
+    ["durability = true", 'durability: must be one of "standard", "strict", and is true or false.'],
     ["slow-wait = 30", "slow-wait: must be a time span in quotes"],
     ["slow-wait = '30 s'", "slow-wait: must be a time span such as"],
     [
@@ -210,7 +215,10 @@ describe("the pages that are made of the table", () => {
     const example = readFileSync(repository("deploy/lockdb.toml"), "utf8");
     expect(example, "node tests/page.js example > deploy/lockdb.toml").toBe(exampleConfig());
     expect(read(example)).toMatchObject({ options: readOptions({}, {}).options, warnings: [] });
-    const taken = example.replace(/^#([a-z-]+ = )/gm, "$1").replace("/etc/lockdb/root-key", "root-key");
+    const taken = example
+      .replace(/^#([a-z-]+ = )/gm, "$1")
+      .replace(/\/etc\/lockdb\/(root-key|etcd-password)/g, "root-key")
+      .replace('store = "lmdb"', 'store = "etcd://etcd1:2379"');
     const { sources } = read(taken);
     expect(ROWS.filter(([name]) => sources[name].from !== "file")).toEqual([]);
   });

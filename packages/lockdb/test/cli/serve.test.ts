@@ -121,7 +121,7 @@ test("[I6f] the process is the server itself", async () => {
 
 test.each([
   [["--port", "http"], {}, "--port: must be a whole number"],
-  [[], { LOCKDB_STORE: "paper" }, "LOCKDB_STORE: must be one of"],
+  [[], { LOCKDB_STORE: "paper" }, "LOCKDB_STORE: must be lmdb, memory, or"],
   [["--prot", "1"], {}, "'--prot' (Did you mean --port?)"],
   [["7000"], {}, "too many arguments"],
   [["--host", "0.0.0.0"], {}, "--allow-plain-text"],

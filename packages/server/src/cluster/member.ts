@@ -317,7 +317,9 @@ export class Member implements Placement {
       self.appliedBeat = beat;
       this.#trust(self, sentMs, sentWallMs);
       this.#saw(self, outcome.gets, sentMs);
-      this.#arm(this.#isBeatWanted ? HINT_MS_MIN : BEAT_MS);
+      // The next look is not later than the moment when somebody's silence is long enough.
+      const silentInMs = self.membership.silentInMs(self.id, runtime.monotonicMs()) + 1;
+      this.#arm(this.#isBeatWanted ? HINT_MS_MIN : Math.min(BEAT_MS, Math.max(HINT_MS_MIN, silentInMs)));
       return this.#work();
     }
     if (outcome.kind === "refused") {

@@ -59,6 +59,14 @@ export class Membership {
     this.#look = look;
   }
 
+  /** How long from now another member's silence is a whole lease, at the earliest, if it stays silent. */
+  silentInMs(self: string, nowMs: number): number {
+    let atMs = Number.POSITIVE_INFINITY;
+    for (const [id, { record }] of this.#look?.members ?? [])
+      if (id !== self) atMs = Math.min(atMs, this.#known.get(id)!.sinceMs + record.leaseMs);
+    return Math.max(0, atMs - nowMs);
+  }
+
   /** For how long a member's record has not changed, as far as is known: to the moment when the last look was sent. */
   silentMs(id: string): number {
     const known = this.#known.get(id);

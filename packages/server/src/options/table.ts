@@ -91,7 +91,7 @@ const SECTIONS = {
   Cluster: {
     cluster: form(CLUSTER_DEFAULT, {
       placeholder: "name",
-      doc: "With etcd: the cluster that this server is a member of. Its keys in etcd begin with /<name>/.",
+      doc: "With etcd: the cluster that this server is a member of. Its keys in etcd begin with its name between two slashes.",
       parse: clusterName,
     }),
     advertise: form<string | null>(null, {

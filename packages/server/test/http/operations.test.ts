@@ -130,7 +130,6 @@ describe("health", () => {
   test("[Ea] an unknown route is 404 in the one shape of errors, with a key and without", async () => {
     for (const key of [null, server.rootKey]) {
       for (const [method, path] of [
-        ["GET", "/"],
         ["GET", "/nothing"],
         ["GET", "/v1"],
         ["GET", "/v1/connect"],

@@ -356,24 +356,11 @@ describe("what the keeper alone changes", () => {
   test("[A4ra] sign-ups are counted there by the address of who signs up", async () => {
     const begun = await wrong.post("/v1/signup", { email: "a@example.com" }, { key: null });
     expect(begun.status).toBe(201);
-    const form = { "content-type": "application/x-www-form-urlencoded" };
-    const page = await ask(toWrong(), {
-      path: "/signup",
-      key: null,
-      headers: form,
-      body: "email=b%40example.com",
-    });
-    expect([page!.status, page!.headers["content-security-policy"]]).toEqual([201, expect.any(String)]);
     members.keeper = "nowhere";
-    const later = ask(toWrong(), {
-      path: "/signup",
-      key: null,
-      headers: form,
-      body: "email=c%40example.com",
-    });
+    const later = wrong.post("/v1/signup", { email: "c@example.com" }, { key: null });
     members.keeper = 0;
     members.changed();
-    expect((await later)!.status).toBe(201);
+    expect((await later).status).toBe(201);
   });
 });
 
