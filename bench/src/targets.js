@@ -73,6 +73,12 @@ export const TARGETS = [
   { workload: "x1000", what: "LockDB ÷ half the echo", must: 0.5, aim: 0.7, see: besideOne("echo-ws") },
   { workload: "hot-x16", what: "LockDB ÷ best fair peer", must: 1.2, aim: 1.5, see: besideBestFairPeer },
   {
+    workload: "observed",
+    what: "with logs and metrics, of without",
+    must: 0.95,
+    see: own(({ share }) => share),
+  },
+  {
     workload: "hot-x16",
     what: "most - fewest cycles",
     must: 1,

@@ -23,6 +23,7 @@ import { expiry } from "./expiry.js";
 import { growth } from "./growth.js";
 import { memoryHeld } from "./memory-held.js";
 import { memoryIdle } from "./memory-idle.js";
+import { observed } from "./observed.js";
 import { startUp } from "./start-up.js";
 import { wakeUp } from "./wake-up.js";
 import { wrongKeys } from "./wrong-keys.js";
@@ -37,6 +38,7 @@ export const ALONE = /** @type {readonly Alone[]} */ ([
   expiry,
   wakeUp,
   wrongKeys,
+  observed,
   cliCold,
   clientSize,
 ]);

@@ -26,7 +26,7 @@ export const wrongKeys = {
     const server = await startOwnServer();
     const programs = [];
     try {
-      for (const name of ["wrong-keys-user", "wrong-keys-flood"]) {
+      for (const name of ["steady-user", "wrong-keys-flood"]) {
         const args = [program(name)];
         programs.push(await startServer({ command: process.execPath, args, ready: /ready\n/ }));
       }

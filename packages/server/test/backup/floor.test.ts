@@ -93,7 +93,7 @@ test("[F3i] a token of a lost history is lower than each after a restore, whiche
         }
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 2_000 },
   );
 });
 

@@ -27,6 +27,8 @@ test("[R5ka] the next member deletes a clean stop's list before it answers anybo
   const taken = second.loop.takeUp(services, [], 0, [OWNER]).then(() => {
     isDone = true;
   });
+  // Also when nobody asks for anything.
+  await turns();
   ann.hello({ [token]: "disk" }, second);
   await turns();
   const deleted = second.batches[0]!.filter(({ value }) => value === null).map(({ key }) => key);

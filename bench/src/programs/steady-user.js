@@ -4,13 +4,13 @@ import { createInterface } from "node:readline";
 import { RawSession } from "../raw-session.js";
 
 const WORKERS = 8;
-/** @type {RawSession | undefined} */
-let session;
+/** @type {Map<string, RawSession>} By the server's address. */
+const sessions = new Map();
 
 const lines = createInterface({ input: process.stdin });
 lines.on("line", (line) => {
-  const { endpoint, forMs } = JSON.parse(line);
-  void work(endpoint, forMs).then(
+  const { endpoint, forMs, workers = WORKERS } = JSON.parse(line);
+  void work(endpoint, forMs, workers).then(
     (seen) => process.stdout.write(`${JSON.stringify(seen)}\n`),
     (error) => {
       process.stderr.write(`${error?.stack ?? error}\n`, () => process.exit(1));
@@ -23,10 +23,11 @@ process.stdout.write("ready\n");
 /**
  * @param {{ serverUrl: string, apiKey: string }} endpoint
  * @param {number} forMs
+ * @param {number} workers
  */
-async function work(endpoint, forMs) {
-  session ??= await RawSession.open(endpoint, { leaseMs: 600_000 });
-  const own = session;
+async function work(endpoint, forMs, workers) {
+  const own = sessions.get(endpoint.serverUrl) ?? (await RawSession.open(endpoint, { leaseMs: 600_000 }));
+  sessions.set(endpoint.serverUrl, own);
   /** @type {number[]} */
   const tookMs = [];
   const startMs = performance.now();
@@ -38,7 +39,7 @@ async function work(endpoint, forMs) {
       tookMs.push(performance.now() - beganMs);
     }
   };
-  await Promise.all(Array.from({ length: WORKERS }, (_, at) => worker(at)));
+  await Promise.all(Array.from({ length: workers }, (_, at) => worker(at)));
   const perSecond = (tookMs.length / (performance.now() - startMs)) * 1_000;
   tookMs.sort((a, b) => a - b);
   const at = (/** @type {number} */ share) => tookMs[Math.floor(tookMs.length * share)];
