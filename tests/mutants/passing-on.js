@@ -66,20 +66,11 @@ export const PASSING = [
   {
     id: "answered-and-asked-again",
     rule: "Q7",
-    file: `${HTTP}/api/acquire.ts`,
-    find: "if (this.#response.headersSent) return;",
-    put: "",
+    file: `${HTTP}/passing-on.ts`,
+    find: "for (let isFirst = true; !socket.destroyed && !raw.headersSent; ) {",
+    put: "for (let isFirst = true; !socket.destroyed; ) {",
     wrong:
       "A request that has its answer is passed on when its service moves before that was read: it is granted twice.",
-    killedBy: { test: MOVING_TEST, name: "[Q7rz]" },
-  },
-  {
-    id: "original-answered-and-asked-again",
-    rule: "Q7",
-    file: `${HTTP}/original-routes.ts`,
-    find: "if (this.#response.headersSent) return;",
-    put: "",
-    wrong: "The same of the original client's locks.",
     killedBy: { test: MOVING_TEST, name: "[Q7rz]" },
   },
 ];

@@ -1,9 +1,10 @@
 /**
  * Plants every bug of the list, one at a time, and sees each found by what the list says.
  *
- *     node tests/mutants/run.js [--only ID]… [--search [SEEDS] | --table]
+ *     node tests/mutants/run.js [--quick | --only ID…] [--search [SEEDS] | --table]
  *
- * `--search` looks for new seeds, when a change of the simulator has moved them; `--table` prints docs/mutants.md.
+ * `--search` looks for new seeds, when a change of the simulator has moved them; `--table` prints docs/mutants.md. `--quick` leaves out those
+ * that are found by tests of servers over HTTP, of the command line and of the web page: they take as long as all others together.
  */
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -16,6 +17,8 @@ import { ROOT, Sandbox, temporaryFolder } from "./sandbox.js";
 
 const COPIES_MAX = 2;
 const SEARCHED_SEEDS = 3_000;
+/** Tests that start servers, programs or a browser. */
+const SLOW = /\/test\/(http|cli|page|cluster\/(accounts|two-members))|dashboard|copy-real/;
 
 const options = optionsOf(process.argv.slice(2));
 if (options.table) process.stdout.write(page());
@@ -24,7 +27,10 @@ else process.exit(await main());
 async function main() {
   const problems = problemsOf((file) => readFileSync(join(ROOT, file), "utf8"));
   if (problems.length > 0) return complain(problems);
-  const chosen = MUTANTS.filter(({ id }) => options.only.size === 0 || options.only.has(id));
+  const asked = MUTANTS.filter(({ id }) => options.only.size === 0 || options.only.has(id));
+  const chosen = options.quick
+    ? asked.filter(({ killedBy }) => isSeed(killedBy) || !SLOW.test(killedBy.test))
+    : asked;
   const folder = temporaryFolder();
   const count = Math.min(COPIES_MAX, availableParallelism(), chosen.length);
   const sandboxes = Array.from({ length: count }, (_, at) => new Sandbox(join(folder, `${at + 1}`)));
@@ -160,10 +166,11 @@ async function inParallel(items, sandboxes, work) {
 
 /** @param {readonly string[]} given */
 function optionsOf(given) {
-  const found = { only: new Set(), search: 0, table: false };
+  const found = { only: new Set(), search: 0, table: false, quick: false };
   for (let at = 0; at < given.length; at++) {
     const [flag, next = ""] = [given[at], given[at + 1]];
     if (flag === "--table") found.table = true;
+    else if (flag === "--quick") found.quick = true;
     else if (flag === "--search") {
       const hasBound = /^\d+$/.test(next);
       found.search = hasBound ? Number(next) : SEARCHED_SEEDS;
@@ -173,7 +180,7 @@ function optionsOf(given) {
       at++;
     } else {
       console.error(flag === "--only" ? `There is no mutant "${next}".` : `Unknown option ${flag}.`);
-      console.error("npm run mutants -- [--only ID]… [--search [SEEDS] | --table]");
+      console.error("npm run mutants -- [--quick | --only ID]… [--search [SEEDS] | --table]");
       process.exit(64);
     }
   }

@@ -222,8 +222,6 @@ class OriginalCall implements Recipient {
         return this.#refuse("UNAVAILABLE", message[2]);
       case "moved":
         this.#release();
-        // It has its answer, and nobody knows yet whether it was read: that is all that there is to it.
-        if (this.#response.headersSent) return;
         return this.#passOn(() => this.#refuse("UNAVAILABLE", ERRORS.UNAVAILABLE.message));
     }
   }

@@ -90,6 +90,7 @@ export class PassingOn {
     const { socket } = request.raw;
     let endMs = performance.now() + patienceMs;
     const { raw } = reply;
+    // It may have its answer, of which nobody knows yet whether it was read: that is all that there is to it.
     for (let isFirst = true; !socket.destroyed && !raw.headersSent; ) {
       const place = this.#placeOf(target);
       // Only a member may ask what is known here of the keeper's: it puts it together with what all others know.

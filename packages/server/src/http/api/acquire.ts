@@ -216,8 +216,6 @@ class Exchange implements Recipient {
       case "moved":
         this.#release();
         this.#loop.detach(this.#address);
-        // It has its answer, and nobody knows yet whether it was read: that is all that there is to it.
-        if (this.#response.headersSent) return;
         return this.#passOn(() => this.#refuse("UNAVAILABLE", ERRORS.UNAVAILABLE.message));
       default:
         // No answer to a call: better a mistake that is told than a caller who waits for ever.
