@@ -1,22 +1,18 @@
 /** The public HTTP API, as anybody has it. */
 import { signal } from "@preact/signals";
-import type { HotPage, LockInfo, LockPage, Renewed, ServiceEvent, SessionPage } from "lockdb/protocol";
+import type {
+  HotPage,
+  KeyInfo,
+  LockInfo,
+  LockPage,
+  Renewed,
+  Scope,
+  ServiceEvent,
+  SessionPage,
+} from "lockdb/protocol";
 import { shellAddress } from "./address.js";
 
-export type Scope = "lock" | "read" | "force" | "admin";
-
-export interface KeyInfo {
-  readonly id: string;
-  readonly account: string;
-  readonly name: string;
-  readonly scopes: readonly Scope[];
-  readonly services: readonly string[] | null;
-  readonly createdAt: string | null;
-  readonly createdBy: string;
-  readonly expiresAt: string | null;
-  readonly oldSecretEndsAt: string | null;
-  readonly lastUsedAt: string | null;
-}
+export type { KeyInfo, Scope };
 
 export interface AccountInfo {
   readonly id: string;

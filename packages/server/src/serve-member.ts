@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
+import type { EtcdStatus } from "lockdb/protocol";
 import type { Logger } from "pino";
 import { type Access, type AccountShares, actsIn, type Share } from "./access/index.js";
 import { Member, type MemberOptions } from "./cluster/index.js";
-import type { EtcdStatus, HttpCluster } from "./http/cluster.js";
+import type { HttpCluster } from "./http/cluster.js";
 import { version } from "./http/version.js";
 import { type Loop, nodeRuntime } from "./loop/index.js";
 import type { ServeOptions } from "./options/index.js";

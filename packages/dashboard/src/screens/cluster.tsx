@@ -1,3 +1,4 @@
+import type { ClusterStatus, MemberStatus } from "lockdb/protocol";
 import { useEffect } from "preact/hooks";
 import { ApiError, addressOf, SERVER_URL } from "../api.js";
 import { count, span } from "../format.js";
@@ -7,39 +8,12 @@ import { Badge, Card, Foreign, Head, Loading, Problem } from "../ui.js";
 
 const POLL_MS = 5_000;
 
-/** What `GET /v1/cluster` says, as far as it is shown here. */
-interface ClusterAnswer {
-  /** Its name; null: the server is alone. */
-  readonly cluster: string | null;
-  readonly members: readonly Member[];
-  readonly partitions: readonly { readonly state: string }[];
-  readonly etcd: readonly Etcd[];
-}
-
-interface Member {
-  readonly id: string;
-  readonly url: string;
-  readonly isReady: boolean;
-  readonly isLeaving: boolean;
-  readonly isSelf: boolean;
-  readonly partitions: number;
-  readonly lastSeenMs: number;
-}
-
-interface Etcd {
-  readonly endpoint: string;
-  readonly healthy: boolean;
-  readonly isLeader: boolean;
-  readonly version: string | null;
-  readonly error: string | null;
-}
-
 /** A member beats twice a second, and is fenced after five. */
 const SILENT_MS = 2_000;
 
 interface Seen {
   /** Null: this server is alone. */
-  readonly cluster: ClusterAnswer | null;
+  readonly cluster: ClusterStatus | null;
   /** Null: the key may not see them. */
   readonly metrics: ReadonlyMap<string, number> | null;
   readonly version: string;
@@ -96,7 +70,7 @@ export function Cluster() {
   );
 }
 
-function Members({ cluster }: { readonly cluster: ClusterAnswer }) {
+function Members({ cluster }: { readonly cluster: ClusterStatus }) {
   const unserved = cluster.partitions.filter(({ state }) => state !== "served").length;
   return (
     <>
@@ -160,14 +134,14 @@ function Members({ cluster }: { readonly cluster: ClusterAnswer }) {
   );
 }
 
-function stateOf({ isReady, isLeaving, lastSeenMs }: Member): string {
+function stateOf({ isReady, isLeaving, lastSeenMs }: MemberStatus): string {
   if (lastSeenMs > SILENT_MS) return `silent for ${span(lastSeenMs)}`;
   if (isLeaving) return "leaving";
   return isReady ? "ready" : "starting";
 }
 
 async function look(signal: AbortSignal): Promise<Seen> {
-  const answer = await api.value!.get<ClusterAnswer>("/v1/cluster", {}, signal).catch((error: unknown) => {
+  const answer = await api.value!.get<ClusterStatus>("/v1/cluster", {}, signal).catch((error: unknown) => {
     // It is for operators.
     if (error instanceof ApiError && error.status === 403) return null;
     throw error;

@@ -2,6 +2,7 @@ export { ChurnMap } from "./churn-map.js";
 export { CLIENT_TEXTS } from "./client-texts.js";
 export { type Duration, durationMs, durationText } from "./duration.js";
 export { ERRORS, type ErrorCode, type ErrorRow, isErrorCode, type RetryableCode } from "./errors.js";
+export type * from "./http-answers.js";
 export {
   ANSWER_KEPT_MS,
   CONNECT_PATH,

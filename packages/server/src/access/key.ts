@@ -2,6 +2,8 @@ import { SCOPES, type Scope } from "lockdb/protocol";
 import { ACCOUNT_DEFAULT, type Account } from "./account.js";
 import { TokenBucket } from "./token-bucket.js";
 
+export type { KeyInfo } from "lockdb/protocol";
+
 /** `<account>/key/<id>`. */
 export interface KeyRecord {
   readonly name: string;
@@ -20,22 +22,6 @@ export interface SecretRecord {
   readonly hash: string;
   /** Of one that another has replaced. */
   readonly endsAt: string | null;
-}
-
-/** A key as it is shown. */
-export interface KeyInfo {
-  readonly id: string;
-  readonly account: string;
-  readonly name: string;
-  readonly scopes: readonly Scope[];
-  readonly services: readonly string[] | null;
-  readonly createdAt: string | null;
-  readonly createdBy: string;
-  readonly expiresAt: string | null;
-  /** When the secret before the newest ends; null: there is none. */
-  readonly oldSecretEndsAt: string | null;
-  /** To the minute. */
-  readonly lastUsedAt: string | null;
 }
 
 /** How much more often one may give back than ask (A5), and how often at once: also who gives back all that a trial may hold. */

@@ -1,7 +1,6 @@
-import type { Scope } from "lockdb/protocol";
+import type { KeyInfo, Scope } from "lockdb/protocol";
 import type { LoopRuntime } from "../loop/index.js";
 import type { Limits } from "./account.js";
-import type { KeyInfo } from "./key.js";
 import type { AccountShares } from "./shares.js";
 
 export interface AccessOptions {

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { CLOCK_KEY } from "../loop/index.js";
 import { type Compare, type Etcd, type EtcdEntry, endOf, type Op } from "../store/etcd-api.js";
+import { slicesOf } from "../store/etcd-slices.js";
 import {
   type Change,
   decodeRecord,
@@ -40,8 +41,7 @@ const LOOK_MS = 500;
 /** What one clock may gain on another meanwhile. */
 const MARGIN = 0.1;
 /** A transaction takes 128 operations and 1.5 MiB. */
-const OPS_A_TXN = 120;
-const BYTES_A_TXN = 1_024 * 1_024;
+const A_TXN = { itemsMax: 120, bytesMax: 1_024 * 1_024 };
 const TXNS_AT_ONCE = 4;
 /** Whoever has mistyped an address hears of it soon. */
 const OPEN_MS = 3_000;
@@ -315,7 +315,7 @@ export class ClusterAtRest {
 
   /** In any order, and perhaps twice: as long as it is ours to fill. */
   async #write(ops: readonly Op[]): Promise<void> {
-    const slices = slicesOf(ops);
+    const slices = slicesOf(ops, sizeOf, A_TXN);
     const key = `${this.#at}${markKey("unfinished")}`;
     const compare = [{ key, value: this.#filling! }];
     const writing = Array.from({ length: TXNS_AT_ONCE }, async () => {
@@ -349,19 +349,8 @@ function throughLog(at: string): Op {
   return { delete: `${at}${READS}nobody` };
 }
 
-function slicesOf(ops: readonly Op[]): Op[][] {
-  const slices: Op[][] = [];
-  let bytes = Number.POSITIVE_INFINITY;
-  for (const op of ops) {
-    const size = "put" in op ? op.put.length + op.value.length : 0;
-    if (bytes + size > BYTES_A_TXN || slices.at(-1)!.length === OPS_A_TXN) {
-      slices.push([]);
-      bytes = 0;
-    }
-    slices.at(-1)!.push(op);
-    bytes += size;
-  }
-  return slices;
+function sizeOf(op: Op): number {
+  return "put" in op ? op.put.length + op.value.length : 0;
 }
 
 function clockIn(value: Uint8Array): number {

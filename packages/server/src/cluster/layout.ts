@@ -7,7 +7,7 @@ export function layoutOf(memberId: string): EtcdLayout {
     head: `${HEADS}${memberId}`,
     staged: `${STAGED}${memberId}/`,
     keyOf: (key) => clusterKeyOf(key, memberId),
-    markOf: (key) => (clusterKeyOf(key, memberId).startsWith(COMMON) ? COMMON_VERSION : null),
+    markOf: (place) => (place.startsWith(COMMON) ? COMMON_VERSION : null),
     rangesOf: (prefix) => {
       // What a loop reads when it opens: partitions are read as they are claimed.
       if (prefix === "")

@@ -9,6 +9,7 @@ import {
   endOf,
   type Op,
 } from "../store/etcd-api.js";
+import { slicesOf } from "../store/etcd-slices.js";
 import { changesIn } from "../store/etcd-staged.js";
 import {
   AUDIT,
@@ -198,26 +199,19 @@ export async function redoPart(member: Fenced, { former, partition, owner, name 
       );
     }
   }
-  const ops = [...last.values()];
   // Whoever reads what is common between two of these reads it again.
   const mark = (text: string): Op => ({ put: `${at}${COMMON_VERSION}`, value: Buffer.from(text) });
-  for (let from = 0; from < ops.length; ) {
-    let to = from;
-    for (let bytes = 0; to < ops.length && to - from < OPS_A_TXN && bytes < BYTES_A_TXN; to++)
-      bytes += sizeOf(ops[to]!);
+  for (const [number, slice] of slicesOf(last.values(), sizeOf, A_TXN).entries()) {
     const outcome = await etcd.txn({
       compare: [{ key: `${at}${fence.key}`, value: fence.value }, owner],
-      ops: [...ops.slice(from, to), ...(hasCommon ? [mark(`${name}/${from}`)] : [])],
+      ops: [...slice, ...(hasCommon ? [mark(`${name}/${number}`)] : [])],
     });
     if (outcome.kind === "refused") throw new Error("This member was fenced.");
     if (outcome.kind !== "applied") throw outcome.error;
-    from = to;
   }
 }
 
-const OPS_A_TXN = 120;
-/** The last one may be as large again. */
-const BYTES_A_TXN = 512 * 1_024;
+const A_TXN = { itemsMax: 120, bytesMax: 512 * 1_024 };
 
 function sizeOf(op: Op): number {
   return "put" in op ? op.value.length + 200 : 200;

@@ -1,5 +1,6 @@
 /** What the port must know of the cluster that its server is a member of. It is told from outside, and absent on a server by itself. */
 import type { IncomingMessage } from "node:http";
+import type { ClusterStatus } from "lockdb/protocol";
 import type { Place, ServiceKey } from "../loop/index.js";
 import type { ClusterMeter } from "../metrics/index.js";
 import type { Entry } from "../store/index.js";
@@ -54,43 +55,6 @@ export interface HttpCluster {
   readonly ca?: string;
   /** What is shown to members that want certificates of their callers (PEM); default: the server's own, which must be for clients too then. */
   readonly shown?: { readonly cert: string; readonly key: string } | undefined;
-}
-
-export interface ClusterStatus {
-  /** Its name; null: this server is in none. */
-  readonly cluster: string | null;
-  readonly members: readonly MemberStatus[];
-  readonly partitions: readonly PartitionStatus[];
-  readonly etcd: readonly EtcdStatus[];
-}
-
-export interface MemberStatus {
-  readonly id: string;
-  readonly url: string;
-  readonly isReady: boolean;
-  readonly isLeaving: boolean;
-  readonly isSelf: boolean;
-  /** How many it serves. */
-  readonly partitions: number;
-  /** How long ago this member saw its last beat. */
-  readonly lastSeenMs: number;
-}
-
-export interface PartitionStatus {
-  readonly id: number;
-  /** Id of a member; null: nobody's. */
-  readonly owner: string | null;
-  readonly epoch: number;
-  readonly state: "served" | "claiming" | "handing-over" | "unowned";
-}
-
-export interface EtcdStatus {
-  readonly endpoint: string;
-  readonly healthy: boolean;
-  readonly isLeader: boolean;
-  readonly version: string | null;
-  readonly dbSizeBytes: number | null;
-  readonly error: string | null;
 }
 
 /** Of a server that is in no cluster. */

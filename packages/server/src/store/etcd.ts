@@ -12,6 +12,7 @@ import {
   type Op,
   type Revision,
 } from "./etcd-api.js";
+import { slicesOf } from "./etcd-slices.js";
 import { changesIn, piecesOf } from "./etcd-staged.js";
 import { type EncodedChange, encodeBatch, encodePrefix } from "./keys.js";
 import { decodeRecord, encodeRecord } from "./records.js";
@@ -35,8 +36,8 @@ export interface EtcdLayout {
   readonly staged: string;
   /** Of a record. */
   keyOf(key: string): string;
-  /** A key beside the records that is changed together with a record; null: none. */
-  markOf(key: string): string | null;
+  /** A key beside the records that is changed together with what lies there; null: none. @param place as `keyOf` gives it */
+  markOf(place: string): string | null;
   /** Where all records are whose keys begin so: what they begin with in etcd, and how many bytes of that are not the record's key. */
   rangesOf(prefix: string): readonly EtcdRange[];
 }
@@ -242,7 +243,7 @@ class EtcdStore implements Store {
 
   /** In any order and perhaps twice, as long as the head is the one of that batch. The last ones go with the head that ends it. */
   async #copy(changes: readonly EncodedChange[]): Promise<void> {
-    const slices = slicesOf(changes);
+    const slices = slicesFromTheEnd(changes);
     const last = slices.pop()!;
     const rest = slices.values();
     const copying = Array.from({ length: COPIES }, async () => {
@@ -365,10 +366,10 @@ class EtcdStore implements Store {
   #opsOf(changes: readonly EncodedChange[]): Op[] {
     const marks = new Set<string>();
     const ops = changes.map(({ key, value }): Op => {
-      const text = key.toString();
-      const mark = this.#layout.markOf(text);
+      const place = this.#layout.keyOf(key.toString());
+      const mark = this.#layout.markOf(place);
       if (mark !== null) marks.add(mark);
-      const whole = `${this.#at}${this.#layout.keyOf(text)}`;
+      const whole = `${this.#at}${place}`;
       return value === null ? { delete: whole } : { put: whole, value };
     });
     for (const mark of marks) ops.push({ put: `${this.#at}${mark}`, value: this.#newMark() });
@@ -403,6 +404,7 @@ const CHANGES_A_TXN = 125;
 /** Of 1.5 MiB that a request may have. A value may be as large, or it could not be written at all. */
 const BYTES_A_TXN = 1_024 * 1_024;
 const VALUE_BYTES_MAX = BYTES_A_TXN;
+const A_TXN = { itemsMax: CHANGES_A_TXN, bytesMax: BYTES_A_TXN };
 /** Transactions at a time. */
 const COPIES = 4;
 /** Entries. */
@@ -430,19 +432,12 @@ function lastOfEachKey(
  * So many that each fits into one transaction, and as many in the last as it takes: who puts few small changes at the end of a batch knows that they are there
  * together, and not before all others (decision 023: who serves a partition from now on).
  */
-function slicesOf(changes: readonly EncodedChange[]): EncodedChange[][] {
-  const slices: EncodedChange[][] = [];
-  let bytes = Number.POSITIVE_INFINITY;
-  for (const change of [...changes].reverse()) {
-    const size = change.key.length + (change.value?.length ?? 0);
-    if (bytes + size > BYTES_A_TXN || slices.at(-1)!.length === CHANGES_A_TXN) {
-      slices.push([]);
-      bytes = 0;
-    }
-    slices.at(-1)!.push(change);
-    bytes += size;
-  }
-  return slices.reverse();
+function slicesFromTheEnd(changes: readonly EncodedChange[]): EncodedChange[][] {
+  return slicesOf([...changes].reverse(), sizeOf, A_TXN).reverse();
+}
+
+function sizeOf({ key, value }: EncodedChange): number {
+  return key.length + (value?.length ?? 0);
 }
 
 function holds({ value }: Guard, found: EtcdEntry | undefined): boolean {

@@ -1,10 +1,6 @@
 /** Servers that pass requests on to each other, as the tests say who serves what. Each has a store, and so locks and accounts, of its own. */
-import {
-  type ClusterStatus,
-  type HttpCluster,
-  NO_CLUSTER,
-  type OtherMember,
-} from "../../src/http/cluster.js";
+import type { ClusterStatus } from "lockdb/protocol";
+import { type HttpCluster, NO_CLUSTER, type OtherMember } from "../../src/http/cluster.js";
 import type { Placement } from "../../src/loop/index.js";
 import { openMemoryStore } from "../../src/store/index.js";
 import { type PartsOptions, startParts } from "./server.js";

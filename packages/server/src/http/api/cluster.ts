@@ -1,5 +1,5 @@
+import type { ClusterStatus } from "lockdb/protocol";
 import { ACCOUNT_DEFAULT } from "../../access/index.js";
-import type { ClusterStatus } from "../cluster.js";
 import { Cluster } from "../cluster-schema.js";
 import { Refusal } from "../errors.js";
 import type { Operation } from "../operation.js";

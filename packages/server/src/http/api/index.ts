@@ -1,11 +1,11 @@
 import { setImmediate } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
+import type { ClusterStatus } from "lockdb/protocol";
 import type { Access } from "../../access/index.js";
 import { ContentionLooks } from "../../loop/index.js";
 import type { Sources } from "../../metrics/index.js";
 import type { Entry } from "../../store/index.js";
 import type { Webhooks } from "../../webhooks/index.js";
-import type { ClusterStatus } from "../cluster.js";
 import { diagnosis, type Facts } from "../diagnosis.js";
 import { docsPage } from "../docs-page.js";
 import type { EventHub } from "../event-hub.js";

@@ -1,4 +1,5 @@
-import type { Access, KeyInfo } from "../../access/index.js";
+import type { KeyInfo } from "lockdb/protocol";
+import type { Access } from "../../access/index.js";
 import type { Need } from "../../loop/index.js";
 import {
   ACCOUNT_QUERY,

@@ -1,0 +1,56 @@
+/** Answers of the HTTP API that the server, and the web page, have in common. */
+
+import type { Scope } from "./scopes.js";
+
+/** A key as it is shown. */
+export interface KeyInfo {
+  readonly id: string;
+  readonly account: string;
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  readonly services: readonly string[] | null;
+  readonly createdAt: string | null;
+  readonly createdBy: string;
+  readonly expiresAt: string | null;
+  /** When the secret before the newest ends; null: there is none. */
+  readonly oldSecretEndsAt: string | null;
+  /** To the minute. */
+  readonly lastUsedAt: string | null;
+}
+
+export interface ClusterStatus {
+  /** Its name; null: this server is in none. */
+  readonly cluster: string | null;
+  readonly members: readonly MemberStatus[];
+  readonly partitions: readonly PartitionStatus[];
+  readonly etcd: readonly EtcdStatus[];
+}
+
+export interface MemberStatus {
+  readonly id: string;
+  readonly url: string;
+  readonly isReady: boolean;
+  readonly isLeaving: boolean;
+  readonly isSelf: boolean;
+  /** How many it serves. */
+  readonly partitions: number;
+  /** For how long its beat has stood still, as the member sees it that was asked. */
+  readonly lastSeenMs: number;
+}
+
+export interface PartitionStatus {
+  readonly id: number;
+  /** Id of a member that lives; null: nobody's. */
+  readonly owner: string | null;
+  readonly epoch: number;
+  readonly state: "served" | "claiming" | "handing-over" | "unowned";
+}
+
+export interface EtcdStatus {
+  readonly endpoint: string;
+  readonly healthy: boolean;
+  readonly isLeader: boolean;
+  readonly version: string | null;
+  readonly dbSizeBytes: number | null;
+  readonly error: string | null;
+}
