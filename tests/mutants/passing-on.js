@@ -64,6 +64,16 @@ export const PASSING = [
     killedBy: { test: MOVING_TEST, name: "[I3rq]" },
   },
   {
+    id: "waits-as-long-as-another-does",
+    rule: "I3",
+    file: PASSING_ON,
+    find: 'if (outcome === "moved") endMs',
+    put: 'if (outcome === "moved" || outcome === "not here") endMs',
+    wrong:
+      "Who asks for what is nowhere waits for ever, while two members each believe that it is with the other.",
+    killedBy: { test: TEST, name: "[I3ru]" },
+  },
+  {
     id: "answered-and-asked-again",
     rule: "Q7",
     file: `${HTTP}/passing-on.ts`,

@@ -12,7 +12,7 @@ export const FORWARDED_BY = "lockdb-forwarded-by";
  * request are believed (A6), and it is not counted a second time (A5).
  */
 export const FORWARDED_SECRET = "lockdb-forwarded-secret";
-/** On a refusal: nothing of the request was looked at, since what it is about is not here. It may be sent elsewhere. */
+/** On a refusal: what the request is about is `not here`, or was and has `moved`. Nothing of it is done, and it may be sent elsewhere. */
 export const NOT_HERE = "lockdb-not-here";
 
 /** On what a member asks all others for: only the part that is there, whoever the keeper is. */

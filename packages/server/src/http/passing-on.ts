@@ -44,10 +44,10 @@ const NOT_PASSED_BACK: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * What became of a try. `unsent`: there was no connection. `not here`: the member has looked at nothing of it. `failed`: there was no answer, and
- * nobody knows what was done.
+ * What became of a try. `unsent`: there was no connection. `not here`: the member has looked at nothing of it, though it may have waited for the
+ * service. `moved`: it served it until the service moved, and nothing of it is left. `failed`: there was no answer, and nobody knows what was done.
  */
-export type Outcome = "answered" | "unsent" | "not here" | "failed";
+export type Outcome = "answered" | "unsent" | "not here" | "moved" | "failed";
 
 /** Passes requests on, each to the member that serves what it is about, and its answer back as it is. */
 export class PassingOn {
@@ -100,14 +100,12 @@ export class PassingOn {
       if (isElsewhere && saysForwarded(request.raw)) break;
       const member = isElsewhere ? this.#cluster.others().find(({ url }) => url === place.url) : undefined;
       if (member !== undefined) {
-        const startedMs = performance.now();
         const isChange = target === "keeper" && !isSafe(request.raw);
         const outcome = await this.#try(member, request, reply, isChange);
         if (outcome === "answered") return false;
         if (outcome === "failed" && !isSafe(request.raw)) break;
-        // It may have waited there for long, for its lock.
-        const isLate = performance.now() - startedMs > patienceMs;
-        if (outcome === "not here" && isLate) endMs = performance.now() + patienceMs;
+        // It may have waited there for long, for its lock. One that was not served there has waited for that, and does not again.
+        if (outcome === "moved") endMs = performance.now() + patienceMs;
         // A connection that was kept may have been closed meanwhile: that tells nothing about the member.
         const isOld = outcome === "failed" && isFirst;
         isFirst = false;
@@ -121,7 +119,7 @@ export class PassingOn {
     }
     if (raw.headersSent) return false;
     // Whoever passed it on may send it elsewhere.
-    if (saysForwarded(request.raw) && !socket.destroyed) reply.raw.setHeader(NOT_HERE, this.#cluster.selfId);
+    if (saysForwarded(request.raw) && !socket.destroyed) reply.raw.setHeader(NOT_HERE, "not here");
     refuse();
     return false;
   }
@@ -134,7 +132,12 @@ export class PassingOn {
     refuse: () => void,
   ): Promise<void> {
     try {
-      if (await this.isHere(target, request, reply, refuse)) refuse();
+      // Whoever passed it on knows as well as this one where it is now, and waits if it is nowhere.
+      if (saysForwarded(request.raw)) {
+        if (reply.raw.headersSent) return;
+        if (!request.raw.socket.destroyed) reply.raw.setHeader(NOT_HERE, "moved");
+        refuse();
+      } else if (await this.isHere(target, request, reply, refuse)) refuse();
     } catch (error) {
       answerFailure(request, reply, error);
     }
@@ -176,7 +179,7 @@ export class PassingOn {
     const outcome = socket.destroyed
       ? "unsent"
       : await this.#exchange(upstream, member, request, reply, isChange, over);
-    this.#totals.passedOn[outcome]++;
+    this.#totals.passedOn[outcome === "moved" ? "not here" : outcome]++;
     if (outcome !== "answered") over();
     return outcome;
   }
@@ -212,8 +215,10 @@ export class PassingOn {
       asked.once("response", (answer) => {
         // From here on its end is told by the answer.
         asked.on("error", () => {});
-        if (answer.statusCode === 503 && answer.headers[NOT_HERE] !== undefined) {
-          answer.once("error", () => end("not here")).once("end", () => end("not here"));
+        const notHere = answer.headers[NOT_HERE];
+        if (answer.statusCode === 503 && notHere !== undefined) {
+          const outcome = notHere === "moved" ? "moved" : "not here";
+          answer.once("error", () => end(outcome)).once("end", () => end(outcome));
           answer.resume();
           return;
         }

@@ -164,7 +164,7 @@ describe("an operation of a service", () => {
     const headers = { "lockdb-forwarded-by": "another" };
     const answer = await wrong.get("/stats", { headers });
     expect(refusalOf(answer)).toEqual([503, "UNAVAILABLE"]);
-    expect(answer.headers.get("lockdb-not-here")).toBe("member-1");
+    expect(answer.headers.get("lockdb-not-here")).toBe("not here");
     expect(answer.headers.get("retry-after")).toBe("1");
     // Two that each believe that it is with the other: the caller hears of it in the end.
     const lost = await ask(toWrong(), {
@@ -406,6 +406,23 @@ describe("what every member has a part of", () => {
     members.all.push({ ...members.all[0]!, url, id: "silent" });
     expect((await wrong.get("/v1/services")).body.missing).toEqual(["silent"]);
     expect((await wrong.get("/v1/self")).body.account.use.missing).toEqual(["silent"]);
+    members.all.pop();
+    server.close();
+  });
+});
+
+describe("a member that has waited in vain", () => {
+  test("[I3ru] is not asked again: who asks for what is nowhere is answered", async () => {
+    const { server, url, requests } = await listener((_request, response) => {
+      if (requests.length > 2) return response.end("{}");
+      setTimeout(() => response.writeHead(503, { "lockdb-not-here": "not here" }).end(INVALID), 150);
+    });
+    for (const { cluster } of members.all) cluster.patienceMs = 100;
+    members.where = { url };
+    members.all.push({ ...members.all[0]!, url, id: "fake" });
+    expect(refusalOf(await wrong.get("/stats"))).toEqual([503, "UNAVAILABLE"]);
+    expect(requests.length).toBe(1);
+    for (const { cluster } of members.all) cluster.patienceMs = 1_000;
     members.all.pop();
     server.close();
   });
