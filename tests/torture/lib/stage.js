@@ -386,10 +386,11 @@ async function fetched(url, options) {
   }
 }
 
-async function etcdAsked(endpoint, what) {
+/** The answer of etcd's HTTP gateway. */
+export async function etcdAsked(endpoint, what, body = {}) {
   const answer = await fetch(`http://${endpoint}/v3/${what}`, {
     method: "POST",
-    body: "{}",
+    body: JSON.stringify(body),
     signal: AbortSignal.timeout(2_000),
   });
   return answer.json();
