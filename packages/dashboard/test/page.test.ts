@@ -285,8 +285,11 @@ describe.skipIf(CHROMIUM === undefined)("the web page", { timeout: PATIENCE_MS }
           wrong.push(`${hash} ${colorScheme}: ${finding}`);
       }
       await page.setViewportSize({ width: 340, height: 700 });
-      const width = await page.evaluate<number>("document.documentElement.scrollWidth");
-      if (width > 340) wrong.push(`${hash} is ${width} wide`);
+      // What is drawn is drawn anew when it has been told its size.
+      const isNarrow = "document.documentElement.scrollWidth <= 340";
+      await page.waitForFunction(isNarrow, undefined, { timeout: 5_000 }).catch(async () => {
+        wrong.push(`${hash} is ${await page.evaluate("document.documentElement.scrollWidth")} wide`);
+      });
     }
     await page.setViewportSize({ width: 1_200, height: 800 });
     await page.emulateMedia({ colorScheme: "light" });

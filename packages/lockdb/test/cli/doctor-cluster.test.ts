@@ -104,7 +104,11 @@ describe.skipIf(!hasEtcd)("lockdb doctor at a member of a cluster", () => {
   }
 
   test("[I4yd] says that all members of etcd work, and which one does not when one was killed", async () => {
-    const well = await doctor();
+    let well = await doctor();
+    // It takes its partitions up one after the other.
+    for (const endMs = performance.now() + 10_000; performance.now() < endMs; well = await doctor()) {
+      if (!/change hands/.test(well.cluster!.found)) break;
+    }
     expect(well.etcd).toMatchObject({ status: "ok", found: "all 3 members of etcd work" });
     expect(well.cluster).toMatchObject({ status: "warn", found: expect.stringMatching(/the only member/) });
     expect(well.disk).toMatchObject({ status: "skipped" });
