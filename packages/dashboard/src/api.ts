@@ -1,7 +1,7 @@
 /** The public HTTP API, as anybody has it. */
 import { signal } from "@preact/signals";
 import type {
-  HotPage,
+  HolderInfo,
   KeyInfo,
   LockInfo,
   LockPage,
@@ -9,10 +9,28 @@ import type {
   Scope,
   ServiceEvent,
   SessionPage,
+  WaiterInfo,
 } from "lockdb/protocol";
 import { shellAddress } from "./address.js";
 
 export type { KeyInfo, Scope };
+
+/** Where a service is crowded: longest queues, longest waits, oldest holds. */
+export interface Contention {
+  /** Each with its newest holder and its first waiter. */
+  readonly hottest: readonly { readonly lock: LockInfo }[];
+  readonly longestWaits: readonly {
+    readonly name: string;
+    readonly waiter: WaiterInfo;
+    readonly holder: HolderInfo | null;
+    readonly queueLength: number;
+  }[];
+  readonly oldestHolds: readonly {
+    readonly name: string;
+    readonly holder: HolderInfo;
+    readonly queueLength: number;
+  }[];
+}
 
 export interface AccountInfo {
   readonly id: string;
@@ -200,8 +218,8 @@ export class Api {
     return this.get(`${of(service)}/stats`, {}, signal);
   }
 
-  hot(service: string, signal?: AbortSignal): Promise<HotPage> {
-    return this.get(`${of(service)}/hot`, { limit: 8 }, signal);
+  contention(service: string, signal?: AbortSignal): Promise<Contention> {
+    return this.get(`${of(service)}/contention`, { limit: 8 }, signal);
   }
 
   locks(service: string, query: Query, signal?: AbortSignal): Promise<LockPage> {
@@ -229,7 +247,7 @@ export class Api {
   }
 }
 
-export type { HotPage, LockInfo, LockPage, Renewed, ServiceEvent, SessionPage };
+export type { HolderInfo, LockInfo, LockPage, Renewed, ServiceEvent, SessionPage };
 
 /** The path of what is about a service. */
 export function of(service: string): string {

@@ -1,5 +1,5 @@
 /** What an operator should look at first, and why. Pure. */
-import type { AccountInfo, Delivery, HotPage, LockInfo, Stats } from "./api.js";
+import type { AccountInfo, Contention, Delivery, HolderInfo, Stats } from "./api.js";
 import { count, plural, span } from "./format.js";
 import type { Lately } from "./history.js";
 import type { IconName } from "./icons.js";
@@ -26,7 +26,7 @@ const SHOWN_MAX = 8;
 export interface Facts {
   readonly service: string;
   readonly stats: Stats | null;
-  readonly hot: HotPage | null;
+  readonly contention: Contention | null;
   readonly lately: Lately | null;
   /** Null: the key may not see them. */
   readonly deliveries: readonly Delivery[] | null;
@@ -34,7 +34,14 @@ export interface Facts {
 }
 
 /** The worst first. */
-export function concernsOf({ service, stats, hot, lately, deliveries, account }: Facts): readonly Concern[] {
+export function concernsOf({
+  service,
+  stats,
+  contention,
+  lately,
+  deliveries,
+  account,
+}: Facts): readonly Concern[] {
   const concerns: Concern[] = [];
   const events: Route = { screen: "events", service };
   if (stats?.recovering) {
@@ -44,10 +51,10 @@ export function concernsOf({ service, stats, hot, lately, deliveries, account }:
     });
   }
   const seen = new Set<string>();
-  for (const lock of [...(hot?.waitedFor ?? []), ...(hot?.heldLong ?? [])]) {
-    if (seen.has(lock.name)) continue;
-    seen.add(lock.name);
-    const concern = concernOf(lock, service);
+  for (const crowd of contention === null ? [] : crowdsOf(contention)) {
+    if (seen.has(crowd.name)) continue;
+    seen.add(crowd.name);
+    const concern = concernOf(crowd, service);
     if (concern !== null) concerns.push(concern);
   }
   concerns.sort((a, b) => RANK[a.tone] - RANK[b.tone]);
@@ -101,13 +108,28 @@ export function concernsOf({ service, stats, hot, lately, deliveries, account }:
 
 const RANK = { bad: 0, wait: 1, plain: 2 } as const;
 
-function concernOf(lock: LockInfo, service: string): Concern | null {
-  const { name, holders, queue, queueLength } = lock;
-  const holder = holders[0];
+interface Crowd {
+  readonly name: string;
+  readonly holder: HolderInfo | null;
+  readonly queueLength: number;
+  /** How long the first has waited, as far as is known. */
+  readonly waitedMs: number;
+}
+
+function crowdsOf({ hottest, longestWaits, oldestHolds }: Contention): readonly Crowd[] {
+  return [
+    ...hottest.map(({ lock: { name, holders, queue, queueLength } }) => ({
+      ...{ name, queueLength, holder: holders[0] ?? null, waitedMs: queue[0]?.waitingForMs ?? 0 },
+    })),
+    ...longestWaits.map(({ waiter, ...crowd }) => ({ ...crowd, waitedMs: waiter.waitingForMs })),
+    ...oldestHolds.map((crowd) => ({ ...crowd, waitedMs: 0 })),
+  ];
+}
+
+function concernOf({ name, holder, queueLength, waitedMs }: Crowd, service: string): Concern | null {
   const to: Route = { screen: "lock", service, name };
-  const waitedMs = queue[0]?.waitingForMs ?? 0;
   const isClosed = holder?.state === "closed";
-  if (queueLength > 0 && holder !== undefined && !isClosed && holder.heldForMs >= HELD_LONG_MS) {
+  if (queueLength > 0 && holder !== null && !isClosed && holder.heldForMs >= HELD_LONG_MS) {
     return {
       ...{ key: `lock ${name}`, tone: "bad", icon: "lock", name, to },
       text: `held for ${span(holder.heldForMs)} while ${waitersText(queueLength, waitedMs)}.`,
@@ -119,7 +141,7 @@ function concernOf(lock: LockInfo, service: string): Concern | null {
       text: `${waitersText(queueLength, waitedMs)}.`,
     };
   }
-  if (holder !== undefined && !isClosed && !holder.leads && holder.heldForMs >= HELD_VERY_LONG_MS) {
+  if (holder !== null && !isClosed && !holder.leads && holder.heldForMs >= HELD_VERY_LONG_MS) {
     return {
       ...{ key: `lock ${name}`, tone: "plain", icon: "clock", name, to },
       text: `held for ${span(holder.heldForMs)}. Nobody waits for it.`,
@@ -129,6 +151,7 @@ function concernOf(lock: LockInfo, service: string): Concern | null {
 }
 
 function waitersText(queueLength: number, waitedMs: number): string {
+  if (waitedMs === 0) return queueLength === 1 ? "somebody waits" : `${count(queueLength)} wait`;
   if (queueLength === 1) return `somebody has waited for ${span(waitedMs)}`;
   return `${count(queueLength)} wait, the first for ${span(waitedMs)}`;
 }

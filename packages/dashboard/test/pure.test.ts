@@ -183,17 +183,22 @@ describe("what needs attention", () => {
     const leader = { ...holder(4, 9_000_000), leads: true as const };
     const concerns = concernsOf({
       ...facts,
-      hot: {
-        waitedFor: [
+      contention: {
+        hottest: [
           lock("queue", { holders: [holder(1, 10)], queue: [waiter(1, 50)], queueLength: 12 }),
           lock("stuck", { holders: [holder(2, 90_000)], queue: [waiter(2, 80_000)], queueLength: 1 }),
+        ].map((each) => ({ lock: each })),
+        longestWaits: [{ name: "slow", waiter: waiter(3, 40_000), holder: null, queueLength: 1 }],
+        oldestHolds: [
+          { name: "leader", holder: leader, queueLength: 0 },
+          { name: "old", holder: holder(3, 7_200_000), queueLength: 0 },
         ],
-        heldLong: [lock("leader", { holders: [leader] }), lock("old", { holders: [holder(3, 7_200_000)] })],
       },
     });
     expect(concerns.map(({ name, tone }) => [name, tone])).toEqual([
       ["stuck", "bad"],
       ["queue", "wait"],
+      ["slow", "wait"],
       ["old", "plain"],
     ]);
   });
@@ -218,7 +223,7 @@ describe("what needs attention", () => {
     };
     const concerns = concernsOf({
       ...facts,
-      hot: null,
+      contention: null,
       lately: { forMs: 60_000, expired: 2, forced: 0, deadlocks: 1 },
       deliveries: [{ ...delivery, status: "pending", attempts: 3 }],
       account,

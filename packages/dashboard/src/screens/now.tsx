@@ -1,5 +1,6 @@
+import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
-import type { Delivery, LockInfo } from "../api.js";
+import type { Contention, Delivery } from "../api.js";
 import { concernsOf } from "../attention.js";
 import { count, rate, span } from "../format.js";
 import { historyOf, type Numbers } from "../history.js";
@@ -11,7 +12,7 @@ import { api, mayAll, self } from "../state.js";
 import { Badge, Card, Foreign, Head, Link, Loading, LockLink, Problem } from "../ui.js";
 
 const STATS_MS = 2_000;
-const HOT_MS = 4_000;
+const CONTENTION_MS = 4_000;
 const DELIVERIES_MS = 30_000;
 
 export function Now({ service }: { readonly service: string }) {
@@ -25,7 +26,7 @@ export function Now({ service }: { readonly service: string }) {
     STATS_MS,
     service,
   );
-  const hot = usePoll((signal) => api.value!.hot(service, signal), HOT_MS, service);
+  const contention = usePoll((signal) => api.value!.contention(service, signal), CONTENTION_MS, service);
   const deliveries = usePoll(
     async (signal) => (mayAll("read") ? failing(signal) : null),
     DELIVERIES_MS,
@@ -37,7 +38,7 @@ export function Now({ service }: { readonly service: string }) {
   const seen = stats.value.value;
   if (seen === null) return stats.problem.value === "" ? <Loading /> : <Problem text={stats.problem.value} />;
   const concerns = concernsOf({
-    ...{ service, stats: seen, hot: hot.value.value, lately: history.lately },
+    ...{ service, stats: seen, contention: contention.value.value, lately: history.lately },
     ...{ deliveries: deliveries.value.value, account: self.value?.account ?? null },
   });
   const { numbers } = history;
@@ -54,7 +55,7 @@ export function Now({ service }: { readonly service: string }) {
           ) : null
         }
       />
-      <Problem text={stats.problem.value || hot.problem.value} />
+      <Problem text={stats.problem.value || contention.problem.value} />
       <div class="tiles">
         <Tile
           label="Held"
@@ -94,7 +95,7 @@ export function Now({ service }: { readonly service: string }) {
         />
       </div>
       <Card title="Needs attention" className="attention">
-        {hot.value.value === null ? (
+        {contention.value.value === null ? (
           <Loading />
         ) : concerns.length === 0 ? (
           <p class="all-well">
@@ -125,18 +126,13 @@ export function Now({ service }: { readonly service: string }) {
           title="Waited for most"
           beside={<Link to={{ screen: "locks", service, prefix: "", only: "waited" }}>All</Link>}
         >
-          <Hot locks={hot.value.value?.waitedFor ?? []} service={service} none="Nobody waits." what="wait" />
+          <Hottest found={contention.value.value?.hottest ?? []} service={service} />
         </Card>
         <Card
           title="Held longest"
           beside={<Link to={{ screen: "locks", service, prefix: "", only: "" }}>All</Link>}
         >
-          <Hot
-            locks={hot.value.value?.heldLong ?? []}
-            service={service}
-            none="Nothing is held."
-            what="hold"
-          />
+          <OldestHolds found={contention.value.value?.oldestHolds ?? []} service={service} />
         </Card>
       </div>
       <p class="foot dim">
@@ -199,59 +195,68 @@ function Tile({
   );
 }
 
-function Hot({
-  locks,
+function Hottest({ found, service }: { readonly found: Contention["hottest"]; readonly service: string }) {
+  if (found.length === 0) return <p class="dim none">Nobody waits.</p>;
+  return (
+    <Locks columns={["Waiting", "First for"]}>
+      {found.map(({ lock: { name, queueLength, queue } }) => (
+        <tr key={name}>
+          <th scope="row">
+            <LockLink service={service} name={name} />
+          </th>
+          <td>{count(queueLength)}</td>
+          <td class="number">{queue[0] === undefined ? "–" : span(queue[0].waitingForMs)}</td>
+        </tr>
+      ))}
+    </Locks>
+  );
+}
+
+function OldestHolds({
+  found,
   service,
-  none,
-  what,
 }: {
-  readonly locks: readonly LockInfo[];
+  readonly found: Contention["oldestHolds"];
   readonly service: string;
-  readonly none: string;
-  readonly what: "wait" | "hold";
 }) {
-  if (locks.length === 0) return <p class="dim none">{none}</p>;
+  const held = found.filter(({ holder }) => holder.state !== "closed");
+  if (held.length === 0) return <p class="dim none">Nothing is held.</p>;
+  return (
+    <Locks columns={["Holder", "For"]}>
+      {held.map(({ name, holder }) => (
+        <tr key={holder.token}>
+          <th scope="row">
+            <LockLink service={service} name={name} />
+          </th>
+          <td>
+            <Foreign text={holder.owner} />
+          </td>
+          <td class="number">{span(holder.heldForMs)}</td>
+        </tr>
+      ))}
+    </Locks>
+  );
+}
+
+function Locks({
+  columns: [second, third],
+  children,
+}: {
+  readonly columns: readonly [string, string];
+  readonly children: ComponentChildren;
+}) {
   return (
     <table class="plain-table">
       <thead>
         <tr>
           <th scope="col">Lock</th>
-          <th scope="col">{what === "wait" ? "Waiting" : "Holder"}</th>
+          <th scope="col">{second}</th>
           <th scope="col" class="number">
-            {what === "wait" ? "First for" : "For"}
+            {third}
           </th>
         </tr>
       </thead>
-      <tbody>
-        {locks.map((lock) => {
-          const [holder, waiter] = [lock.holders[0], lock.queue[0]];
-          return (
-            <tr key={lock.name}>
-              <th scope="row">
-                <LockLink service={service} name={lock.name} />
-              </th>
-              <td>
-                {what === "wait" ? (
-                  count(lock.queueLength)
-                ) : holder === undefined ? (
-                  ""
-                ) : (
-                  <Foreign text={holder.owner} />
-                )}
-              </td>
-              <td class="number">
-                {what === "wait"
-                  ? waiter === undefined
-                    ? "–"
-                    : span(waiter.waitingForMs)
-                  : holder === undefined
-                    ? ""
-                    : span(holder.heldForMs)}
-              </td>
-            </tr>
-          );
-        })}
-      </tbody>
+      <tbody>{children}</tbody>
     </table>
   );
 }

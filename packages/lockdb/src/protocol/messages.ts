@@ -258,12 +258,6 @@ export interface Asked {
   readonly told: boolean;
 }
 
-/** Where somebody waits, the longest queue first; and the locks with the oldest holds. */
-export interface HotPage {
-  readonly waitedFor: readonly LockInfo[];
-  readonly heldLong: readonly LockInfo[];
-}
-
 /** A session as others see it: without its id, which is for its client alone. */
 export interface SessionSeen {
   /** Its place in the order in which sessions came; another one after a restart. */
@@ -305,7 +299,6 @@ export type DoneValue =
   | ServiceSettings
   | Renewed
   | Asked
-  | HotPage
   | SessionPage
   | SessionInfo;
 

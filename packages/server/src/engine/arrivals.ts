@@ -10,12 +10,7 @@ export class Arrivals {
   /** The oldest who was not told of as slow yet. */
   #next: Waiter | null = null;
 
-  get oldest(): Waiter | null {
-    return this.#oldest;
-  }
-
   add(waiter: Waiter): void {
-    this.#oldest ??= waiter;
     waiter.cameAfter = this.#newest;
     if (this.#newest !== null) this.#newest.cameBefore = waiter;
     this.#newest = waiter;

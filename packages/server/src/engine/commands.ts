@@ -90,8 +90,6 @@ export type Command =
       readonly token: number;
       readonly reason: string;
     } & From)
-  /** What somebody should look at first. */
-  | ({ readonly kind: "hot"; readonly id: number; readonly limit: number } & From)
   /** Sessions behind the one with this number. */
   | ({
       readonly kind: "sessions";

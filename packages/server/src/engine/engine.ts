@@ -101,8 +101,6 @@ export class Engine {
         return this.#requests.inspect(command, nowMs, out);
       case "list":
         return this.#requests.list(command, nowMs, out);
-      case "hot":
-        return this.#requests.hot(command, nowMs, out);
       case "sessions":
         return this.#sessions.list(command, nowMs, out);
       case "ask":

@@ -3,7 +3,6 @@ import { keepAnswer } from "./answers.js";
 import type { About, Command, Effects, NamedCommand } from "./commands.js";
 import { noteHold } from "./events.js";
 import type { Grants } from "./grants.js";
-import { hotLocks } from "./hot.js";
 import { lockInfo } from "./inspect.js";
 import { type Listing, Listings } from "./listings.js";
 import type { Lock } from "./lock.js";
@@ -101,15 +100,6 @@ export class Requests {
     const isTold = session !== null && session.address !== null;
     if (session !== null) tell(session, ["asked", token, reason], out);
     out.answers.push({ to: address, message: ["done", id, { told: isTold }] });
-  }
-
-  hot({ id, address, limit }: Of<"hot">, nowMs: number, out: Effects): void {
-    const { table, previous } = this.#grants;
-    const look = (lock: Lock) =>
-      lockInfo(lock.name, lock, previous.of(lock.name), this.#sessions.recovering, nowMs, { max: 3 });
-    const { waitedFor, heldLong } = hotLocks(table, limit);
-    const hot = { waitedFor: waitedFor.map(look), heldLong: heldLong.map(look) };
-    out.answers.push({ to: address, message: ["done", id, hot] });
   }
 
   settings(command: Of<"settings">, out: Effects): void {

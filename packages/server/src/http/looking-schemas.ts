@@ -1,5 +1,5 @@
 /** What goes over the HTTP API about what there is. See schemas.ts. */
-import { count, LockInfo, LockName, nullable, object, Reason, ServiceId, Token } from "./schemas.js";
+import { count, LockName, nullable, object, Reason, ServiceId, Token } from "./schemas.js";
 import { type Static, Type } from "./type.js";
 
 export const Stats = object({
@@ -22,11 +22,6 @@ export const Stats = object({
     }),
     { description: "How long those had waited who were granted a lock, 0 for whoever got it at once." },
   ),
-});
-
-export const HotPage = object({
-  waitedFor: Type.Array(LockInfo, { description: "Where somebody waits, the longest queue first." }),
-  heldLong: Type.Array(LockInfo, { description: "Those with the oldest holds, the oldest first." }),
 });
 
 const SessionSeen = object(
@@ -132,7 +127,6 @@ export const Asked = object({
 /** Those that have a name of their own in the document. */
 export const LOOKING = {
   AskBody,
-  HotPage,
   PastEvents,
   ServiceEvent,
   SessionPage,

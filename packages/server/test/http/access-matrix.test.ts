@@ -65,7 +65,6 @@ const OPERATIONS: Readonly<Record<string, Row>> = {
   forceReleaseNamed: { scopes: ["force"], service: true, query: `name=m&${FORCED}`, passes: 409 },
   events: { scopes: ["read"], service: true, query: "since=0", passes: 200 },
   listServices: { scopes: ["read"], passes: 200 },
-  hotLocks: { scopes: ["read"], service: true, passes: 200 },
   listSessions: { scopes: ["read"], service: true, passes: 200 },
   stats: { scopes: ["read"], service: true, passes: 200 },
   contention: { scopes: ["read"], service: true, passes: 200 },

@@ -79,33 +79,7 @@ describe("asking for a lock", () => {
   });
 });
 
-describe("what is hot", () => {
-  test("[Q9ia] where many wait comes first, and who has held longest", async () => {
-    await api.token("old");
-    await api.token("busy");
-    await api.token("idle");
-    const waiting = ["a", "b", "c"].map(() => api.acquire("busy", { waitMs: 60_000, sliceMs: 2_000 }));
-    waiting.push(api.acquire("old", { waitMs: 60_000, sliceMs: 2_000 }));
-    await queueOf("busy", 3);
-    await queueOf("old", 1);
-    const { body } = await api.get("/hot");
-    expect(
-      body.waitedFor.map(({ name, queueLength }: { name: string; queueLength: number }) => [
-        name,
-        queueLength,
-      ]),
-    ).toEqual([
-      ["busy", 3],
-      ["old", 1],
-    ]);
-    expect(body.heldLong.map(({ name }: { name: string }) => name)).toEqual(["old", "busy", "idle"]);
-    expect((await api.get("/hot?limit=1")).body).toMatchObject({
-      waitedFor: [{ name: "busy" }],
-      heldLong: [{ name: "old" }],
-    });
-    await Promise.all(waiting);
-  });
-
+describe("what has happened", () => {
   test("[Q9ib] what has happened in a service is counted, with how long those had waited who were granted", async () => {
     const other = await api.acquire("elsewhere", {}, { service: "other" });
     expect(other.status).toBe(200);

@@ -414,8 +414,9 @@ describe("what every member has a part of", () => {
 describe("a member that has waited in vain", () => {
   test("[I3ru] is not asked again: who asks for what is nowhere is answered", async () => {
     const { server, url, requests } = await listener((_request, response) => {
-      if (requests.length > 2) return response.end("{}");
-      setTimeout(() => response.writeHead(503, { "lockdb-not-here": "not here" }).end(INVALID), 150);
+      const refuse = () => response.writeHead(503, { "lockdb-not-here": "not here" }).end(INVALID);
+      if (requests.length > 2) response.end("{}");
+      else setTimeout(refuse, 150);
     });
     for (const { cluster } of members.all) cluster.patienceMs = 100;
     members.where = { url };

@@ -2,7 +2,7 @@ import type { ServiceSettings } from "lockdb/protocol";
 import { SPANS_MS, Tally } from "../../engine/index.js";
 import { ask } from "../ask.js";
 import { whoOf } from "../caller.js";
-import { HotPage, Stats } from "../looking-schemas.js";
+import { Stats } from "../looking-schemas.js";
 import type { Asked, Good, Operation } from "../operation.js";
 import { type AllHeard, missingIn } from "../other-members.js";
 import { ServiceId, Services, Settings } from "../schemas.js";
@@ -101,34 +101,6 @@ const NOTHING = {
   tally: new Tally(),
 };
 
-const hot: Operation = {
-  id: "hotLocks",
-  method: "GET",
-  need: { scopes: ["read"] },
-  path: "/v1/services/{service}/hot",
-  tag: "Looking",
-  summary: "Look where it hurts",
-  description: `The locks that somebody waits for, the longest queue first, and those with the oldest holds. It looks at the 2,000 requests that have waited longest
-and the 2,000 locks that have been there longest, however many there are. Of each lock it shows three holders and three waiters.`,
-  query: Type.Object(
-    { limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 10 })) },
-    { additionalProperties: false },
-  ),
-  answers: { 200: { description: "Both.", schema: HotPage, example: { waitedFor: [], heldLong: [] } } },
-  errors: [],
-  handle: async ({ loop, service, query }) => {
-    const limit = Number(query.limit ?? 10);
-    const page = await ask(loop, service, (address) => ({
-      kind: "hot",
-      session: null,
-      address,
-      id: 1,
-      limit,
-    }));
-    return { status: 200, body: page as object };
-  },
-};
-
 const getSettings: Operation = {
   id: "getSettings",
   method: "GET",
@@ -168,4 +140,4 @@ async function settings(asked: Asked, change: ServiceSettings | null): Promise<G
   return { status: 200, body: value as ServiceSettings };
 }
 
-export const SERVICE: readonly Operation[] = [listServices, stats, hot, getSettings, putSettings];
+export const SERVICE: readonly Operation[] = [listServices, stats, getSettings, putSettings];
