@@ -10,7 +10,15 @@ import { SlowWaitLog } from "./slow-wait-log.js";
 import { isEtcdUrl, openDiskStore, openMemoryStore, type Store } from "./store/index.js";
 import { Webhooks } from "./webhooks/index.js";
 
-/** A running server. */
+/**
+ * A running server.
+ *
+ * @example
+ * const server: Server = await serve({ port: 0, store: "memory" });
+ * const here = new LockDB("test", { serverUrl: server.url, apiKey: server.rootKey });
+ * await here.close();
+ * await server.close();
+ */
 export interface Server {
   /** Where it listens, such as `http://127.0.0.1:5625`; it begins with `https` when it speaks TLS. */
   readonly url: string;
@@ -26,17 +34,29 @@ export interface Server {
    * Looks at its TLS files now, and takes what may change while it runs: the log level. Of other options that are given, and
    * are not as at the start, it says in the log that they need a new start.
    * @throws Error when an option is bad; nothing has changed then
+   *
+   * @example
+   * await server.reload({ logLevel: "debug" });
    */
   reload(options?: Partial<ServeOptions>): Promise<void>;
-  /** Stops: everybody is told, session holds are written down for the next start, connections are closed. */
+  /**
+   * Stops: everybody is told, session holds are written down for the next start, connections are closed.
+   * @throws Error when what has to be written could not be
+   *
+   * @example
+   * process.once("SIGTERM", () => server.close());
+   */
   close(): Promise<void>;
 }
 
 /**
- * Starts a server in this process, as `lockdb serve` does and as tests of other projects may.
- * @example const server = await serve({ port: 0, store: "memory", logLevel: "silent" });
+ * Starts a server in this process, as `lockdb serve` does and as tests of other projects may. It reads no variables and no file: what is not
+ * given has its default, and the data is in `./lockdb-data` unless `store` or `dataDir` says otherwise.
  * @throws Error when an option is bad, a TLS file cannot be used, the data folder is in use (R8) or damaged (R9), or the
  *   port is taken
+ *
+ * @example
+ * const server = await serve({ port: 0, store: "memory", logLevel: "silent" });
  */
 export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> {
   const options = withDefaults(given);

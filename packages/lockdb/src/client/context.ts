@@ -89,6 +89,8 @@ export function contextHeader(within?: Lease): string {
  * @param header as it came; nothing, or an empty text, for a call that was made under no lock
  * @returns what `fn` returns
  * @throws LockDBError `INVALID` for a header that `contextHeader` did not write
+ * @example
+ * const label = await withContext(headers["lockdb-context"], () => locker.withLock("order/7", { reentrant: true }, print));
  */
 export function withContext<T>(header: string | readonly string[] | null | undefined, fn: () => T): T {
   const text = typeof header === "object" && header !== null ? header.join(",") : (header ?? "");

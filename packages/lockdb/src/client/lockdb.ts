@@ -79,6 +79,9 @@ export class LockDB {
    * Connects at the first call, not before.
    * @param serviceId the lock space; else `LOCKDB_SERVICE_ID`
    * @throws LockDBError `INVALID` for a bad option, `UNAUTHORIZED` without an API key
+   *
+   * @example
+   * const here = new LockDB("reports", { apiKey, serverUrl: "https://locks.internal:5625", lease: "30s" });
    */
   constructor(serviceId?: string, options: LockDBOptions = {}) {
     known(options, CLIENT_OPTIONS);
@@ -111,6 +114,12 @@ export class LockDB {
    * Runs `fn` while holding the lock, and releases it afterwards, whatever happens.
    * @returns what `fn` returns
    * @throws what `fn` throws; LockLostError when the lock was lost before `fn` ended; else as `acquire`
+   *
+   * @example
+   * const total = await locker.withLock("invoice/42", { wait: "10s" }, async (lease) => {
+   *   lease.assertHeld();
+   *   return settle({ token: lease.token });
+   * });
    */
   withLock<T>(names: Names, fn: (lease: Lease) => T | Promise<T>): Promise<T>;
   withLock<T>(names: Names, options: AcquireOptions, fn: (lease: Lease) => T | Promise<T>): Promise<T>;
@@ -128,9 +137,18 @@ export class LockDB {
   }
 
   /**
-   * Waits for the lock and holds it until `release`, or until the lease is lost.
-   * @throws LockTimeoutError when it was not free in time; ConnectionError; UnauthorizedError; LockDBError; the reason
-   *   of `options.signal` when that aborts
+   * Waits for the lock (`wait`, 30 s unless it says otherwise) and holds it until `release`, or until the lease is lost.
+   * @throws LockTimeoutError when it was not free in time; DeadlockError when it could never be granted; ConnectionError when no
+   *   server was reached (5 s); UnauthorizedError; LockDBError with another code, such as `QUEUE_FULL` or `FORBIDDEN`; the reason of
+   *   `options.signal` when that aborts
+   *
+   * @example
+   * const lease = await locker.acquire("disk", { wait: "1m", maxHold: "10m" });
+   * try {
+   *   await job.run(lease.signal);
+   * } finally {
+   *   await lease.release();
+   * }
    */
   acquire(names: Names, options: AcquireOptions = NO_OPTIONS): Promise<Lease> {
     return this.#acquire(names, options);
@@ -149,6 +167,10 @@ export class LockDB {
    * Asks once, without waiting.
    * @returns null when somebody else has the lock
    * @throws LockDBError `RECOVERING` while the server cannot know who has it; else as `acquire`
+   *
+   * @example
+   * const lease = await locker.tryAcquire("cron/nightly", { minHold: "1m" });
+   * if (lease === null) return; // somebody else does it
    */
   async tryAcquire(names: Names, options: AcquireOptions = {}): Promise<Lease | null> {
     try {
@@ -162,6 +184,11 @@ export class LockDB {
   /**
    * Releases a detached hold by its token, from any process.
    * @returns false when it was over already
+   * @throws ConnectionError when the server does not answer in time (5 s), UnauthorizedError, LockDBError
+   *
+   * @example
+   * const { token } = await locker.acquire("deploy", { detached: "30m" });
+   * await locker.release("deploy", token);
    */
   async release(name: Name, token: number): Promise<boolean> {
     return this.#session.releaseAny(checkedToken(token), checkedName(name));
@@ -171,7 +198,13 @@ export class LockDB {
    * Ends a hold of somebody else, who is told and loses it. For operators: whoever held it may be writing still, and only
    * the token protects what it writes to (F1). The server records who did it, and why.
    * @param token the one that was seen, with `inspect` or in an error: a later hold is not touched
-   * @throws LockDBError `NOT_HELD` when the lock has no hold with this token; `details.holder` tells who has it
+   * @param reason for the holder and the audit log; at most 256 bytes
+   * @throws LockDBError `NOT_HELD` when the lock has no hold with this token (`details.holder` tells who has it), `FORBIDDEN` for a key
+   *   without the scope `force`; ConnectionError when the server does not answer in time (5 s)
+   *
+   * @example
+   * const { holders } = await locker.inspect("nightly");
+   * if (holders[0] !== undefined) await locker.forceRelease("nightly", holders[0].token, "host db3 hangs");
    */
   async forceRelease(name: Name, token: number, reason: string): Promise<void> {
     const checked = checkedName(name);
@@ -181,14 +214,21 @@ export class LockDB {
     await this.#session.call(ANSWER_MS, (id) => ["force", id, checked, seen, reason]);
   }
 
-  /** Who holds a lock and who waits for it. */
+  /**
+   * Who holds a lock and who waits for it: the newest hundred holders and the first hundred waiters. Needs a key with the scope `read`.
+   * @throws ConnectionError when the server does not answer in time (5 s), UnauthorizedError, LockDBError
+   *
+   * @example
+   * const { held, holders, queueLength } = await locker.inspect("disk");
+   */
   async inspect(name: Name): Promise<LockInfo> {
     return this.#session.look.inspect(checkedName(name));
   }
 
   /**
    * All locks that are held or waited for, page by page from the server: those that came to be so first come first.
-   * Of each it shows ten holders and ten waiters at most; `inspect` shows more.
+   * Of each it shows ten holders and ten waiters at most; `inspect` shows more. Needs a key with the scope `read`.
+   * @throws LockDBError `NOT_FOUND` when it was not gone on with for a minute, or the server has restarted; else as `inspect`
    *
    * @example
    * for await (const { name, holders } of locker.list({ prefix: "invoice/" })) console.log(name, holders);
@@ -200,7 +240,8 @@ export class LockDB {
   /**
    * What happens to locks from now on, in order. It goes on over lost connections and restarts of the server; where something
    * may be missing it yields `{ type: "gap" }`: then look again, with `inspect` or `list`. What is listed after this call
-   * misses nothing.
+   * misses nothing. Needs a key with the scope `read`.
+   * @throws LockDBError `FORBIDDEN`, `LIMIT_EXCEEDED` (1,000 watches a service), UnauthorizedError
    *
    * @example
    * for await (const event of locker.watch({ prefix: "invoice/" })) console.log(event);
@@ -217,6 +258,10 @@ export class LockDB {
    * @param options `signal` ends it: `lease.signal` aborts, and when `fn` has ended this rejects with the signal's reason
    * @returns when `fn` has ended while it led: it has resigned
    * @throws what `fn` throws while it leads; what `acquire` throws, unless trying again may help
+   *
+   * @example
+   * const stop = new AbortController();
+   * await locker.lead("scheduler", { signal: stop.signal }, (lease) => job.run(lease.signal));
    */
   lead(name: Name, fn: (lease: Lease) => Promise<void>): Promise<void>;
   lead(
@@ -239,7 +284,13 @@ export class LockDB {
     );
   }
 
-  /** Ends the session: what it still holds is freed, and `lease.signal`s abort. Further calls reject with `CLOSED`. */
+  /**
+   * Ends the session: what it still holds is freed, and `lease.signal`s abort. Detached holds stay. Further calls reject with `CLOSED`.
+   * It does not reject.
+   *
+   * @example
+   * process.once("SIGTERM", () => locker.close());
+   */
   close(): Promise<void> {
     return this.#session.close();
   }
@@ -247,6 +298,10 @@ export class LockDB {
   /**
    * The original call: a detached hold that lasts 300 s unless it is unlocked, by anyone in the service.
    * Several names are locked one after the other, in the order given; if one fails, those before it are given back.
+   * @throws LockTimeoutError (its `name` is `TimeoutError`) when one was not free in time; else as `acquire`
+   *
+   * @example
+   * await locker.lock("report", { waitTimeoutInMs: 10_000, lockExpirationInSeconds: 60 });
    */
   async lock(names: Name | readonly Name[], options: LockOptions = {}): Promise<true> {
     const {
@@ -277,7 +332,14 @@ export class LockDB {
     return true;
   }
 
-  /** The original call: frees detached locks by name. True when any of them was locked. */
+  /**
+   * The original call: frees detached locks by name, whoever made them.
+   * @returns true when any of them was locked
+   * @throws LockDBError `NOT_HELD` when one is held by a session or under a lease; ConnectionError when the server does not answer in time
+   *
+   * @example
+   * const wasLocked = await locker.unlock("report");
+   */
   async unlock(names: Name | readonly Name[], options: CallOptions = {}): Promise<boolean> {
     const { waitTimeoutInMs = CALL_MS_DEFAULT } = known(options, CALL_OPTIONS);
     // Its answer is kept for a minute: asked again after that, it might free the next holder (Q6).
@@ -290,7 +352,13 @@ export class LockDB {
     return wasLocked;
   }
 
-  /** The original call: whether anyone holds any of the locks. */
+  /**
+   * The original call: whether anyone holds any of the locks. True of one that is closed after its hold, too.
+   * @throws LockDBError `RECOVERING` when the server cannot know yet; ConnectionError when the server does not answer in time
+   *
+   * @example
+   * if (await locker.check(["report", "export"])) console.log("busy");
+   */
   async check(names: Name | readonly Name[], options: CallOptions = {}): Promise<boolean> {
     const { waitTimeoutInMs = CALL_MS_DEFAULT } = known(options, CALL_OPTIONS);
     const timeoutMs = span(waitTimeoutInMs, "waitTimeoutInMs");

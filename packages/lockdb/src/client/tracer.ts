@@ -1,6 +1,14 @@
-/** What `trace.getTracer()` of OpenTelemetry gives, as far as this client uses it: no package is needed for it. */
+/**
+ * What `trace.getTracer()` of OpenTelemetry gives, as far as this client uses it: no package is needed for it.
+ *
+ * @example
+ * import { trace } from "@opentelemetry/api";
+ * const traced = new LockDB("reports", { tracer: trace.getTracer("billing") });
+ */
 export interface Tracer {
+  /** Begins a span; the client ends it. */
   startSpan(name: string, options?: TraceSpanOptions): TraceSpan;
+  /** Begins a span that is around what `fn` does. */
   startActiveSpan<F extends (span: TraceSpan) => unknown>(
     name: string,
     options: TraceSpanOptions,

@@ -6,14 +6,25 @@ import type { AcquireTerms } from "./request.js";
 import type { ClientSession } from "./session.js";
 import { type WebLockRequest, webLockRequest, webNameOf } from "./web-lock-request.js";
 
-/** A lock that is held, as the callback of `request` sees it. */
+/**
+ * A lock that is held, as the callback of `request` sees it.
+ *
+ * @example
+ * await locker.locks.request("monthly", (lock) => console.log(lock?.name, lock?.mode));
+ */
 export interface Lock {
   /** As it was asked for. */
   readonly name: string;
+  /** As it was asked for. */
   readonly mode: "exclusive" | "shared";
 }
 
-/** How a lock is wanted. */
+/**
+ * How a lock is wanted.
+ *
+ * @example
+ * await locker.locks.request("monthly", { ifAvailable: true }, (lock) => lock !== null);
+ */
 export interface WebLockOptions {
   /** `"shared"`: any number may have it together, and nobody exclusively beside them. Default `"exclusive"`. */
   mode?: "exclusive" | "shared";
@@ -21,12 +32,19 @@ export interface WebLockOptions {
   ifAvailable?: boolean;
   /** Takes the lock from whoever holds it, and comes before all who wait. Needs a key with the scope `force`. Default false. */
   steal?: boolean;
-  /** Gives the request up while it waits; no effect once the lock is held. */
+  /** Gives the request up while it waits; no effect once the lock is held. Default: none. */
   signal?: AbortSignal;
 }
 
-/** A lock that is held or asked for. */
+/**
+ * A lock that is held or asked for. The standard calls it `LockInfo`.
+ *
+ * @example
+ * const { held } = await locker.locks.query();
+ * for (const { name, mode, clientId } of held) console.log(name, mode, clientId);
+ */
 export interface WebLockInfo {
+  /** Of the lock. */
   name: string;
   /** Also `"shared"` for a part of a semaphore. */
   mode: "exclusive" | "shared";
@@ -34,7 +52,12 @@ export interface WebLockInfo {
   clientId: string;
 }
 
-/** Who has locks and who waits for them. */
+/**
+ * Who has locks and who waits for them.
+ *
+ * @example
+ * const { held, pending } = await locker.locks.query();
+ */
 export interface LockManagerSnapshot {
   /** In the order in which they were granted. */
   held: WebLockInfo[];
@@ -42,7 +65,12 @@ export interface LockManagerSnapshot {
   pending: WebLockInfo[];
 }
 
-/** The W3C `LockManager`, known as `navigator.locks`: https://w3c.github.io/web-locks/. `docs/web-locks.md` tells what differs. */
+/**
+ * The W3C `LockManager`, known as `navigator.locks`: https://w3c.github.io/web-locks/. docs/web-locks.md tells what differs.
+ *
+ * @example
+ * const total = await locker.locks.request("monthly", { mode: "shared" }, () => read());
+ */
 export interface LockManager {
   /**
    * Waits for the lock, however long, and holds it while `callback` runs.
@@ -52,12 +80,19 @@ export interface LockManager {
    *   when the lock was stolen or lost (`cause` is the LockLostError), `InvalidStateError` when the client is closed;
    *   LockDBError, such as `UNAUTHORIZED`, `FORBIDDEN`, `QUEUE_FULL`; ConnectionError when no server was ever reached (5 s)
    *   or, with `ifAvailable`, the server does not answer within 5 s
+   *
+   * @example
+   * await locker.locks.request("monthly", async () => read());
    */
   request<T>(name: string, callback: (lock: Lock | null) => T): Promise<Awaited<T>>;
   request<T>(name: string, options: WebLockOptions, callback: (lock: Lock | null) => T): Promise<Awaited<T>>;
   /**
    * What is held and asked for in the service, also by means other than these. Put together from pages, it shows the newest
    * hundred holders and first hundred waiters of each lock; and while the server recovers from a crash, what it knows yet.
+   * @throws DOMException `InvalidStateError` when the client is closed; LockDBError; ConnectionError
+   *
+   * @example
+   * const { held, pending } = await locker.locks.query();
    */
   query(): Promise<LockManagerSnapshot>;
 }

@@ -1,6 +1,11 @@
 import { LIMITS } from "./limits.js";
 
-/** A time span: a number of milliseconds, or a string such as `"500ms"`, `"30s"`, `"5m"`, `"2h"`, `"30d"`. */
+/**
+ * A time span: a number of milliseconds, or a string such as `"500ms"`, `"30s"`, `"5m"`, `"2h"`, `"30d"`. At most ten years.
+ *
+ * @example
+ * const half: Duration = "30s";
+ */
 export type Duration = number | `${number}${"ms" | "s" | "m" | "h" | "d"}`;
 
 const MS_PER_UNIT = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;

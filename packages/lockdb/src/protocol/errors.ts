@@ -50,6 +50,12 @@ export const ERRORS = {
   CLOSED: row(null, false, CLIENT_TEXTS.CLOSED),
 } as const satisfies Record<string, ErrorRow>;
 
+/**
+ * What an error is, for programs: a code stays, its message may change.
+ *
+ * @example
+ * const isBusy = (code: ErrorCode) => code === "LOCK_TIMEOUT" || code === "QUEUE_FULL";
+ */
 export type ErrorCode = keyof typeof ERRORS;
 
 /** Codes of the rows that say so. */

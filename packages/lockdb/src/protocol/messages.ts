@@ -5,7 +5,12 @@
  */
 import type { ErrorCode } from "./errors.js";
 
-/** A client's own data about a hold, shown to whoever inspects the lock; at most 1 KiB as JSON. */
+/**
+ * A client's own data about a hold, shown to whoever inspects the lock; at most 1 KiB as JSON.
+ *
+ * @example
+ * await locker.withLock("invoice/42", { metadata: { job: "monthly", try: 2 } }, settle);
+ */
 export type Metadata = Readonly<Record<string, string | number | boolean>>;
 
 /** First message of a connection: which session this is. The answer is `welcome`, or `ended`. */
@@ -82,13 +87,26 @@ export type ClientMessage =
   | readonly ["heartbeat", id: number]
   | readonly ["bye", id: number];
 
-/** How a hold ended without its holder's wish. */
+/**
+ * How a hold ended without its holder's wish: its time ran out, or somebody took it.
+ *
+ * @example
+ * const [ranOut, taken]: EndedBy[] = ["expiry", "force"];
+ */
 export type EndedBy = "expiry" | "force";
 
-/** The hold before this one, told when it ended by expiry or force (Q11). */
+/**
+ * The hold before this one, told when it ended by expiry or force (Q11).
+ *
+ * @example
+ * if (lease.previous !== undefined) console.warn("may be half done:", lease.previous.owner, lease.previous.endedBy);
+ */
 export interface Previous {
+  /** `expiry`: its lease or its time ran out. `force`: an operator freed it, or it was stolen. */
   readonly endedBy: EndedBy;
+  /** Of that hold. */
   readonly token: number;
+  /** Who had it, as it called itself. */
   readonly owner: string;
 }
 
@@ -103,54 +121,98 @@ export interface GrantExtra {
   readonly expiresInMs?: number;
 }
 
+/**
+ * How a lock is held or wanted.
+ *
+ * @example
+ * const modes: LockMode[] = ["exclusive", "shared", "semaphore"];
+ */
 export type LockMode = "exclusive" | "shared" | "semaphore";
 
+/**
+ * Who holds a lock, as others see it.
+ *
+ * @example
+ * const { holders } = await locker.inspect("disk");
+ * for (const { owner, token, heldForMs } of holders) console.log(owner, token, heldForMs);
+ */
 export interface HolderInfo {
+  /** Of the hold; what `forceRelease` asks for. */
   readonly token: number;
+  /** What the client calls itself: host and process id unless it says otherwise. */
   readonly owner: string;
   /** `closed`: the hold is over, and its lock stays closed for the rest of a minimum hold (L7) or a lock delay (L8). */
   readonly state: "held" | "closed";
+  /** How it has it. */
   readonly mode: LockMode;
-  /** Of a semaphore: how many there are, and how many this hold has. */
+  /** Of a semaphore: how many permits there are. */
   readonly permits?: number;
+  /** Of a semaphore: how many of them this hold has. */
   readonly weight?: number;
   /** Of a set: its names, the first sixteen. */
   readonly names?: readonly string[];
-  /** Names that requests inside this hold wait for (D1); at most sixteen. */
+  /** Names that requests inside this hold wait for (D1), at most sixteen; absent when there are none. */
   readonly waitsFor?: readonly string[];
-  /** True for that of a leader. */
+  /** True for that of a leader, else absent. */
   readonly leads?: true;
-  /** Why an operator has asked its holder to give it back. */
+  /** Why an operator has asked its holder to give it back; absent when none has. */
   readonly askedFor?: string;
   /** True for a hold that outlives its maker's session (L9). */
   readonly detached: boolean;
+  /** Since the grant. */
   readonly heldForMs: number;
   /** Until it ends if nothing renews it; a session's lease for a session hold. */
   readonly expiresInMs: number;
+  /** What its client says of it; empty when it says nothing. */
   readonly metadata: Metadata;
 }
 
+/**
+ * Who waits for a lock, as others see it.
+ *
+ * @example
+ * const { queue } = await locker.inspect("disk");
+ * for (const { owner, ticket, waitingForMs } of queue) console.log(ticket, owner, waitingForMs);
+ */
 export interface WaiterInfo {
+  /** Its place in the order of arrival. */
   readonly ticket: number;
+  /** What the client calls itself. */
   readonly owner: string;
+  /** Since it asked. */
   readonly waitingForMs: number;
+  /** How it wants it. */
   readonly mode: LockMode;
+  /** Of a semaphore: how many permits there are. */
   readonly permits?: number;
+  /** Of a semaphore: how many of them it wants. */
   readonly weight?: number;
+  /** Of a set: its names, the first sixteen. */
   readonly names?: readonly string[];
   /** True while its connection is down: it keeps its ticket, and is passed over (Q7). */
   readonly away: boolean;
 }
 
-/** The answer of `inspect` (Q9): the newest hundred holders and the first hundred waiters, and how many there are. */
+/**
+ * The answer of `inspect` (Q9): the newest hundred holders and the first hundred waiters, and how many there are.
+ *
+ * @example
+ * const { held, holders, queueLength } = await locker.inspect("disk");
+ */
 export interface LockInfo {
+  /** Of the lock. */
   readonly name: string;
+  /** Whether anyone holds it, or it is closed for a while. */
   readonly held: boolean;
+  /** The newest ones; a lock that is closed after its hold has that one, with the state `closed`. */
   readonly holders: readonly HolderInfo[];
+  /** How many there are, shown or not. */
   readonly holderCount: number;
+  /** Those who come next, in their order. */
   readonly queue: readonly WaiterInfo[];
+  /** How many wait, shown or not. */
   readonly queueLength: number;
-  /** The last hold that ended by expiry or force, until a later one was released (Q11). */
+  /** The last hold that ended by expiry or force, until a later one was released, else absent (Q11). */
   readonly previous?: Previous;
   /** True while the server waits for its clients after a crash: a holder may be unknown yet (R4). */
   readonly recovering: boolean;
@@ -186,7 +248,14 @@ export interface WatchStart {
   readonly missed: boolean;
 }
 
-/** What happened to a lock, a set, or a request for one. */
+/**
+ * What happened to a lock, a set, or a request for one.
+ *
+ * @example
+ * for await (const event of locker.watch()) {
+ *   if (event.type === "expired") console.warn(event.owner, "lost", event.names);
+ * }
+ */
 export interface ServiceEvent {
   /**
    * `queued`: a request waits. `left`: it does not any more, and was not granted. `deadlock`: it was refused as one.
@@ -205,27 +274,38 @@ export interface ServiceEvent {
     | "forced"
     | "opened"
     | "asked";
+  /** Of the lock; of a set all of them. */
   readonly names: readonly string[];
+  /** Who holds, held, or wanted it. */
   readonly owner: string;
+  /** Of the hold, where there is one. */
   readonly token?: number;
+  /** Of the request, where it waited. */
   readonly ticket?: number;
+  /** True for a leader's, else absent. */
   readonly leads?: true;
-  /** Why it left, was forced, or was asked for. */
+  /** Why it left, was forced, or was asked for, where a reason was said. */
   readonly reason?: string;
-  /** How long the lock stays closed yet, after its hold. */
+  /** How long the lock stays closed yet, after its hold; absent when it does not. */
   readonly closedForMs?: number;
-  /** Of a deadlock: who waits for whom. */
+  /** Of a deadlock, else absent: who waits for whom, a line a step. */
   readonly cycle?: readonly string[];
-  /** The same, to draw it: each waits for what the next one has, and the last for the first. */
+  /** The same, to draw it, and absent with it: each waits for what the next one has, and the last for the first. */
   readonly round?: readonly DeadlockStep[];
   /** Time of day at the server, ISO 8601. For people: clocks may be set back. */
   readonly at: string;
 }
 
-/** One step of a deadlock. */
+/**
+ * One step of a deadlock.
+ *
+ * @example
+ * const say = ({ owner, wants, of }: DeadlockStep) => `${owner} wants ${wants}, which ${of} has`;
+ */
 export interface DeadlockStep {
+  /** Who waits. */
   readonly owner: string;
-  /** Of the hold that it waits inside of. */
+  /** Of the hold that it waits inside of; absent when it has none. */
   readonly token?: number;
   /** Names of that hold, the first three. */
   readonly holds: readonly string[];

@@ -29,12 +29,18 @@ export interface Runtime {
 
 export type Connect = (url: string, apiKey: string, handlers: SocketHandlers) => Socket;
 
-/** Texts or bytes in PEM form. */
+/**
+ * Texts or bytes in PEM form.
+ *
+ * @example
+ * const secured = new LockDB("reports", { serverUrl: "https://locks.internal:5625", tls: { ca } });
+ */
 export interface TlsOptions {
-  /** Certificates one of which must have signed the server's, instead of those that the machine trusts. */
+  /** Certificates one of which must have signed the server's, instead of those that the machine trusts, the default. */
   readonly ca?: string | Uint8Array;
-  /** A certificate to show, for a server that asks for one, and its private key. */
+  /** A certificate to show, for a server that asks for one. Default: none. */
   readonly cert?: string | Uint8Array;
+  /** Its private key, without a passphrase. Default: none. */
   readonly key?: string | Uint8Array;
 }
 

@@ -231,7 +231,13 @@ type UnionToIntersection<U> = (U extends unknown ? (each: U) => void : never) ex
   ? I
   : never;
 
-/** Options of a server. Each has a row in `OPTIONS`, which everything about it comes from. */
+/**
+ * Options of a server, under the names of their flags without the dashes: `--data-dir` is `dataDir`. docs/configuration.md has what each
+ * does, its unit and its default; durations are texts such as `"30s"`.
+ *
+ * @example
+ * const options: Partial<ServeOptions> = { port: 8000, dataDir: "/var/lib/lockdb", durability: "strict" };
+ */
 export type ServeOptions = {
   readonly [K in keyof Specs]: Specs[K] extends Spec<infer T> ? T : never;
 };

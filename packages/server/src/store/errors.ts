@@ -1,4 +1,12 @@
-/** Another process owns the data directory (R8). */
+/**
+ * Another process owns the data directory (R8).
+ *
+ * @example
+ * await serve({ dataDir: "/var/lib/lockdb" }).catch((error: Error) => {
+ *   if (!(error instanceof StoreInUseError)) throw error;
+ *   console.error("A server runs already.");
+ * });
+ */
 export class StoreInUseError extends Error {
   override readonly name = "StoreInUseError";
 }
