@@ -7,6 +7,7 @@ const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const alias = [
   { find: /^lockdb$/, replacement: source("packages/lockdb/src/index.ts") },
   { find: /^lockdb\/protocol$/, replacement: source("packages/lockdb/src/protocol/index.ts") },
+  { find: /^lockdb\/guards$/, replacement: source("packages/lockdb/src/guards/index.ts") },
   { find: /^@lockdb\/server$/, replacement: source("packages/server/src/index.ts") },
   { find: /^#number-map$/, replacement: source("packages/lockdb/src/protocol/number-map.ts") },
   { find: /^#runtime$/, replacement: source("packages/lockdb/src/runtime/node.ts") },

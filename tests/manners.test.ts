@@ -73,6 +73,7 @@ describe("manners of the repository", () => {
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   protocol: [],
   runtime: ["protocol"],
+  guards: ["protocol"],
   client: ["protocol", "runtime"],
   lockdb: ["protocol", "client"],
   cli: ["protocol", "client", "runtime", "lockdb", "server"],
@@ -124,6 +125,7 @@ function sources(): string[] {
 function roomOf(path: string): string {
   if (path.startsWith("packages/dashboard/")) return "dashboard";
   if (path === "lockdb/protocol") return "protocol";
+  if (path === "lockdb/guards") return "guards";
   if (path === "#number-map") return "protocol";
   if (path === "#runtime") return "runtime";
   if (path === "#tracing" || path === "#web-locks") return "client";

@@ -2,7 +2,7 @@
 // `send(key, { method, headers, body })` makes one request and resolves to its `Response`; addressing and signing are
 // up to your SDK or proxy.
 import { randomUUID } from "node:crypto";
-import { LateHolderError } from "./late-holder-error.js";
+import { StaleTokenError } from "lockdb/guards";
 
 const TRIES_MAX = 5;
 const EMPTY = { fence: 0, write: null, value: null };
@@ -59,7 +59,7 @@ export async function update(store, key, token, change) {
     const last = found === null ? EMPTY : JSON.parse(found.text);
     if (!Number.isSafeInteger(last?.fence)) throw new Error(`${key} has no fence. Give it one first.`);
     if (last.write === write) return last.value; // It was written after all; the answer was lost.
-    if (last.fence > token) throw new LateHolderError(key, token);
+    if (last.fence > token) throw new StaleTokenError(key, token, last.fence);
     const value = change(last.value);
     const text = JSON.stringify({ fence: token, write, value });
     try {

@@ -9,7 +9,7 @@ interface Stock {
 
 const KEY = "stock/teapot.json";
 const [OLD, NEW] = [1, 2];
-const LATE = expect.objectContaining({ name: "LateHolderError" });
+const LATE = expect.objectContaining({ name: "StaleTokenError" });
 const take = (count: number) => (stock: Stock | null) => ({ left: (stock?.left ?? 20) - count });
 
 describe.each(["s3", "gcs", "azure"] as const)("the fence in an object store: %s", (kind) => {

@@ -2,14 +2,13 @@
 // docs/fencing.md. `client` is one connection of `pg`, or anything whose `query(text, values)` resolves to
 // `{ rows, rowCount }`. Not a pool: the statements of a transaction must go through one connection.
 import { readFileSync } from "node:fs";
-import { LateHolderError } from "./late-holder-error.js";
+import { postgresFence, StaleTokenError } from "lockdb/guards";
 
 const statement = (name) => readFileSync(new URL(`sql/${name}.sql`, import.meta.url), "utf8");
 
 const RAISE_FENCE = statement("raise-fence");
 const WRITE = statement("write");
 const UPSERT = statement("upsert");
-const ENTER = statement("enter");
 const APPEND = statement("append");
 const FENCE = "SELECT fence FROM stock WHERE id = $1";
 
@@ -29,15 +28,14 @@ export async function writeCount(client, { item, count, token }) {
 /** The same for a row that may not be there yet. */
 export async function putCount(client, { item, count, token }) {
   const { rowCount } = await client.query(UPSERT, [item, count, token]);
-  if (rowCount === 0) throw new LateHolderError(`stock of ${item}`, token);
+  if (rowCount === 0) throw new StaleTokenError(`stock of ${item}`, token);
 }
 
 /** Any number of rows and tables, all or nothing. From the first statement to the commit, other holders wait. */
-export async function asHolder(client, { name, token }, work) {
+export async function asHolder(client, { service, name, token }, work) {
   await client.query("BEGIN");
   try {
-    const { rowCount } = await client.query(ENTER, [name, token]);
-    if (rowCount === 0) throw new LateHolderError(name, token);
+    await postgresFence(service, name).enter(client, token);
     const result = await work(client);
     await client.query("COMMIT");
     return result;
@@ -49,9 +47,9 @@ export async function asHolder(client, { name, token }, work) {
 }
 
 /** One more row in a table that only grows. An insert meets no old row, so the fence is a row of its own. */
-export async function appendSale(client, { name, token, sale, item }) {
-  const { rowCount } = await client.query(APPEND, [name, token, sale, item]);
-  if (rowCount === 0) throw new LateHolderError(name, token);
+export async function appendSale(client, { service, name, token, sale, item }) {
+  const { rowCount } = await client.query(APPEND, [service, name, token, sale, item]);
+  if (rowCount === 0) throw new StaleTokenError(name, token);
 }
 
 /** All of it together. However long `pack` stands still, what it is followed by is refused if it came too late. */
@@ -70,5 +68,5 @@ async function whyRefused(client, item, token) {
   const { rows } = await client.query(FENCE, [item]);
   return rows.length === 0
     ? new Error(`There is no ${item} in stock.`)
-    : new LateHolderError(`stock of ${item}`, token);
+    : new StaleTokenError(`stock of ${item}`, token);
 }

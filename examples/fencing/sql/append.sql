@@ -1,9 +1,9 @@
--- $1 lock name, $2 token, $3 sale, $4 item. 0 rows inserted: refused.
+-- $1 service, $2 lock name, $3 token, $4 sale, $5 item. 0 rows inserted: refused.
 WITH holder AS (
-  INSERT INTO fences (name, token) VALUES ($1, $2)
-  ON CONFLICT (name) DO UPDATE SET token = excluded.token
-  WHERE fences.token <= excluded.token
+  INSERT INTO lockdb_fences AS fence (service, name, token) VALUES ($1, $2, $3)
+  ON CONFLICT (service, name) DO UPDATE SET token = excluded.token
+  WHERE fence.token <= excluded.token
   RETURNING token
 )
 INSERT INTO sales (id, item, token)
-SELECT $3, $4, token FROM holder;
+SELECT $4, $5, token FROM holder;
