@@ -10,6 +10,7 @@ import { ENGINE_NESTED } from "./engine-nested.js";
 import { ENGINE_REQUESTS } from "./engine-requests.js";
 import { ENGINE_SESSIONS } from "./engine-sessions.js";
 import { ETCD } from "./etcd.js";
+import { GUARDS_ROOM } from "./guards.js";
 import { MEMBERS } from "./members.js";
 import { MEMBERS_ACCESS } from "./members-access.js";
 import { OPERATIONS } from "./operations.js";
@@ -45,6 +46,7 @@ export const MUTANTS = [
   ...WEBHOOKS,
   ...OPERATIONS,
   ...CLIENT,
+  ...GUARDS_ROOM,
 ];
 
 /** @type {typeof import("./mutants.js").isSeed} */

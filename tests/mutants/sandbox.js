@@ -20,6 +20,7 @@ const COPIED = [
   "packages",
   "sim",
   "tests",
+  "examples",
   "package.json",
   "tsconfig.json",
   "tsconfig.base.json",

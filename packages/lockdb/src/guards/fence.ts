@@ -1,6 +1,10 @@
 import { lockNameProblem, serviceIdProblem } from "../protocol/names.js";
 
-/** A fencing token, or a lease, which has one. */
+/**
+ * A fencing token, or a lease, which has one.
+ * @example
+ * const token: Token = lease; // or 4711
+ */
 export type Token = number | { readonly token: number };
 
 /** Which lock a fence is for. Tokens of two services say nothing about each other, and two locks need two fences. */

@@ -5,25 +5,45 @@ const HEADER = "lockdb-token";
 const ELEMENT = /^(\d{1,16}); *service=([A-Za-z0-9._-]{1,64}); *lock=([^;, ]+)$/;
 const FENCES_MAX = 100_000;
 
-/** Headers as `fetch` has them, or as Node.js does. */
+/**
+ * Headers as `fetch` has them, or as Node.js does.
+ * @example
+ * const headers: HeadersIn = { "lockdb-token": "4711; service=billing; lock=account%2F7" };
+ */
 export type HeadersIn =
   | { get(name: string): string | null }
   | { readonly [name: string]: string | readonly string[] | undefined };
 
-/** Remembers the highest token of each fence. */
+/**
+ * Remembers the highest token of each fence.
+ * @example
+ * const fences: FenceStore = memoryFences();
+ */
 export interface FenceStore {
   /**
    * Keeps the token, unless a higher one is there, in one atomic step.
    * @param key of the fence: `service/lock`
    * @returns the token that is kept now: this one, or the higher
+   * @example
+   * const store: FenceStore = {
+   *   raise: async (key, token) => {
+   *     const { rows } = await client.query("SELECT raise_fence($1, $2) AS token", [key, token]);
+   *     return Number((rows[0] as { token: string }).token);
+   *   },
+   * };
    */
   raise(key: string, token: number): number | PromiseLike<number>;
 }
 
-/** The header that takes a token of one lock to another service, and the look at it there. */
+/**
+ * The header that takes a token of one lock to another service, and the look at it there.
+ * @example
+ * const fence: HttpFence = httpFence("billing", "account/7");
+ */
 export interface HttpFence {
   /**
    * What the holder sends along.
+   * @throws TypeError for what is no token
    * @example
    * await fetch(url, { method: "PUT", headers: { ...httpFence("billing", "account/7").headers(lease) }, body });
    */
@@ -31,6 +51,9 @@ export interface HttpFence {
   /**
    * The token that came, to be entered where the data is (`postgresFence`, `redisFence`). Nothing is compared here.
    * @throws TokenHeaderError when there is none of this lock (status 428), or the header is malformed (400)
+   * @example
+   * const token = httpFence("billing", `account/${id}`).token(request.headers);
+   * await postgresFence("billing", `account/${id}`).enter(client, token);
    */
   token(headers: HeadersIn): number;
   /**
@@ -41,7 +64,7 @@ export interface HttpFence {
    * @throws StaleTokenError (status 409) when a later holder was here
    * @throws TokenHeaderError as `token` does
    * @example
-   * await httpFence("billing", `account/${id}`).enter(request.headers, fences);
+   * await httpFence("billing", `account/${id}`).enter(request.headers, memoryFences());
    */
   enter(headers: HeadersIn, store: FenceStore): Promise<number>;
 }
@@ -50,9 +73,13 @@ export interface HttpFence {
  * The fence of one lock of one service at an HTTP server, and the header for it at its clients:
  * `lockdb-token: 4711; service=billing; lock=account%2F7`, the name percent-encoded. For several locks, several such, with commas between.
  *
+ * Believe it only from your own services: whoever writes it can raise the fence to any number, and so keep all holders out.
+ *
  * @param service whose lock it is
  * @param lock its name: the receiver says which lock guards what is asked for, and never takes that from the request's header
  * @throws TypeError for what is no service or lock
+ * @example
+ * await fetch(url, { headers: httpFence("billing", "account/7").headers(lease) });
  */
 export function httpFence(service: string, lock: string): HttpFence {
   const place = placeOf(service, lock);
@@ -84,7 +111,11 @@ export function httpFence(service: string, lock: string): HttpFence {
  * Fences in the memory of this process. A restart forgets them, and a late request then passes; several processes need one store for
  * all of them.
  *
- * @param fencesMax over it the next new lock is refused (RangeError), since none may be forgotten. Default 100,000
+ * @param fencesMax how many locks. Default 100,000
+ * @throws RangeError from `raise`, for one lock more: none may be forgotten
+ * @example
+ * const fences = memoryFences();
+ * await httpFence("billing", `account/${id}`).enter(request.headers, fences);
  */
 export function memoryFences(fencesMax = FENCES_MAX): FenceStore {
   const tokens = new Map<string, number>();

@@ -8,5 +8,5 @@ export {
   postgresFence,
   postgresMigration,
 } from "./postgres.js";
-export { type RedisCommand, type RedisFence, redisFence } from "./redis.js";
+export { type RedisCommand, type RedisFence, type RedisSend, redisFence } from "./redis.js";
 export { StaleTokenError, TokenHeaderError } from "./stale-token-error.js";

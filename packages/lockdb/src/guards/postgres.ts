@@ -4,26 +4,41 @@ import { StaleTokenError } from "./stale-token-error.js";
 const TABLE = "lockdb_fences";
 const IDENTIFIER = /^[a-z_][a-z0-9_]{0,62}(\.[a-z_][a-z0-9_]{0,62})?$/;
 
-/** Makes the table of fences where there is none; run it with your migrations. */
+/**
+ * Makes the table of fences where there is none; run it with your migrations.
+ * @example
+ * await client.query(POSTGRES_MIGRATION);
+ */
 export const POSTGRES_MIGRATION: string = postgresMigration();
 
-/** A statement with `$1`, `$2`, and what to put there. `pg` takes it as it is. */
+/**
+ * A statement with `$1`, `$2`, and what to put there. `pg` takes it as it is.
+ * @example
+ * const { text, values }: PostgresStatement = postgresFence("billing", "account/7").statement(lease);
+ */
 export interface PostgresStatement {
+  /** The statement. */
   readonly text: string;
+  /** What `$1`, `$2` and `$3` stand for. */
   readonly values: [service: string, lock: string, token: number];
 }
 
 /**
  * One connection: that of the transaction. `pg` and PGlite have it as it is; for others it is a line, such as
- * `{ query: (text, values) => sql.unsafe(text, values) }` for postgres.js and
- * `{ query: (text, values) => tx.$queryRawUnsafe(text, ...values) }` for Prisma.
+ * `{ query: (text, values) => sql.unsafe(text, values) }` for postgres.js.
+ * @example
+ * const rows: PostgresClient = { query: (text, values) => client.query(text, values) };
  */
 export interface PostgresClient {
   /** Resolves to the rows, or to what has them as `rows`. */
   query(text: string, values: (string | number)[]): PromiseLike<unknown>;
 }
 
-/** The fence of one lock in a PostgreSQL database. */
+/**
+ * The fence of one lock in a PostgreSQL database.
+ * @example
+ * const fence: PostgresFence = postgresFence("billing", "account/7");
+ */
 export interface PostgresFence {
   /**
    * The first thing in a transaction, before any read. Later holders wait until its end, and earlier ones are refused: nothing that
@@ -38,11 +53,22 @@ export interface PostgresFence {
    * await postgresFence("billing", "account/7").enter(client, lease);
    */
   enter(client: PostgresClient, token: Token): Promise<void>;
-  /** The statement that compares and raises, for those who send it themselves; `check` then reads its answer. */
+  /**
+   * The statement that compares and raises, for those who send it themselves, in a transaction; `check` then reads its answer.
+   * @throws TypeError for what is no token
+   * @example
+   * const fence = postgresFence("billing", "account/7");
+   * const { text, values } = fence.statement(lease);
+   * fence.check(await client.query(text, values), lease);
+   */
   statement(token: Token): PostgresStatement;
   /**
    * What the statement was answered: the rows, or what has them as `rows`.
    * @throws StaleTokenError when there is no row
+   * @example
+   * const fence = postgresFence("billing", "account/7");
+   * const { text, values } = fence.statement(lease);
+   * fence.check(await client.query(text, values), lease);
    */
   check(answer: unknown, token: Token): void;
 }
@@ -83,8 +109,12 @@ export function postgresFence(
 }
 
 /**
- * Makes a table of fences of another name.
+ * What makes a table of fences of another name.
+ *
+ * @param table `schema.table`, say, in lower case. Default `lockdb_fences`
  * @throws TypeError for what is no name of a table
+ * @example
+ * await client.query(postgresMigration("billing.fences"));
  */
 export function postgresMigration(table?: string): string {
   return `CREATE TABLE IF NOT EXISTS ${identifier(table)} (

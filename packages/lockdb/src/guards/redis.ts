@@ -1,16 +1,26 @@
 import { keyOf, numberOf, placeOf, type Token } from "./fence.js";
 import { StaleTokenError } from "./stale-token-error.js";
 
-/** A command and its words. The first word after it is its key: `["SET", key, value]`, `["HSET", key, field, value]`. */
+/**
+ * A command and its words. The first word after it is its key: `["SET", key, value]`, `["HSET", key, field, value]`.
+ * @example
+ * const command: RedisCommand = ["SET", "account/7", 19];
+ */
 export type RedisCommand = readonly [command: string, key: string, ...words: (string | number)[]];
 
 /**
  * Sends one command, word by word, and gives the answer: `(words) => redis.call(...words)` with ioredis,
  * `(words) => client.sendCommand(words)` with node-redis.
+ * @example
+ * const toRedis: RedisSend = (words) => send(words);
  */
 export type RedisSend = (words: [string, ...string[]]) => PromiseLike<unknown>;
 
-/** The fence of one lock in a Redis server. */
+/**
+ * The fence of one lock in a Redis server.
+ * @example
+ * const fence: RedisFence = redisFence("billing", "account/7");
+ */
 export interface RedisFence {
   /**
    * Compares, raises the fence and runs the commands, in one step. Without commands it raises the fence, which a new holder does
@@ -23,12 +33,24 @@ export interface RedisFence {
    * await redisFence("billing", "account/7").enter(send, lease, ["SET", "account/7", "19"]);
    */
   enter(send: RedisSend, token: Token, ...commands: RedisCommand[]): Promise<unknown[]>;
-  /** What `EVAL` takes, for those who send it themselves; `check` then reads its answer. */
+  /**
+   * What `EVAL` takes, for those who send it themselves; `check` then reads its answer.
+   * @throws TypeError for what is no token
+   * @example
+   * const fence = redisFence("billing", "account/7");
+   * const { script, keys, args } = fence.script(lease, ["SET", "account/7", "19"]);
+   * fence.check(await send(["EVAL", script, String(keys.length), ...keys, ...args]), lease);
+   */
   script(token: Token, ...commands: RedisCommand[]): { script: string; keys: string[]; args: string[] };
   /**
    * What the script was answered.
    * @returns the answers to the commands
    * @throws StaleTokenError when a later holder was here
+   * @throws TypeError when it is no answer of the script
+   * @example
+   * const fence = redisFence("billing", "account/7");
+   * const { script, keys, args } = fence.script(lease);
+   * fence.check(await send(["EVAL", script, String(keys.length), ...keys, ...args]), lease);
    */
   check(answer: unknown, token: Token): unknown[];
 }

@@ -25,7 +25,7 @@ describe.skipIf(!hasRedis())("the fence in Redis", () => {
     expect(await fence.enter(send, NEW)).toEqual([]); // Raises the fence before it reads.
     const late = fence.enter(send, OLD, ["SET", "teapot", 99], ["RPUSH", "sales", "late"]);
     await expect(late).rejects.toMatchObject({ name: "StaleTokenError", token: OLD, seen: NEW });
-    expect(await send(["MGET", "teapot", "sales"])).toEqual(["19", null]);
+    expect(await send(["MGET", "teapot", "sales", KEY])).toEqual(["19", null, String(NEW)]);
   });
 
   test("[F5f] large tokens are kept digit by digit and compared as numbers; the fence has no expiry", async () => {
