@@ -139,6 +139,15 @@ export const CLUSTER = [
     wrong: "The next owner of a partition is told before all of the last batch is in its place.",
     killedBy: { test: `${TESTS}/part.test.ts`, name: "[R3qi]" },
   },
+  {
+    id: "hint-believed",
+    rule: "R7",
+    file: `${CLUSTER_ROOM}/take-ups.ts`,
+    find: "if (owner === null || !isOurs(self, partition, owner)) continue;",
+    put: "if (owner === null || owner.record.epoch < 0) continue;",
+    wrong: "What a hint says to be on its way here is taken up, whatever its owner record says.",
+    killedBy: { test: `${TESTS}/member.test.ts`, name: "[R3qk]" },
+  },
   // --- lease time ---
   {
     id: "step-of-before",
@@ -163,9 +172,18 @@ export const CLUSTER = [
     id: "hello-of-before",
     rule: "R3",
     file: `${LOOP}/services.ts`,
-    find: "return (this.get(key)?.reading ?? 0) > readings;",
-    put: "return (this.get(key)?.reading ?? 0) > readings + 1_000;",
+    find: "if ((service?.reading ?? 0) <= readings) return false;",
+    put: "if ((service?.reading ?? 0) <= readings + 1_000) return false;",
     wrong: "What a client said before a service was taken up counts, and it may have been elsewhere since.",
     killedBy: { test: `${LOOP_TESTS}/placed-connection.test.ts`, name: "[R3ke]" },
+  },
+  {
+    id: "hello-of-an-older-change",
+    rule: "R3",
+    file: `${LOOP}/services.ts`,
+    find: "return service!.isReadAnew || epoch === null || epoch !== this.#options.placement?.epochOf(key);",
+    put: "return service!.isReadAnew || epoch === null || epoch > this.#options.placement!.epochOf(key)!;",
+    wrong: "Whoever was led here by an older change of owners is believed, and may have been elsewhere since.",
+    killedBy: { test: `${LOOP_TESTS}/placed-connection.test.ts`, name: "[R3kf]" },
   },
 ];

@@ -2,6 +2,7 @@ import {
   type CallOptions,
   CODE,
   type Etcd,
+  type EtcdEntry,
   EtcdError,
   type EtcdMemberStatus,
   type Key,
@@ -35,7 +36,7 @@ interface Silence {
 interface Watch {
   readonly prefix: string;
   readonly process: Process;
-  readonly onHint: () => void;
+  readonly onHint: (entries: readonly EtcdEntry[]) => void;
 }
 
 /** Three etcd members, seen from outside as one: it keeps what it has said was done, and does all else wrong that it may. */
@@ -177,11 +178,12 @@ export class SimEtcd {
   #hint(ops: Txn["ops"]): void {
     for (const watch of this.#watches) {
       if (!watch.process.alive) this.#watches.delete(watch);
-      else if (ops.some((op) => textOfOp(op)?.startsWith(watch.prefix))) this.#tell(watch);
+      else if (ops.some((op) => textOfOp(op)?.startsWith(watch.prefix)))
+        this.#tell(watch, entriesIn(ops, watch.prefix));
     }
   }
 
-  #tell(watch: Watch): void {
+  #tell(watch: Watch, entries: readonly EtcdEntry[] = []): void {
     const { random } = this.#world;
     const { hintLostChance, hintLateMsMax, hintTwiceChance } = this.#plan;
     if (!this.#calm && random.chance(hintLostChance)) return;
@@ -189,7 +191,7 @@ export class SimEtcd {
     for (let time = 0; time < times; time++) {
       const ms = this.#calm ? this.#latencyMs() : random.span(0.1, hintLateMsMax);
       this.#world.after(ms, () => {
-        if (this.#watches.has(watch)) watch.process.arrive(watch.onHint);
+        if (this.#watches.has(watch)) watch.process.arrive(() => watch.onHint(entries));
       });
     }
   }
@@ -280,7 +282,7 @@ class SimEtcdClient implements Etcd {
     return [];
   }
 
-  watch(prefix: Key, onHint: () => void): () => void {
+  watch(prefix: Key, onHint: Watch["onHint"]): () => void {
     return this.#etcd.watch({ prefix: String(prefix), process: this.#process, onHint });
   }
 
@@ -302,6 +304,14 @@ class SimEtcdClient implements Etcd {
       send((found) => this.#process.arrive(() => settle(found)));
     });
   }
+}
+
+/** What a hint says: that it was there once. */
+function entriesIn(ops: Txn["ops"], prefix: string): readonly EtcdEntry[] {
+  return ops.flatMap((op) => {
+    if (!("put" in op) || !String(op.put).startsWith(prefix)) return [];
+    return [{ key: Buffer.from(String(op.put)), value: Buffer.from(op.value), revision: 0 }];
+  });
 }
 
 function textOfOp(op: Txn["ops"][number]): string | null {

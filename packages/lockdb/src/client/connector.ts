@@ -1,4 +1,4 @@
-import type { ErrorCode, ServerMessage } from "../protocol/index.js";
+import type { ErrorCode, Hello, ServerMessage } from "../protocol/index.js";
 import type { Runtime, Socket, Timer } from "../runtime/runtime.js";
 import { isServerUrl } from "./server-urls.js";
 import type { Moment } from "./trust.js";
@@ -49,6 +49,7 @@ export class Connector {
   #urls: readonly string[];
   #url: string;
   #moves = 0;
+  #epoch: number | null = null;
   #movedAtMs = 0;
   /** Attempts in a row that came to nothing. */
   #failures = 0;
@@ -132,8 +133,9 @@ export class Connector {
   }
 
   /** What is wanted is at that address now. The present connection is over, and the next one is made there. */
-  move(url: unknown, urls: unknown): void {
+  move(url: unknown, urls: unknown, epoch: unknown): void {
     this.learn(urls);
+    this.#epoch = Number.isSafeInteger(epoch) && (epoch as number) > 0 ? (epoch as number) : null;
     if (!this.#mayUse(url)) return this.drop("the server leads to an address that is none");
     const nowMs = this.#runtime.monotonicMs();
     if (nowMs - this.#movedAtMs > MOVES_MS) this.#moves = 0;
@@ -147,6 +149,11 @@ export class Connector {
 
   #mayUse(url: unknown): url is string {
     return isServerUrl(url) && (/^https/.test(url) || !/^https/.test(this.#url));
+  }
+
+  /** What a `hello` says of the last move: whatever else it says is not older than that. */
+  get lastMove(): Pick<Hello, "epoch"> {
+    return this.#epoch === null ? {} : { epoch: this.#epoch };
   }
 
   /** Gives the present connection up: it does not answer. */

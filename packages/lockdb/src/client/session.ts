@@ -252,7 +252,8 @@ export class ClientSession {
       ++this.#connection,
       this.#welcomed,
     ];
-    const hello = { service, client, session, connection, resume, leaseMs, owner };
+    const { lastMove } = this.#connector;
+    const hello = { service, client, session, connection, resume, leaseMs, owner, ...lastMove };
     this.#helloAt = this.#connector.send(["hello", hello]);
     for (const claim of this.#holds.claims()) this.#connector.send(claim);
     for (const cancel of this.#cancels.again()) this.#connector.send(cancel);
@@ -322,7 +323,7 @@ export class ClientSession {
       case "moved":
         // It renews nothing: what the one that says so has answered before it is all that it did for us (L2).
         this.#everReached = true;
-        return this.#connector.move(message[1], message[2]);
+        return this.#connector.move(message[1], message[2], message[3]);
       case "members":
         return this.#connector.learn(message[1]);
       case "error":

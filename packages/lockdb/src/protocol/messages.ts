@@ -26,6 +26,8 @@ export interface Hello {
   readonly resume: boolean;
   readonly leaseMs: number;
   readonly owner: string;
+  /** What the last `moved` came with: since then nobody else has served this service, so nothing that is said here is older than what others know (R3). */
+  readonly epoch?: number;
 }
 
 /** A lock and how it is wanted: exclusive, shared, or some of a semaphore's permits (1 unless it says). */
@@ -396,8 +398,11 @@ export type ServerMessage =
   /** Events of a watch were left out, up to this position: its reader was too slow. */
   | readonly ["gap", watch: number, position: string]
   | readonly ["ended", code: ErrorCode, message: string]
-  /** The service is served at that address now: the connection ends, and nothing is renewed by this. `urls`: those of all members. */
-  | readonly ["moved", url: string, urls: readonly string[]]
+  /**
+   * The service is served at that address now: the connection ends, and nothing is renewed by this. `urls`: those of all members. `epoch`: which change of its
+   * owner that was; say it there.
+   */
+  | readonly ["moved", url: string, urls: readonly string[], epoch?: number]
   /** Addresses of all members of a cluster: after `welcome`, and when they change. */
   | readonly ["members", urls: readonly string[]]
   | readonly ["error", code: ErrorCode, message: string];

@@ -142,6 +142,7 @@ const HELLO: Record<string, Check> = {
   leaseMs: leaseProblem,
   owner: ownerProblem,
 };
+const HELLO_EXTRA: Record<string, Check> = { ...HELLO, epoch: numberProblem };
 
 interface Form {
   readonly required: number;
@@ -151,7 +152,7 @@ interface Form {
 }
 
 const FORMS: Record<ClientMessage[0], Form> = {
-  hello: { required: 1, fields: [(value) => fieldsProblem(value, HELLO, true)] },
+  hello: { required: 1, fields: [(value) => fieldsProblem(value, HELLO_EXTRA, HELLO)] },
   hold: {
     required: 2,
     fields: [numberProblem, lockNamesProblem, (value) => fieldsProblem(value, CLAIM_EXTRA)],
@@ -176,15 +177,19 @@ const FORMS: Record<ClientMessage[0], Form> = {
   bye: { required: 1, fields: [numberProblem] },
 };
 
-function fieldsProblem(value: unknown, checks: Record<string, Check>, all = false): string | null {
+/** @param needed of those that are allowed */
+function fieldsProblem(
+  value: unknown,
+  checks: Record<string, Check>,
+  needed: Record<string, Check> = {},
+): string | null {
   if (!isRecord(value)) return "The last field must be an object.";
   for (const key of Object.keys(value)) {
     if (!Object.hasOwn(checks, key)) return `Unknown field ${JSON.stringify(key.slice(0, 64))}.`;
     const problem = checks[key]!(value[key]);
     if (problem !== null) return problem;
   }
-  if (!all) return null;
-  const missing = Object.keys(checks).find((key) => !Object.hasOwn(value, key));
+  const missing = Object.keys(needed).find((key) => !Object.hasOwn(value, key));
   return missing === undefined ? null : `Field "${missing}" is missing.`;
 }
 

@@ -32,6 +32,9 @@ const movesTo = (url: string, urls: readonly string[] = [ONE, TWO, THREE]) => {
 
 const hellosOf = (script: Script) => script.visits.map((visit) => visit.of("hello")[0]?.[1]);
 
+const epochsOf = ({ visits }: Script) =>
+  visits.flatMap((visit) => visit.of("hello").map(([, { epoch }]) => epoch));
+
 describe("a server that is not the place", () => {
   test("[R3va] leads to the one that is, at once, and the caller has nothing but a wait", async () => {
     const { world, script, two, session } = cluster();
@@ -60,6 +63,20 @@ describe("a server that is not the place", () => {
     expect(two.visit.messages.map(([kind]) => kind)).toEqual(["hello", "hold", "acquire", "sync"]);
     expect(hellosOf(two)).toMatchObject([{ connection: 2, resume: true }]);
     await world.until(() => waits.state === "resolved");
+    lease.assertHeld();
+  });
+
+  test("[R3vo] says there behind which change of owners it has heard that, until it is led elsewhere", async () => {
+    const { world, script, two, three, session } = await connected();
+    const lease = await world.settled(session.acquire(terms("a")));
+    script.visit.say(["moved", TWO, [ONE, TWO], 7]);
+    await world.until(() => epochsOf(two).length === 1);
+    // A connection that is lost changes nothing of that.
+    two.visit.line.cut();
+    await world.until(() => epochsOf(script).length === 2);
+    script.visit.say(["moved", THREE, [ONE, TWO, THREE]]);
+    await world.until(() => epochsOf(three).length === 1);
+    expect([script, two, three].map(epochsOf)).toEqual([[undefined, 7], [7], [undefined]]);
     lease.assertHeld();
   });
 

@@ -1,5 +1,9 @@
 import type { FloorRecord, Place } from "../loop/index.js";
+import type { EtcdEntry } from "../store/etcd-api.js";
+import { OWNERS } from "./keys.js";
 import { Membership } from "./membership.js";
+import { type OwnerRecord, ownerKey, seen } from "./records.js";
+import type { Words } from "./words.js";
 
 /** What a member is from one join to the next. After a fence, or an outcome that nobody knows, it is another one. */
 export class Identity {
@@ -14,6 +18,12 @@ export class Identity {
   isLeaving = false;
   /** Served partitions, and what is added to the lease clock for each. */
   readonly served = new Map<number, number>();
+  /** Epochs of the records by which they came here. */
+  readonly epochs = new Map<number, number>();
+  /** Read, and not yet durably ours. */
+  readonly takingUp = new Set<number>();
+  /** Partitions that are ours by what a hint says: it is only a reason to read. */
+  readonly hinted = new Set<number>();
   /** On their way to another member: nobody is told anything of them. */
   readonly handingOver = new Set<number>();
   trustedUntilMs = Number.NEGATIVE_INFINITY;
@@ -35,6 +45,15 @@ export class Identity {
     this.id = id;
   }
 
+  /** Hears a hint. @returns whether some partitions are said to be ours, and on their way */
+  heard(entries: readonly EtcdEntry[], words: Words): boolean {
+    for (const { key, value } of entries) {
+      const partition = Number.parseInt(words.nameIn(key, OWNERS), 16);
+      if (isOwnerOnItsWay(partition, value, this.id)) this.hinted.add(partition);
+    }
+    return this.hinted.size > 0;
+  }
+
   /** Where a partition is served, as far as this member knows. */
   placeOf(partition: number): Place {
     if (this.handingOver.has(partition)) return "nowhere";
@@ -42,9 +61,19 @@ export class Identity {
     const { members, owners } = this.membership.look ?? { members: null, owners: [] };
     const { member: owner, epoch } = owners[partition]?.record ?? { member: null, epoch: 0 };
     const wrote = this.wrote.get(partition);
-    if (wrote !== undefined && wrote.epoch > epoch) return { url: wrote.url };
+    if (wrote !== undefined && wrote.epoch > epoch) return wrote;
     if (owner === null || owner === this.id) return "nowhere";
     const url = members?.get(owner)?.record.url;
-    return url === undefined ? "nowhere" : { url };
+    return url === undefined ? "nowhere" : { url, epoch };
+  }
+}
+
+/** That is deleted, or cannot be read: what is true of it a look will say. */
+function isOwnerOnItsWay(partition: number, value: Uint8Array, member: string): boolean {
+  try {
+    const { record } = seen<OwnerRecord>(ownerKey(partition), value);
+    return record.member === member && record.leaseMs !== undefined;
+  } catch {
+    return false;
   }
 }

@@ -14,7 +14,7 @@ import { putIfAbsent } from "./put-if-absent.js";
 import { beatIn, fenceKey, type MemberRecord, memberKey, shareKey, written } from "./records.js";
 import { type ClusterSeen, seenIn } from "./seen.js";
 import { sharing } from "./sharing.js";
-import { Snapshot } from "./snapshot.js";
+import { recordsSeenBy } from "./snapshot.js";
 import { isCommonRead, Steps } from "./steps.js";
 import { ClusterTotals, counted } from "./totals.js";
 import type { Words } from "./words.js";
@@ -78,6 +78,7 @@ export class Member implements Placement {
       isNow: (self) => this.#self === self,
       pause: () => new Promise((resolve) => options.runtime.defer(resolve)),
       changed: () => this.#changed(),
+      lookSoon: () => this.#hint(),
     });
     this.#words = this.#steps.words;
   }
@@ -126,6 +127,10 @@ export class Member implements Placement {
 
   offsetMsOf({ account, id }: ServiceKey): number {
     return this.#self?.served.get(partitionOf(account, id)) ?? 0;
+  }
+
+  epochOf({ account, id }: ServiceKey): number | null {
+    return this.#self?.epochs.get(partitionOf(account, id)) ?? null;
   }
 
   /** All other members that live, as they say of themselves. */
@@ -228,7 +233,12 @@ export class Member implements Placement {
     this.#trust(self, sentMs, sentWallMs);
     this.#saw(self, outcome.gets, sentMs);
     // What the loop reads of what is common when it opens its store may be old: the first step reads it again, by a transaction.
-    const watches = WATCHED.map((area) => etcd.watch(`${at}${area}`, () => this.#hint()));
+    const watches = WATCHED.map((area) =>
+      etcd.watch(`${at}${area}`, (entries) => {
+        this.#hint();
+        if (area === OWNERS && self.heard(entries, this.#words)) this.#work(false);
+      }),
+    );
     this.#unwatch = () => {
       for (const end of watches) end();
     };
@@ -397,38 +407,42 @@ export class Member implements Placement {
 
   // --- what is to be done ---
 
-  /** One step after the other. */
-  #work(): void {
-    this.#isWorkWanted = true;
+  /** One step after the other. @param isLooked there is a new look to go by; false: a hint */
+  #work(isLooked = true): void {
+    this.#isWorkWanted ||= isLooked;
     this.#working ??= this.#workOn().finally(() => {
       this.#working = null;
     });
   }
 
   async #workOn(): Promise<void> {
-    while (this.#isWorkWanted) {
+    do {
+      const isLooked = this.#isWorkWanted;
       this.#isWorkWanted = false;
       const self = this.#self;
+      const hinted = [...(self?.hinted ?? [])];
+      self?.hinted.clear();
       try {
         if (self === null || this.#loop?.ready !== true) continue;
-        if (await this.#steps.take(self, this.#loop)) this.#hint();
-      } catch (error) {
-        this.#warn(self, error);
+        await this.#steps.takeHinted(self, this.#loop, hinted);
+        if (isLooked && (await this.#steps.take(self, this.#loop))) this.#hint();
+      } catch (err) {
+        if (this.#self === self)
+          this.#options.log.warn({ err }, "a step in the cluster came to nothing, and is tried again");
       }
-    }
-  }
-
-  #warn(self: Identity | null, err: unknown): void {
-    if (this.#self === self)
-      this.#options.log.warn({ err }, "a step in the cluster came to nothing, and is tried again");
+    } while (this.#isWorkWanted || (this.#self?.hinted.size ?? 0) > 0);
   }
 
   /** Writes a record that all members share, unless there is one. @returns the one that is there then */
   async putIfAbsent(key: string, value: object): Promise<object> {
     const { etcd, runtime } = this.#options;
-    if (this.#self === null) throw new Error("This server is no member of its cluster now.");
-    const by = { etcd, words: this.#words, id: this.#self.id, mark: runtime.randomId() };
+    const by = { etcd, words: this.#words, id: this.#present.id, mark: runtime.randomId() };
     return putIfAbsent(by, key, value);
+  }
+
+  get #present(): Identity {
+    if (this.#self === null) throw new Error("This server is no member of its cluster now.");
+    return this.#self;
   }
 
   /**
@@ -436,18 +450,8 @@ export class Member implements Placement {
    * @throws Error when this member was fenced, or etcd does not answer; DamagedRecordError (R9)
    */
   async *records(): AsyncGenerator<Entry> {
-    const self = this.#self;
-    const { etcd, at, runtime } = this.#options;
-    if (self === null) throw new Error("This server is no member of its cluster now.");
-    const { fence } = fencedBy(etcd, this.#words, self.id);
-    const snapshot = await Snapshot.take({
-      ...{ etcd, at },
-      compare: [{ key: `${at}${fence.key}`, value: fence.value }],
-      key: readKey(self.id),
-      value: Buffer.from(runtime.randomId()),
-      refused: () => new Error("This member was fenced."),
-    });
-    yield* snapshot.entries();
+    const { etcd, runtime } = this.#options;
+    yield* recordsSeenBy(fencedBy(etcd, this.#words, this.#present.id), runtime.randomId());
   }
 
   // --- leaving ---
@@ -460,19 +464,15 @@ export class Member implements Placement {
     if (self === null) return;
     self.isLeaving = true;
     const untilMs = runtime.monotonicMs() + LEAVE_MS_MAX;
-    while (this.#self === self && self.served.size > 0 && runtime.monotonicMs() < untilMs) {
+    while (
+      this.#self === self &&
+      self.served.size + self.takingUp.size > 0 &&
+      runtime.monotonicMs() < untilMs
+    ) {
       this.#hint();
       await this.#looked();
       await this.#working;
-      const others = [...(self.membership.look?.members ?? [])].filter(([id, { record }]) => {
-        return (
-          id !== self.id &&
-          record.isReady &&
-          !record.isLeaving &&
-          self.membership.silentMs(id) < this.#leaseMs / 2
-        );
-      });
-      if (others.length === 0) return;
+      if (!self.membership.hasHeir(self.id, this.#leaseMs / 2)) return;
     }
   }
 

@@ -25,7 +25,7 @@ export interface Plan {
   readonly fence: readonly { readonly id: string; readonly bytes: Uint8Array }[];
   readonly claim: readonly Claim[];
   /** Partitions that are ours, and not served yet. */
-  readonly takeUp: readonly { readonly partition: number; readonly owner: Seen<OwnerRecord> }[];
+  readonly takeUp: readonly number[];
   /** Partitions that we serve, by the member that they go to. */
   readonly handOver: ReadonlyMap<string, readonly number[]>;
 }
@@ -74,6 +74,14 @@ export class Membership {
     return Math.max(0, this.#look.sentMs - known.sinceMs);
   }
 
+  /** Whether there is another member that may be given something, and was not silent for so long. */
+  hasHeir(self: string, silentMsMax: number): boolean {
+    return [...(this.#look?.members ?? [])].some(
+      ([id, { record }]) =>
+        id !== self && record.isReady && !record.isLeaving && this.silentMs(id) < silentMsMax,
+    );
+  }
+
   /**
    * @param self our id
    * @param isReady we may be given more
@@ -91,7 +99,7 @@ export class Membership {
     );
     const shares = sharesOf(live.map(([id, { record }]) => ({ id, url: record.url })));
     const claim: Claim[] = [];
-    const takeUp: { partition: number; owner: Seen<OwnerRecord> }[] = [];
+    const takeUp: number[] = [];
     const handOver = new Map<string, number[]>();
     for (let partition = 0; partition < PARTITIONS; partition++) {
       if (unknown.has(partition)) continue;
@@ -99,7 +107,7 @@ export class Membership {
       const owner = before?.record.member ?? null;
       const share = shares[partition] ?? null;
       if (before !== null && owner === self) {
-        if (before.record.leaseMs !== undefined) takeUp.push({ partition, owner: before });
+        if (before.record.leaseMs !== undefined) takeUp.push(partition);
         else if (share !== null && share !== self && serves(partition))
           listed(handOver, share).push(partition);
       } else if (isReady && share === self && (owner === null || !members.has(owner)))

@@ -21,13 +21,13 @@ import {
   READS,
   STAGED,
 } from "./keys.js";
-import { fenceKey, written } from "./records.js";
+import { fenceKey, type OwnerRecord, ownerKey, type Seen, seen, written } from "./records.js";
 import type { Words } from "./words.js";
 
 /** Entries that are asked for at once of each partition: most have fewer. */
 const PAGE = 400;
-/** Partitions that are read in one transaction. */
-const PARTS_A_TXN = 32;
+/** Prefixes that are read in one transaction, which has 128 operations. */
+const PARTS_A_TXN = 120;
 
 /** What is stored of a partition. */
 export interface Part {
@@ -143,13 +143,44 @@ export async function readParts(
   prefixes: readonly string[],
   page = PAGE,
 ): Promise<(Part | Error)[]> {
-  const parts: (Part | Error)[] = [];
-  for (const [index, entries] of (await readThrough(member, prefixes, page)).entries()) {
-    const outside = member.at.length + prefixes[index]!.length;
-    const records = entries.map(({ key, value }) => ({ key: key.subarray(outside), value }));
-    parts.push(await partIn(() => blocksOf(records)).catch((error: unknown) => error as Error));
+  const found = await readThrough(member, prefixes, page);
+  return Promise.all(found.map((entries, index) => partOf(member, prefixes[index]!, entries)));
+}
+
+/** A partition as one transaction has read it, or several of which the first has read who owns it. */
+export interface Owned {
+  readonly partition: number;
+  /** Null: nobody, or the record cannot be read. */
+  readonly owner: Seen<OwnerRecord> | null;
+  readonly part: Part | Error;
+}
+
+/** What is stored of some partitions, and whose they are. @throws Error as `readThrough` */
+export async function readOwned(member: Fenced, partitions: readonly number[]): Promise<Owned[]> {
+  const prefixes = [...partitions.map(ownerKey), ...partitions.map(partitionPrefix)];
+  const found = await readThrough(member, prefixes);
+  return Promise.all(
+    partitions.map(async (partition, at) => {
+      const [record] = found[at]!;
+      const part = await partOf(member, partitionPrefix(partition), found[partitions.length + at]!);
+      return { partition, owner: record === undefined ? null : ownerIn(partition, record), part };
+    }),
+  );
+}
+
+function ownerIn(partition: number, { value }: EtcdEntry): Seen<OwnerRecord> | null {
+  try {
+    return seen<OwnerRecord>(ownerKey(partition), value);
+  } catch {
+    // Each look tells of it.
+    return null;
   }
-  return parts;
+}
+
+function partOf({ at }: Fenced, prefix: string, entries: readonly EtcdEntry[]): Promise<Part | Error> {
+  const outside = at.length + prefix.length;
+  const records = entries.map(({ key, value }) => ({ key: key.subarray(outside), value }));
+  return partIn(() => blocksOf(records)).catch((error: unknown) => error as Error);
 }
 
 async function partIn(blocks: () => Iterable<Block>): Promise<Part> {

@@ -10,6 +10,18 @@ export function partitionOf(account: string, service: string): number {
   return crc32(bytes, 0, bytes.length) % PARTITIONS;
 }
 
+const known = new WeakMap<object, number>();
+
+/** The same, kept with the key: for those who ask for thousands again and again. */
+export function partitionOfKey(key: { readonly account: string; readonly id: string }): number {
+  let partition = known.get(key);
+  if (partition === undefined) {
+    partition = partitionOf(key.account, key.id);
+    known.set(key, partition);
+  }
+  return partition;
+}
+
 /** As it is in keys: two hexadecimal digits. */
 export function partitionName(partition: number): string {
   return partition.toString(16).padStart(2, "0");

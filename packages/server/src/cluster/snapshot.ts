@@ -29,6 +29,7 @@ import {
   partitionPrefix,
   STAGED,
 } from "./keys.js";
+import { type Fenced, readKey } from "./part.js";
 import { PARTITIONS } from "./partitions.js";
 import { type OwnerRecord, ownerKey } from "./records.js";
 import { isLarge, type Pause, repeated, SYSTEM_PAUSE } from "./through.js";
@@ -51,6 +52,18 @@ export interface SnapshotOptions {
   /** What a look that is refused means. */
   readonly refused: () => Error;
   readonly pause?: Pause;
+}
+
+/** What a member sees of its cluster. @param mark never the same twice @throws Error when it was fenced; as `Snapshot.take` */
+export async function* recordsSeenBy({ etcd, at, id, fence }: Fenced, mark: string): AsyncGenerator<Entry> {
+  const snapshot = await Snapshot.take({
+    ...{ etcd, at },
+    compare: [{ key: `${at}${fence.key}`, value: fence.value }],
+    key: readKey(id),
+    value: Buffer.from(mark),
+    refused: () => new Error("This member was fenced."),
+  });
+  yield* snapshot.entries();
 }
 
 /** A record as it lies in etcd, or as a batch that counts has it. */

@@ -7,40 +7,25 @@ import {
   type ServiceKey,
 } from "../loop/index.js";
 import { type Compare, type Etcd, endOf, type Op } from "../store/etcd-api.js";
+import { slicesOf } from "../store/etcd-slices.js";
 import { decodeRecord } from "../store/index.js";
 import type { Identity } from "./identity.js";
-import {
-  CLOCKS,
-  COMMON,
-  HEADS,
-  KEEPERS_PARTITION,
-  ownerKeyInStore,
-  partitionPrefix,
-  STAGED,
-} from "./keys.js";
+import { CLOCKS, COMMON, HEADS, KEEPERS_PARTITION, ownerKeyInStore, STAGED } from "./keys.js";
 import type { Claim, Plan } from "./membership.js";
-import { fencedBy, type Part, readKey, readParts, readThrough, redoPart } from "./part.js";
-import { partitionName, partitionOf } from "./partitions.js";
-import {
-  fenceKey,
-  isSame,
-  memberKey,
-  type OwnerRecord,
-  ownerKey,
-  type Seen,
-  shareKey,
-  written,
-} from "./records.js";
+import { fencedBy, readKey, readParts, readThrough } from "./part.js";
+import { partitionOfKey } from "./partitions.js";
+import { fenceKey, isSame, memberKey, type OwnerRecord, ownerKey, shareKey, written } from "./records.js";
+import { TakeUps } from "./take-ups.js";
 import type { ClusterTotals } from "./totals.js";
 import { Words } from "./words.js";
 
 /** A claim has a condition and a change, and a transaction 128 of each at most. */
 const CLAIMS_A_TXN = 60;
-/** With the sessions of their services a batch of so many is mostly one transaction. */
-const HAND_OVERS_A_BATCH = 48;
-const TAKEN_UP_AT_ONCE = 32;
-/** Some tens of milliseconds. */
-const RECORDS_AT_ONCE = 5_000;
+/**
+ * What a hand-over writes at once is one transaction, unless one partition alone has more. Nobody is served while it is on its way, and whoever is not in it has
+ * to wait for nothing.
+ */
+const HANDED_OVER_AT_ONCE = { itemsMax: 110, bytesMax: 110 };
 /** Records that are read at once of what is common: mostly all of it. */
 const COMMON_PAGE = 4_000;
 
@@ -61,6 +46,8 @@ export interface StepsHost {
   isNow(self: Identity): boolean;
   /** What is served where has changed. */
   changed(): void;
+  /** Another look is due. */
+  lookSoon(): void;
 }
 
 /** What a member does about the others and the partitions, one step after the other. */
@@ -69,12 +56,12 @@ export class Steps {
   readonly #host: StepsHost;
   /** Members that are gone, and whose partitions were claimed here: what they have left is removed once nobody needs it. */
   readonly #gone = new Set<string>();
-  /** Partitions of which it was said that they cannot be served. */
-  readonly #failing = new Set<number>();
+  readonly #takeUps: TakeUps;
 
   constructor(host: StepsHost) {
     this.#host = host;
     this.words = new Words(host.at);
+    this.#takeUps = new TakeUps(host, this.words);
   }
 
   /**
@@ -104,19 +91,28 @@ export class Steps {
     return true;
   }
 
+  /**
+   * Takes up what a hint says to be ours, if it is: sooner than the next look would say so. Not the keeper's partition, for which more must be known.
+   * @throws Error as `take`
+   */
+  async takeHinted(self: Identity, loop: Loop, hinted: readonly number[]): Promise<void> {
+    const some = hinted.filter((partition) => partition !== KEEPERS_PARTITION);
+    if (some.length > 0 && isBegun(self) && (await this.#takeUps.take(self, loop, some)))
+      this.#host.lookSoon();
+  }
+
   /** All that the last look asks for. @returns whether another look is due. @throws Error when a step came to nothing */
   async take(self: Identity, loop: Loop): Promise<boolean> {
-    // Nothing is served before what all share was read once: keys, and where the numbers of new services begin (F3).
-    if (self.commonVersion === null && self.newCommonVersion !== null) return false;
+    if (!isBegun(self)) return false;
     const isReady = loop.ready && !self.isLeaving;
     const plan = self.membership.plan(self.id, isReady, (partition) => self.served.has(partition));
     // Whoever comes to keep what is common must know what was kept before: of this look, and not of one that comes meanwhile.
     const isKeeperToBe = isCommonRead(self);
-    const takeUp = plan.takeUp.filter(({ partition }) => isKeeperToBe || partition !== KEEPERS_PARTITION);
+    const takeUp = plan.takeUp.filter((partition) => isKeeperToBe || partition !== KEEPERS_PARTITION);
     let hasChanged = false;
     for (const each of plan.fence) hasChanged = (await this.#fence(self, each)) || hasChanged;
     hasChanged = (await this.#claim(self, plan.claim)) || hasChanged;
-    hasChanged = (await this.#takeUp(self, loop, takeUp)) || hasChanged;
+    hasChanged = (await this.#takeUps.take(self, loop, takeUp)) || hasChanged;
     hasChanged = (await this.#handOver(self, loop, plan)) || hasChanged;
     if (!hasChanged) await this.#forget(self);
     return hasChanged;
@@ -206,102 +202,15 @@ export class Steps {
     }
   }
 
-  /** Reads what is stored of partitions that are ours, and serves them. */
-  async #takeUp(self: Identity, loop: Loop, wanted: Plan["takeUp"]): Promise<boolean> {
-    const ours = wanted.filter(
-      ({ partition, owner }) => owner.record.epoch > (self.wrote.get(partition)?.epoch ?? 0),
-    );
-    if (ours.length === 0) return false;
-    let hasChanged = false;
-    for (const { partition, owner } of ours) {
-      if (owner.record.redo === undefined) continue;
-      hasChanged = (await this.#tried(partition, () => this.#redo(self, partition, owner))) || hasChanged;
-    }
-    const whole = ours.filter(({ owner }) => owner.record.redo === undefined);
-    const prefixes = whole.map(({ partition }) => partitionPrefix(partition));
-    // What was read of some is served before the next are read: a lease goes on there.
-    for (let from = 0; from < whole.length; from += TAKEN_UP_AT_ONCE) {
-      const some = prefixes.slice(from, from + TAKEN_UP_AT_ONCE);
-      const parts = await readParts(fencedBy(this.#host.etcd, this.words, self.id), some);
-      const served: Promise<boolean>[] = [];
-      let size = 0;
-      for (const [index, part] of parts.entries()) {
-        if (!this.#isNow(self)) return false;
-        const each = whole[from + index]!;
-        served.push(
-          this.#tried(each.partition, async () => {
-            if (part instanceof Error) throw part;
-            size += part.size;
-            await this.#serve(self, loop, each, part);
-          }),
-        );
-        // Taking up blocks the process, which has to beat and to answer.
-        if (size < RECORDS_AT_ONCE) continue;
-        size = 0;
-        await this.#host.pause();
-      }
-      hasChanged = (await Promise.all(served)).includes(true) || hasChanged;
-    }
-    if (whole.length > 0) this.#host.log.info({ partitions: self.served.size }, "serves more partitions");
-    return hasChanged;
-  }
-
-  /** One partition that cannot be served is no reason not to serve the others. */
-  async #tried(partition: number, step: () => Promise<void>): Promise<boolean> {
-    try {
-      await step();
-      this.#failing.delete(partition);
-      return true;
-    } catch (err) {
-      const name = partitionName(partition);
-      if (!this.#failing.has(partition))
-        this.#host.log.error(
-          { err, partition: name },
-          "a partition cannot be served: it is tried again and again",
-        );
-      this.#failing.add(partition);
-      return false;
-    }
-  }
-
-  async #serve(
-    self: Identity,
-    loop: Loop,
-    { partition, owner }: Plan["takeUp"][number],
-    part: Part,
-  ): Promise<void> {
-    const offsetMs = owner.record.leaseMs! - loop.leaseMs;
-    const record: OwnerRecord = { member: self.id, epoch: owner.record.epoch + 1, offsetMs };
-    const last = { ...written(ownerKey(partition), record), key: ownerKeyInStore(partition) };
-    await loop.takeUp(part.services, part.outside, offsetMs, [last]);
-    if (!this.#isNow(self)) return;
-    this.#host.totals.takeUps++;
-    self.served.set(partition, offsetMs);
-    self.wrote.set(partition, { epoch: record.epoch, url: this.#host.url });
-    this.#host.changed();
-  }
-
-  /** Brings a batch to its end that counts, and that its member had not yet put in its place. */
-  async #redo(self: Identity, partition: number, { record, bytes }: Seen<OwnerRecord>): Promise<void> {
-    const is = this.words.is(ownerKey(partition), bytes);
-    const { redo, ...rest } = record;
-    const fenced = fencedBy(this.#host.etcd, this.words, self.id);
-    for (const former of redo!) {
-      const name = `redo/${former}/${record.epoch}`;
-      await redoPart(fenced, { former, partition, owner: is, name });
-    }
-    await this.#host.etcd.txn({
-      compare: [this.words.isThere(self.id), is],
-      ops: [this.words.put(written(ownerKey(partition), { ...rest, epoch: record.epoch + 1 }))],
-    });
-  }
-
   async #handOver(self: Identity, loop: Loop, { handOver }: Plan): Promise<boolean> {
     const { members, owners } = self.membership.look!;
     for (const [to, partitions] of handOver) {
       const { url } = members.get(to)!.record;
-      for (let from = 0; from < partitions.length && this.#isNow(self); from += HAND_OVERS_A_BATCH) {
-        const some = new Set(partitions.slice(from, from + HAND_OVERS_A_BATCH));
+      const sizes = sizesOf(loop);
+      const sizeOf = (partition: number) => 1 + (sizes.get(partition) ?? 0);
+      for (const slice of slicesOf(partitions, sizeOf, HANDED_OVER_AT_ONCE)) {
+        if (!this.#isNow(self)) break;
+        const some = new Set(slice);
         const last = [...some].map((partition) => {
           const epoch = owners[partition]!.record.epoch + 1;
           const record: OwnerRecord = {
@@ -314,7 +223,7 @@ export class Steps {
         });
         for (const partition of some) self.handingOver.add(partition);
         this.#host.changed();
-        const isIn = ({ account, id }: ServiceKey) => some.has(partitionOf(account, id));
+        const isIn = (key: ServiceKey) => some.has(partitionOfKey(key));
         await loop.handOver(isIn, last, () => {
           for (const partition of some) {
             self.served.delete(partition);
@@ -332,6 +241,22 @@ export class Steps {
   #isNow(self: Identity): boolean {
     return this.#host.isNow(self);
   }
+}
+
+/** How much a clean stop writes of the services of each partition (R5), at most. */
+function sizesOf(loop: Loop): ReadonlyMap<number, number> {
+  const sizes = new Map<number, number>();
+  for (const { key, engine } of loop.services.seen(null)) {
+    const partition = partitionOfKey(key);
+    const { holds, sessions } = engine.counts;
+    sizes.set(partition, (sizes.get(partition) ?? 0) + 2 + holds + sessions);
+  }
+  return sizes;
+}
+
+/** Nothing is served before what all share was read once: keys, and where the numbers of new services begin (F3). */
+function isBegun({ commonVersion, newCommonVersion }: Identity): boolean {
+  return commonVersion !== null || newCommonVersion === null;
 }
 
 export function isCommonRead({ commonVersion, newCommonVersion }: Identity): boolean {

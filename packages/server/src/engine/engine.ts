@@ -162,6 +162,11 @@ export class Engine {
     this.#grants.table.startAbove(tokens, tickets);
   }
 
+  /** Makes the next numbers durable ahead, so that whoever comes back soon, and wants a lock, waits for no commit of its own (F2). */
+  reserve(out: Effects): void {
+    if (this.#sessions.size > 0) this.#grants.table.reserve(out);
+  }
+
   /** The records of a clean stop (R5). Nothing may be applied or answered after this. */
   stop(): readonly DurableChange[] {
     return [...stopRecords(this.#grants.table), ...this.#sessions.awaitedRecords()];

@@ -328,17 +328,18 @@ export class LockTable {
 
   #takeToken(out: Effects): number {
     const token = this.#tokenNext++;
-    if (token >= this.#tokenCeiling) this.#raise(out);
+    if (token >= this.#tokenCeiling) this.reserve(out);
     return token;
   }
 
   #takeTicket(out: Effects): number {
     const ticket = this.#ticketNext++;
-    if (ticket >= this.#ticketCeiling) this.#raise(out);
+    if (ticket >= this.#ticketCeiling) this.reserve(out);
     return ticket;
   }
 
-  #raise(out: Effects): void {
+  /** Makes a block of numbers durable ahead, so that whoever is next waits for nothing (F2). */
+  reserve(out: Effects): void {
     this.#tokenCeiling = this.#tokenNext + BLOCK;
     this.#ticketCeiling = this.#ticketNext + BLOCK;
     const value = { tokens: this.#tokenCeiling, tickets: this.#ticketCeiling };

@@ -118,7 +118,7 @@ export class Connection implements Recipient {
     if (message[0] === "event") return this.#event(message);
     this.#say(message);
     if (this.#inspections.count > 0 && isAnswer(message)) this.#inspections.answered(message[1]);
-    if (message[0] === "welcome") this.#whereabouts?.welcomed();
+    if (message[0] === "welcome") this.#whereabouts?.welcomed((members) => this.#say(members));
   }
 
   /** A mistake of ours ends this connection, and nothing else. */
@@ -402,14 +402,14 @@ export class Connection implements Recipient {
   #hello(message: Extract<ClientMessage, readonly ["hello", unknown]>): void {
     if (this.#session !== null)
       return this.#refuse(message, "INVALID", "Hello was said before on this connection.");
-    const { service, ...hello } = message[1];
+    const { service, epoch = null, ...hello } = message[1];
     this.#service = new ServiceKey(this.#caller.account, service);
     const mayHold = this.#caller.refusal(TO_HOLD, service) === null;
     if (mayHold) this.#need = TO_HOLD;
     if (!this.#mayStay()) return;
     const begin = () => {
       // What it says may have been on its way for long: its client may have been elsewhere since, and have more now than it says here (R3).
-      if (this.#loop.services.wasReadSince(this.#service!, this.#cameAt))
+      if (this.#loop.services.mayBeOlder(this.#service!, this.#cameAt, epoch))
         return this.#end(this.#whereabouts?.toHere() ?? ["ended", "UNAVAILABLE", "Connect again."]);
       this.#session = hello.session;
       this.#owner = hello.owner;

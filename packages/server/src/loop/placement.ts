@@ -1,8 +1,8 @@
 import type { ServiceKey } from "./service.js";
 import type { FloorRecord } from "./stored.js";
 
-/** Where a service is served. `nowhere`: by nobody yet, or it is not known. */
-export type Place = "here" | "nowhere" | { readonly url: string };
+/** Where a service is served. `nowhere`: by nobody yet, or it is not known. `epoch`: of the record that says so. */
+export type Place = "here" | "nowhere" | { readonly url: string; readonly epoch?: number };
 
 /** What a loop must know of the cluster that its server is a member of. */
 export interface Placement {
@@ -11,6 +11,8 @@ export interface Placement {
    * the moment at the latest that the batch of `Loop.handOver` is known to be committed.
    */
   placeOf(key: ServiceKey): Place;
+  /** Of the record by which this member was given what it serves there: since it came to be nobody else has served that. Null: it is not here. */
+  epochOf(key: ServiceKey): number | null;
   /**
    * By how much lease time of a service that is here is ahead of the loop's lease clock, in whole milliseconds (R6). Asked when a
    * service comes to be; for those that are taken up it is said with them.

@@ -3,6 +3,7 @@ import type { Answer } from "../engine/index.js";
 import type { Placement } from "./placement.js";
 import type { Recipient } from "./recipient.js";
 import type { ServiceKey } from "./service.js";
+import { movedTo } from "./whereabouts.js";
 
 /** All who are told something, by their addresses. What a turn has for one of them leaves at once, at its end. */
 export class Recipients {
@@ -64,7 +65,7 @@ export class Recipients {
       const place = placement?.placeOf(service);
       const message: ServerMessage =
         typeof place === "object"
-          ? ["moved", place.url, placement!.memberUrls]
+          ? movedTo(place, placement!)
           : ["ended", "UNAVAILABLE", "The service is on its way to another server. Try again soon."];
       this.deliver([{ to, message }]);
     }

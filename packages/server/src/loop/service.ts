@@ -43,6 +43,8 @@ export class Service implements Timed {
   readonly held: Held[] = [];
   /** Which reading of the store it comes from; 0: it has come to be since. */
   reading = 0;
+  /** After a failure, by whoever had it before, too. */
+  isReadAnew = false;
   /** Its records are being read, after a failure: nothing is taken meanwhile. */
   isLoading = false;
   /** Another one has taken its place. */

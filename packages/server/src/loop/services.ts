@@ -34,7 +34,7 @@ export interface SlowWaitOf {
 /** What others may look at. */
 export type ServicesSeen = Pick<
   Services,
-  "idsOf" | "statsOf" | "census" | "takeSlowWaits" | "seen" | "readings" | "wasReadSince"
+  "idsOf" | "statsOf" | "census" | "takeSlowWaits" | "seen" | "readings" | "mayBeOlder"
 >;
 
 /** All services in memory, and which are whose. */
@@ -57,11 +57,14 @@ export class Services {
   }
 
   /**
-   * True when a service was read from the store after that many readings: its sessions may have been somewhere else meanwhile, on later connections
-   * of which nothing is known here.
+   * What a client says that came after that many readings of the store. True when its service was read later: its sessions may have been somewhere else
+   * meanwhile, on later connections of which nothing is known here.
+   * @param epoch of the change of owners behind which it says so; null: not known. Behind the one that led here nobody else has served it.
    */
-  wasReadSince(key: ServiceKey, readings: number): boolean {
-    return (this.get(key)?.reading ?? 0) > readings;
+  mayBeOlder(key: ServiceKey, readings: number, epoch: number | null): boolean {
+    const service = this.get(key);
+    if ((service?.reading ?? 0) <= readings) return false;
+    return service!.isReadAnew || epoch === null || epoch !== this.#options.placement?.epochOf(key);
   }
 
   /** A service comes to be on first use (N2). Null: there are too many. */
@@ -91,6 +94,7 @@ export class Services {
   /**
    * Adds all of these as they were stored, or none.
    * @param nowMs by the loop's clock
+   * @param offsetMs of what comes from another member: its clients are on their way here
    * @throws Error when a record is damaged, or is not what it should be (R9)
    */
   restore(stored: readonly StoredService[], nowMs: number, offsetMs?: number): readonly Service[] {
@@ -103,6 +107,7 @@ export class Services {
         service.reading = this.readings;
         restored.push(service);
         service.engine.restore(records, nowMs + service.offsetMs, service.out, holds);
+        if (offsetMs !== undefined) service.engine.reserve(service.out);
       }
     } catch (error) {
       for (const service of restored) this.remove(service);
@@ -117,6 +122,7 @@ export class Services {
     this.#of(service.key.account).delete(service);
     const fresh = this.add(service.key, service.offsetMs);
     fresh.isLoading = true;
+    fresh.isReadAnew = true;
     fresh.reading = ++this.readings;
     return fresh;
   }

@@ -1,10 +1,18 @@
 import type { ServerMessage } from "lockdb/protocol";
-import type { Placement } from "./placement.js";
+import type { Place, Placement } from "./placement.js";
 import type { Ending } from "./server-messages.js";
 import type { ServiceKey } from "./service.js";
 
 /** What a connection may say before it is known where its service is. Whoever says more comes back, until it is. */
 const KEPT_BYTES_MAX = 1_024 * 1_024;
+
+/** Leads a client to where its service is. */
+export function movedTo(
+  { url, epoch }: Exclude<Place, string>,
+  { memberUrls }: Pick<Placement, "memberUrls">,
+): Ending {
+  return epoch === undefined ? ["moved", url, memberUrls] : ["moved", url, memberUrls, epoch];
+}
 
 /** Messages of one frame. */
 export interface Kept {
@@ -42,12 +50,12 @@ export class Whereabouts {
     const place = this.#placement.placeOf(key);
     this.#waiting = place === "nowhere" ? { key, found } : null;
     if (place === "here") found();
-    else if (place !== "nowhere") this.#say(["moved", place.url, this.#placement.memberUrls]);
+    else if (place !== "nowhere") this.#say(movedTo(place, this.#placement));
   }
 
   /** Leads to this very member, on another connection. */
   toHere(): Ending {
-    return ["moved", this.#placement.url, this.#placement.memberUrls];
+    return movedTo({ url: this.#placement.url }, this.#placement);
   }
 
   /** Keeps what comes meanwhile. False: that is too much. */
@@ -65,9 +73,9 @@ export class Whereabouts {
     return kept;
   }
 
-  /** Its session is open: from now on the client knows who the members are. */
-  welcomed(): void {
-    this.#tellMembers();
+  /** Its session is open: from now on the client knows who the members are. @param say in the frame of its welcome: what else is told then stays together */
+  welcomed(say: (message: ServerMessage) => void): void {
+    this.#tellMembers(say);
   }
 
   /** The connection is over. */
@@ -79,14 +87,14 @@ export class Whereabouts {
 
   #changed(): void {
     if (this.#waiting !== null) this.find(this.#waiting.key, this.#waiting.found);
-    else if (this.#urls !== null) this.#tellMembers();
+    else if (this.#urls !== null) this.#tellMembers(this.#say);
   }
 
-  #tellMembers(): void {
+  #tellMembers(say: (message: ServerMessage) => void): void {
     const { memberUrls } = this.#placement;
     const urls = memberUrls.join();
     if (urls === this.#urls) return;
     this.#urls = urls;
-    this.#say(["members", memberUrls]);
+    say(["members", memberUrls]);
   }
 }

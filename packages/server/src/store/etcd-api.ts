@@ -18,9 +18,10 @@ export interface Etcd {
   /**
    * Tells that something below a prefix may have changed, and also whenever the stream is made anew. A hint: some are lost, some come
    * twice or late.
+   * @param onHint given what is said to be there now; empty: not known
    * @returns ends it
    */
-  watch(prefix: Key, onHint: () => void): () => void;
+  watch(prefix: Key, onHint: (entries: readonly EtcdEntry[]) => void): () => void;
   /** Ends all connections. What is in flight fails. */
   close(): void;
 }

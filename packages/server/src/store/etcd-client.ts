@@ -5,6 +5,7 @@ import {
   type CallOptions,
   CODE,
   type Etcd,
+  type EtcdEntry,
   EtcdError,
   type EtcdMemberStatus,
   endOf,
@@ -204,7 +205,7 @@ class EtcdClient implements Etcd {
     );
   }
 
-  watch(prefix: Key, onHint: () => void): () => void {
+  watch(prefix: Key, onHint: (entries: readonly EtcdEntry[]) => void): () => void {
     let stream: ClientDuplexStream<object, WatchMessage> | null = null;
     let isOver = false;
     const end = () => {
@@ -236,7 +237,7 @@ class EtcdClient implements Etcd {
       stream = this.#members[at]!.watch.Watch(metadata);
       stream.on("data", ({ created, canceled, events }: WatchMessage) => {
         if (canceled) stream!.cancel();
-        if (created || events.length > 0) onHint();
+        if (created || events.length > 0) onHint(entriesFrom(events.map(({ kv }) => kv)));
       });
       stream.on("error", ended);
       stream.on("end", ended);

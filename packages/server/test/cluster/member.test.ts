@@ -1,5 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
-import { fenceKey, memberKey } from "../../src/cluster/records.js";
+import { partitionOf } from "../../src/cluster/partitions.js";
+import { fenceKey, memberKey, type OwnerRecord, ownerKey } from "../../src/cluster/records.js";
+import { ServiceKey } from "../../src/loop/index.js";
 import type { Txn } from "../../src/store/etcd-api.js";
 import { encodeRecord as encode, StoreDeposedError } from "../../src/store/index.js";
 import { AT, type TestMember, World } from "./world.js";
@@ -20,6 +22,16 @@ async function running(url = "http://one"): Promise<TestMember> {
   return one;
 }
 
+async function ownerOf(partition: number): Promise<OwnerRecord> {
+  return JSON.parse((await world.value(ownerKey(partition)))!) as OwnerRecord;
+}
+
+/** Some service of a partition. */
+function serviceIn(partition: number): ServiceKey {
+  for (let at = 0; ; at++)
+    if (partitionOf("default", `s${at}`) === partition) return new ServiceKey("default", `s${at}`);
+}
+
 const isBeat = ({ ops }: Txn) => ops.some((op) => "put" in op && String(op.put).startsWith(`${AT}member/`));
 const beatIn = (text: string | null) => (JSON.parse(text!) as { beat: number }).beat;
 
@@ -34,6 +46,27 @@ test("[R3qh] a member alone serves all partitions, and two share them: each is s
   await world.pass(3_000);
   await left;
   expect([one.serves, two.serves]).toEqual([PARTITIONS, 0]);
+});
+
+test("[R3qk] what a hint says to be on its way here is read at once, and taken up if that transaction says so, too", async () => {
+  const [one, two] = [await running(), await running("http://two")];
+  await world.pass(3_000);
+  const to = one.member.memberId;
+  const mine = [...Array(PARTITIONS).keys()].filter((at) => two.member.placeOfPartition(at) === "here");
+  const [real, lie] = [mine[1]!, mine[2]!];
+  const before = await ownerOf(real);
+  const handed = { member: to, epoch: before.epoch + 1, leaseMs: 5 };
+  // It says so of two, and it is so of one.
+  await world.put(ownerKey(real), handed);
+  const from = world.etcd.txns.length;
+  one.hint({ [ownerKey(real)]: handed, [ownerKey(lie)]: { ...handed, epoch: 999 } });
+  const looks = () => world.etcd.txns.slice(from).filter(isBeat).length;
+  for (let turn = 0; turn < 200 && one.member.placeOfPartition(real) !== "here"; turn++)
+    await new Promise((resolve) => setImmediate(resolve));
+  expect([one.member.placeOfPartition(real), looks()]).toEqual(["here", 0]);
+  expect(one.member.placeOfPartition(lie)).toMatchObject({ url: "http://two" });
+  expect(await ownerOf(real)).toMatchObject({ member: to, epoch: before.epoch + 2 });
+  expect(one.member.epochOf(serviceIn(real))).toBe(handed.epoch);
 });
 
 test("[R7qe] trust counts from when the last beat was sent that came through, by whichever clock is further", async () => {

@@ -2,7 +2,7 @@ import { Member } from "../../src/cluster/member.js";
 import type { MemberOptions } from "../../src/cluster/member-options.js";
 import type { Loop } from "../../src/loop/index.js";
 import type { Etcd, Txn, TxnOutcome } from "../../src/store/etcd-api.js";
-import type { Change } from "../../src/store/index.js";
+import { type Change, encodeRecord } from "../../src/store/index.js";
 import type { Store } from "../../src/store/store.js";
 import { MemoryEtcd } from "../store/memory-etcd.js";
 
@@ -60,6 +60,11 @@ export class World {
     return entries.map(({ key }) => key.toString().slice(AT.length));
   }
 
+  async put(key: string, record: object): Promise<void> {
+    const value = encodeRecord(key, record);
+    await this.etcd.client().txn({ compare: [], ops: [{ put: `${AT}${key}`, value }] });
+  }
+
   async delete(...keys: string[]): Promise<void> {
     await this.etcd.client().txn({ compare: [], ops: keys.map((key) => ({ delete: `${AT}${key}` })) });
   }
@@ -73,10 +78,13 @@ export class TestMember {
   /** While set, an answer of etcd waits for it. */
   held: Promise<void> | null = null;
   ranges = 0;
+  /** Tells it of entries below a prefix, as a watch does. */
+  hint: (entries: Readonly<Record<string, object>>) => void = () => {};
   leaseMs = 0;
   store!: Store;
   readonly #loop = {
     ready: true,
+    services: { seen: () => [] },
     distrust: (reason: Error) => void this.reasons.push(reason),
     takeUp: async (_services: unknown, _outside: unknown, offsetMs: number, first: readonly Change[]) => {
       this.taken.push({ offsetMs, first });
@@ -96,6 +104,20 @@ export class TestMember {
         const outcome = await client.txn(txn);
         await this.held;
         return outcome;
+      },
+      watch: (prefix, onHint) => {
+        const before = this.hint;
+        this.hint = (entries) => {
+          before(entries);
+          const found = Object.entries(entries).filter(([key]) => `${AT}${key}`.startsWith(String(prefix)));
+          if (found.length === 0) return;
+          onHint(
+            found.map(([key, record]) => {
+              return { key: Buffer.from(`${AT}${key}`), value: encodeRecord(key, record), revision: 1 };
+            }),
+          );
+        };
+        return () => {};
       },
       range: (query) => {
         this.ranges++;

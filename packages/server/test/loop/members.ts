@@ -41,6 +41,7 @@ export class Member implements Placement {
   place: Place = "here";
   readonly places = new Map<string, Place>();
   offsetMs = 0;
+  epoch: number | null = null;
   floor: { readonly tokens: number; readonly tickets: number } | null = null;
   readonly url = "http://one:1";
   memberUrls: readonly string[] = ["http://one:1", "http://two:2"];
@@ -93,6 +94,10 @@ export class Member implements Placement {
 
   placeOf({ id }: ServiceKey): Place {
     return this.places.get(id) ?? this.place;
+  }
+
+  epochOf(): number | null {
+    return this.epoch;
   }
 
   offsetMsOf(): number {

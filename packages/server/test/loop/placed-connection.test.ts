@@ -139,6 +139,51 @@ test("[R3kd] when a service is handed over its clients are told where it is, and
   }
 });
 
+test("[R3kf] who was led to a member by the change of owners that gave it his service is taken where he waits", async () => {
+  const store = openMemoryStore();
+  const [first, second] = [await Member.start(store), await Member.start(store)];
+  const other = member;
+  const ann = new Talker(first, KEY, "ann");
+  ann.hello();
+  ann.acquire("disk");
+  const token = Number((await ann.next("granted"))[2]);
+  member = first;
+  const left = new Socket();
+  left.say(["hello", { ...HELLO, session: "another-session-here" }], ["sync"]);
+  const owner = { key: "owner/07", value: encodeRecord("owner/07", { member: "m2" }) };
+  await first.loop.handOver(
+    () => true,
+    [owner],
+    () => {
+      first.place = { ...THERE, epoch: 7 };
+    },
+  );
+  expect(left.heard.at(-1)).toEqual(["moved", THERE.url, first.memberUrls, 7]);
+  member = second;
+  second.place = "nowhere";
+  const sockets = [7, 6, undefined].map((epoch, at) => {
+    const socket = new Socket();
+    const [client, session] =
+      at === 0 ? ["client-ann", "session-ann"] : ["client-of-the-test", `session-number-${at}`];
+    const hello = { ...HELLO, client, session, connection: 2, resume: at === 0 };
+    socket.say(["hello", epoch === undefined ? hello : { ...hello, epoch }]);
+    if (at === 0) socket.say(["hold", token, "disk"]);
+    socket.say(["sync"]);
+    return socket;
+  });
+  second.epoch = 7;
+  await second.loop.takeUp((await claimed(store)).services, [], 0, [owner]);
+  second.place = "here";
+  second.changed();
+  await turns();
+  const [led, older, unled] = sockets;
+  expect(led!.heard[0]).toMatchObject(["welcome", { resumed: true }]);
+  expect(led!.closes).toEqual([]);
+  for (const each of [older!, unled!]) expect(each.heard).toEqual([["moved", second.url, second.memberUrls]]);
+  expect(second.loop.services.statsOf(KEY)).toMatchObject({ holds: 1 });
+  await Promise.all([first.loop.stop(), other.loop.stop()]);
+});
+
 test("[R3ke] who was accepted before a service was taken up comes again: what he says may be older than what he has", async () => {
   const store = openMemoryStore();
   const [first, second] = [await Member.start(store), await Member.start(store)];
