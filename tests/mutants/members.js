@@ -37,7 +37,7 @@ export const MEMBERS = [
     find: "this.#batches.seal();\n    for (const service of [...this.#services.all()]) {",
     put: "\n    for (const service of [...this.#services.all()]) {",
     wrong: "What others write goes along in the batch of a hand-over.",
-    killedBy: { test: HAND_OVER_TEST, name: "[R5kb]" },
+    killedBy: { seed: 923, steps: 3_000, cluster: true },
   },
   {
     id: "hand-over-lost",
@@ -100,7 +100,7 @@ export const MEMBERS = [
     find: "const serviceMs = nowMs + service.offsetMs;",
     put: "const serviceMs = nowMs;",
     wrong: "The rules of a service that was taken up are on the member's own clock.",
-    killedBy: { test: TAKE_UP_TEST, name: "[R6kc]" },
+    killedBy: { seed: 923, steps: 3_000, cluster: true },
   },
   {
     id: "offset-not-of-partition",

@@ -265,6 +265,7 @@ export class ClientSession {
   }
 
   #received(messages: readonly ServerMessage[]): void {
+    this.#everReached = true;
     for (const message of messages) {
       if (!this.#connector.isOpen) return;
       // Until the welcome it is not known what of this connection the server has heard, and what renews the session. A
@@ -281,7 +282,6 @@ export class ClientSession {
   #welcome(): void {
     this.#isWelcomedHere = true;
     this.#welcomed = true;
-    this.#everReached = true;
     this.#isRefused = false;
     this.#holds.claimsHeard();
     this.#wantedSince = null;
@@ -322,7 +322,6 @@ export class ClientSession {
         return this.#ended(message[1], message[2]);
       case "moved":
         // It renews nothing: what the one that says so has answered before it is all that it did for us (L2).
-        this.#everReached = true;
         return this.#connector.move(message[1], message[2], message[3]);
       case "members":
         return this.#connector.learn(message[1]);
@@ -392,6 +391,8 @@ export class ClientSession {
   #disconnected(reason: string, code: ErrorCode | null): void {
     this.#lastFailure = reason;
     this.#isResumed = false;
+    // Also one that cannot serve anybody now says so.
+    this.#everReached ||= code !== null;
     for (const request of this.#inOrder) {
       if (request instanceof AcquireRequest) request.disconnected(this.#holds.renewedAt);
     }

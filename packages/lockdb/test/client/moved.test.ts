@@ -66,6 +66,30 @@ describe("a server that is not the place", () => {
     lease.assertHeld();
   });
 
+  test("[R3vp] while nobody has its service it goes on for as long as its callers wait, and has learnt of the others", async () => {
+    const { world, script, two, three, session } = cluster();
+    world.endpoints.delete(TWO);
+    script.answer = ([kind]) => (kind === "hello" ? [["members", [ONE, TWO, THREE]]] : []);
+    three.answer = script.answer;
+    const asked = outcomeOf(session.acquire(terms("a", { waitMs: 60_000 })));
+    await world.run(20_000);
+    expect(asked.state).toBe("pending");
+    expect(three.visits.length).toBeGreaterThan(0);
+    three.answer = () => null;
+    world.endpoints.set(TWO, two);
+    await world.until(() => asked.state === "resolved", 12_000);
+  });
+
+  test("[I1ln] a server that cannot serve anybody now, and says so, is one that was reached", async () => {
+    const { world, script, session } = cluster();
+    script.answer = ([kind]) => (kind === "hello" ? [["ended", "UNAVAILABLE", "Not now."]] : []);
+    const asked = outcomeOf(session.acquire(terms("a", { waitMs: 60_000 })));
+    await world.run(20_000);
+    expect(asked.state).toBe("pending");
+    script.answer = () => null;
+    await world.until(() => asked.state === "resolved", 3_000);
+  });
+
   test("[R3vo] says there behind which change of owners it has heard that, until it is led elsewhere", async () => {
     const { world, script, two, three, session } = await connected();
     const lease = await world.settled(session.acquire(terms("a")));

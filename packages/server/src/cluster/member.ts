@@ -8,6 +8,7 @@ import { layoutOf } from "./layout.js";
 import { hasChanged, lookIn, sharesIn } from "./look.js";
 import { JOINED, MARKS, marksIn, refusalOf, unmarked } from "./marks.js";
 import type { MemberOptions } from "./member-options.js";
+import { HINT_MS_MIN } from "./membership.js";
 import { fencedBy, readKey } from "./part.js";
 import { partitionOf } from "./partitions.js";
 import { putIfAbsent } from "./put-if-absent.js";
@@ -23,8 +24,6 @@ import type { Words } from "./words.js";
 const BEAT_MS = 500;
 /** After a beat that came to nothing. */
 const BEAT_AGAIN_MS = 100;
-/** Hints come in swarms. */
-const HINT_MS_MIN = 20;
 /** What of its lease a member does not use: clocks may differ in their rates, by 2 % each (L2). */
 const MARGIN = 0.1;
 /** Beats are not watched: each member would beat for each beat of all others. */
@@ -235,7 +234,7 @@ export class Member implements Placement {
     // What the loop reads of what is common when it opens its store may be old: the first step reads it again, by a transaction.
     const watches = WATCHED.map((area) =>
       etcd.watch(`${at}${area}`, (entries) => {
-        this.#hint();
+        this.#hint(self.membership.hintMs);
         if (area === OWNERS && self.heard(entries, this.#words)) this.#work(false);
       }),
     );
@@ -273,11 +272,11 @@ export class Member implements Placement {
 
   // --- beats ---
 
-  /** Something may have changed: a look, soon. */
-  #hint(): void {
+  /** Something may have changed: a look, soon. @param apartMs from the last one, at least */
+  #hint(apartMs = HINT_MS_MIN): void {
     const { runtime } = this.#options;
     const sinceMs = runtime.monotonicMs() - this.#lastBeatMs;
-    this.#arm(Math.max(0, HINT_MS_MIN - sinceMs));
+    this.#arm(Math.max(0, apartMs - sinceMs));
   }
 
   #armedForMs = Number.POSITIVE_INFINITY;
@@ -286,7 +285,7 @@ export class Member implements Placement {
     const { runtime } = this.#options;
     const atMs = runtime.monotonicMs() + inMs;
     if (this.#self?.isBeating) {
-      this.#isBeatWanted ||= inMs < BEAT_AGAIN_MS;
+      this.#isBeatWanted ||= inMs < BEAT_MS;
       return;
     }
     if (atMs >= this.#armedForMs) return;
@@ -329,7 +328,9 @@ export class Member implements Placement {
       this.#saw(self, outcome.gets, sentMs);
       // The next look is not later than the moment when somebody's silence is long enough.
       const silentInMs = self.membership.silentInMs(self.id, runtime.monotonicMs()) + 1;
-      this.#arm(this.#isBeatWanted ? HINT_MS_MIN : Math.min(BEAT_MS, Math.max(HINT_MS_MIN, silentInMs)));
+      this.#arm(
+        this.#isBeatWanted ? self.membership.hintMs : Math.min(BEAT_MS, Math.max(HINT_MS_MIN, silentInMs)),
+      );
       return this.#work();
     }
     if (outcome.kind === "refused") {

@@ -1,6 +1,11 @@
 import { PARTITIONS, sharesOf } from "./partitions.js";
 import { isSame, type MemberRecord, type OwnerRecord, type Seen } from "./records.js";
 
+/** Hints come in swarms: looks are so far apart at least. */
+export const HINT_MS_MIN = 20;
+/** Each change is hinted to all members, and each look reads what all have: more of them look less often. */
+const HINT_MS_A_MEMBER = 5;
+
 /** All that a member knows of its cluster: what one transaction has read. */
 export interface Look {
   readonly members: ReadonlyMap<string, Seen<MemberRecord>>;
@@ -45,6 +50,11 @@ export class Membership {
 
   get look(): Look | null {
     return this.#look;
+  }
+
+  /** How far looks are apart at least for which a hint is the reason. */
+  get hintMs(): number {
+    return Math.max(HINT_MS_MIN, HINT_MS_A_MEMBER * (this.#look?.members.size ?? 0));
   }
 
   /** Looks come in the order in which they were sent. */

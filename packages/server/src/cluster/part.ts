@@ -26,6 +26,8 @@ import type { Words } from "./words.js";
 
 /** Entries that are asked for at once of each partition: most have fewer. */
 const PAGE = 400;
+/** Of one that has more: some hundred kilobytes. */
+const REST_PAGE = 4_000;
 /** Prefixes that are read in one transaction, which has 128 operations. */
 const PARTS_A_TXN = 120;
 
@@ -99,7 +101,8 @@ async function readSome(member: Fenced, prefixes: readonly string[], page: numbe
 
 /** What comes behind the last of these. */
 async function readRest(member: Fenced, entries: EtcdEntry[], end: Uint8Array, page: number): Promise<void> {
-  for (let limit = page; ; ) {
+  // Who asks for few has large ones.
+  for (let limit = page === PAGE ? REST_PAGE : page; ; ) {
     const key = Buffer.concat([entries.at(-1)!.key, Buffer.of(0)]);
     try {
       const [next] = (await gets(member, [{ get: key, end, limit }])) as [EtcdEntry[]];

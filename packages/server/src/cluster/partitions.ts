@@ -27,25 +27,32 @@ export function partitionName(partition: number): string {
   return partition.toString(16).padStart(2, "0");
 }
 
+/** No member has more than so many times the average: with many of them chance alone would give one two or three times as much. */
+const UNEVEN_MAX = 1.5;
+
 /**
  * Who serves each partition when these members live: rendezvous hashing (Thaler and Ravishankar, 1998), so that a member that comes or goes moves only its own
- * share. Of equal urls the lower id counts.
+ * share; and where one would have too much, the next best takes the rest (Mirrokni, Thorup and Zadimoghaddam, 2018). Of equal urls the lower id counts.
  */
 export function sharesOf(
   members: readonly { readonly id: string; readonly url: string }[],
 ): readonly (string | null)[] {
   const ordered = [...members].sort((a, b) => (a.id < b.id ? -1 : 1));
-  const shares: (string | null)[] = new Array(PARTITIONS).fill(null);
-  const heights: number[] = new Array(PARTITIONS).fill(-1);
-  for (const { id, url } of ordered) {
-    for (let partition = 0; partition < PARTITIONS; partition++) {
-      const height = weightOf(url, partition);
-      if (height <= heights[partition]!) continue;
-      heights[partition] = height;
-      shares[partition] = id;
+  const most = Math.ceil((UNEVEN_MAX * PARTITIONS) / ordered.length);
+  const counts: number[] = new Array(ordered.length).fill(0);
+  return Array.from({ length: PARTITIONS }, (_, partition) => {
+    let best: number | null = null;
+    let bestWeight = -1;
+    for (const [at, { url }] of ordered.entries()) {
+      const weight = weightOf(url, partition);
+      if (weight <= bestWeight || counts[at]! >= most) continue;
+      bestWeight = weight;
+      best = at;
     }
-  }
-  return shares;
+    if (best === null) return null;
+    counts[best]!++;
+    return ordered[best]!.id;
+  });
 }
 
 const WEIGHTS_KEPT = 64 * PARTITIONS;

@@ -48,7 +48,10 @@ export class Whereabouts {
   /** Calls once the service is served here: now, or later. One that is elsewhere has moved. */
   find(key: ServiceKey, found: () => void): void {
     const place = this.#placement.placeOf(key);
+    const hasWaited = this.#waiting !== null;
     this.#waiting = place === "nowhere" ? { key, found } : null;
+    // It hears that somebody is there, and whom else to ask: it goes on for as long as its callers wait.
+    if (place === "nowhere" && !hasWaited) this.#say(["members", this.#placement.memberUrls]);
     if (place === "here") found();
     else if (place !== "nowhere") this.#say(movedTo(place, this.#placement));
   }

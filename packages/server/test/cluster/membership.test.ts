@@ -125,3 +125,11 @@ test("[R3qg] it gives away what it serves and others shall have, and all when it
   saw(5_300, 5_300, { beats: { a: 1, b: 9 }, owners });
   expect(given()).toEqual([]);
 });
+
+test("[N3qa] the more members there are, the farther looks are apart that follow hints: each change is hinted to all, and each reads all", () => {
+  saw(0, 0, { beats: { a: 1, b: 1, c: 1 } });
+  expect(membership.hintMs).toBe(20);
+  const many = Object.fromEntries(Array.from({ length: 64 }, (_, at) => [`m${at}`, 1]));
+  saw(0, 0, { beats: many });
+  expect(membership.hintMs).toBe(320);
+});

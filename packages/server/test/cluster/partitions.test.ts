@@ -26,6 +26,17 @@ test("[R3qb] a member that goes moves only what it had, and one that comes only 
     if (share !== "id5") expect(share).toBe(before[partition]);
 });
 
+test("[R3ql] of many members none has much more than the others, and hardly more is moved for that", () => {
+  for (const count of [16, 64]) {
+    const before = sharesOf(members(count));
+    const counts = members(count).map(({ id }) => before.filter((share) => share === id).length);
+    expect(Math.max(...counts)).toBeLessThanOrEqual((1.5 * PARTITIONS) / count);
+    const after = sharesOf(members(count).slice(1));
+    const besides = before.filter((share, at) => share !== "id0" && share !== after[at]);
+    expect(besides.length).toBeLessThan(PARTITIONS / 16);
+  }
+});
+
 test("[R3qc] a share is of the address, so that whoever comes back gets what it had; all members agree, in whatever order they know each other", () => {
   const before = sharesOf(members(3));
   const renamed = members(3).map(({ id, url }) => ({ id: `z${id}`, url }));

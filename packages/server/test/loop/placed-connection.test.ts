@@ -37,6 +37,11 @@ class Socket extends EventEmitter {
     new Connection(this as unknown as WebSocket, member.loop, ROOT_CALLER);
   }
 
+  /** But for who the members are, which those who wait hear, too. */
+  get news(): readonly ServerMessage[] {
+    return this.heard.filter(([kind]) => kind !== "members");
+  }
+
   say(...messages: readonly (readonly unknown[])[]): void {
     this.emit("message", Buffer.from(JSON.stringify([this.heard.length, ...messages])), false);
   }
@@ -70,7 +75,9 @@ test("[R3kb] while nobody has a service its clients wait, and what they say is t
   other.say(["hello", { ...HELLO, session: "another-session-here" }]);
   member.changed();
   await turns();
-  expect([socket.heard, other.heard]).toEqual([[], []]);
+  const members = ["members", member.memberUrls];
+  expect([socket.heard, other.heard]).toEqual([[members], [members]]);
+  for (const each of [socket, other]) each.heard.length = 0;
   member.place = "here";
   member.changed();
   member.changed();
@@ -93,7 +100,7 @@ test("[R3kc] who waits for a service is told when another member has it", async 
   socket.say(["hello", HELLO], ["sync"]);
   member.place = THERE;
   member.changed();
-  expect(socket.heard).toEqual([["moved", THERE.url, member.memberUrls]]);
+  expect(socket.news).toEqual([["moved", THERE.url, member.memberUrls]]);
   // What it has said is not taken when the service comes here after all.
   member.place = "here";
   member.changed();
@@ -108,7 +115,7 @@ test("[N3ka] who waits for a service may not say ever more, and not wait for eve
   const long = "x".repeat(LIMITS.messageBytesMax);
   for (let bytes = 0; bytes <= 2 * LIMITS.frameBytesMax; bytes += long.length)
     socket.say(["acquire", 1, long, 0]);
-  expect(socket.heard.map(([kind, code]) => [kind, code])).toEqual([["ended", "UNAVAILABLE"]]);
+  expect(socket.news.map(([kind, code]) => [kind, code])).toEqual([["ended", "UNAVAILABLE"]]);
   expect(socket.closes).toEqual([[GOING_AWAY, "UNAVAILABLE"]]);
   await member.pass(10_050);
   expect(silent.closes).toEqual([[GOING_AWAY, "UNAVAILABLE"]]);
@@ -134,7 +141,7 @@ test("[R3kd] when a service is handed over its clients are told where it is, and
   await over;
   await turns();
   for (const each of [socket, waiting]) {
-    expect(each.heard).toEqual([["moved", THERE.url, member.memberUrls]]);
+    expect(each.news).toEqual([["moved", THERE.url, member.memberUrls]]);
     expect(each.closes).toEqual([[GOING_AWAY, "MOVED"]]);
   }
 });
@@ -177,9 +184,9 @@ test("[R3kf] who was led to a member by the change of owners that gave it his se
   second.changed();
   await turns();
   const [led, older, unled] = sockets;
-  expect(led!.heard[0]).toMatchObject(["welcome", { resumed: true }]);
+  expect(led!.news[0]).toMatchObject(["welcome", { resumed: true }]);
   expect(led!.closes).toEqual([]);
-  for (const each of [older!, unled!]) expect(each.heard).toEqual([["moved", second.url, second.memberUrls]]);
+  for (const each of [older!, unled!]) expect(each.news).toEqual([["moved", second.url, second.memberUrls]]);
   expect(second.loop.services.statsOf(KEY)).toMatchObject({ holds: 1 });
   await Promise.all([first.loop.stop(), other.loop.stop()]);
 });
@@ -211,7 +218,7 @@ test("[R3ke] who was accepted before a service was taken up comes again: what he
   late.say(["hello", { ...hello, connection: 1 }], ["sync"]);
   await turns();
   for (const each of [late, waiting]) {
-    expect(each.heard).toEqual([["moved", second.url, second.memberUrls]]);
+    expect(each.news).toEqual([["moved", second.url, second.memberUrls]]);
     expect(each.closes).toEqual([[GOING_AWAY, "MOVED"]]);
   }
   const again = new Socket();
