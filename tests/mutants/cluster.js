@@ -201,7 +201,38 @@ export const CLUSTER = [
     file: `${LOOP}/services.ts`,
     find: "return service!.isReadAnew || epoch === null || epoch !== this.#options.placement?.epochOf(key);",
     put: "return service!.isReadAnew || epoch === null || epoch > this.#options.placement!.epochOf(key)!;",
-    wrong: "Whoever was led here by an older change of owners is believed, and may have been elsewhere since.",
+    wrong:
+      "Whoever was led here by an older change of owners is believed, and may have been elsewhere since.",
     killedBy: { test: `${LOOP_TESTS}/placed-connection.test.ts`, name: "[R3kf]" },
+  },
+  // --- looks that were overtaken ---
+  {
+    id: "hand-over-by-an-old-look",
+    rule: "R3",
+    file: STEPS,
+    find: "self.wrote.get(partition)?.epoch === look.owners[partition]!.record.epoch;",
+    put: "self.wrote.get(partition) !== undefined && look !== null;",
+    wrong:
+      "A member that has a partition again hands it over by a look from before: epochs go back, and nobody serves it.",
+    killedBy: { test: `${TESTS}/late-looks.test.ts`, name: "[R3zg]" },
+  },
+  {
+    id: "keeper-of-an-old-look",
+    rule: "A2",
+    file: STEPS,
+    find: "partition !== KEEPERS_PARTITION || record.epoch === owners[partition]?.record.epoch;",
+    put: "partition !== KEEPERS_PARTITION || record.epoch >= owners[partition]!.record.epoch;",
+    wrong:
+      "A member keeps keys and accounts before it knows what its former keeper's last batch made of them.",
+    killedBy: { test: `${TESTS}/late-looks.test.ts`, name: "[A2yf]" },
+  },
+  {
+    id: "hands-over-to-the-end",
+    rule: "R3",
+    file: STEPS,
+    find: "if (hasChanged && (self.membership.look !== look || self.hinted.size > 0)) return true;",
+    put: "if (hasChanged && self.membership.look === null) return true;",
+    wrong: "While a member hands very much over, it fences nobody.",
+    killedBy: { test: `${TESTS}/late-looks.test.ts`, name: "[R3zh]" },
   },
 ];

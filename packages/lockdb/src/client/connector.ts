@@ -91,6 +91,8 @@ export class Connector {
   /** The connection works: the next failure starts with a short pause again. */
   settled(): void {
     this.#failures = 0;
+    // It was of use for the connection that it led to, and numbers of another cluster at this address would be others.
+    this.#epoch = null;
   }
 
   /** While true the connection, or the pause before the next, keeps the process alive. */

@@ -16,6 +16,8 @@ export class Identity {
   /** Its record as etcd has it, as far as is known. */
   bytes: Uint8Array = new Uint8Array();
   isLeaving = false;
+  /** It has tried to give everything away for as long as it may: nothing more is begun. */
+  isOutOfTime = false;
   /** Served partitions, and what is added to the lease clock for each. */
   readonly served = new Map<number, number>();
   /** Epochs of the records by which they came here. */

@@ -328,9 +328,8 @@ export class Member implements Placement {
       this.#saw(self, outcome.gets, sentMs);
       // The next look is not later than the moment when somebody's silence is long enough.
       const silentInMs = self.membership.silentInMs(self.id, runtime.monotonicMs()) + 1;
-      this.#arm(
-        this.#isBeatWanted ? self.membership.hintMs : Math.min(BEAT_MS, Math.max(HINT_MS_MIN, silentInMs)),
-      );
+      const hintMs = this.#isBeatWanted ? self.membership.hintMs : BEAT_MS;
+      this.#arm(Math.min(BEAT_MS, hintMs, Math.max(HINT_MS_MIN, silentInMs)));
       return this.#work();
     }
     if (outcome.kind === "refused") {
@@ -420,18 +419,21 @@ export class Member implements Placement {
     do {
       const isLooked = this.#isWorkWanted;
       this.#isWorkWanted = false;
-      const self = this.#self;
+      const [self, loop] = [this.#self, this.#loop];
       const hinted = [...(self?.hinted ?? [])];
       self?.hinted.clear();
-      try {
-        if (self === null || this.#loop?.ready !== true) continue;
-        await this.#steps.takeHinted(self, this.#loop, hinted);
-        if (isLooked && (await this.#steps.take(self, this.#loop))) this.#hint();
-      } catch (err) {
-        if (this.#self === self)
-          this.#options.log.warn({ err }, "a step in the cluster came to nothing, and is tried again");
-      }
+      if (self === null || loop?.ready !== true) continue;
+      await this.#step(self, this.#steps.takeHinted(self, loop, hinted));
+      if (isLooked && (await this.#step(self, this.#steps.take(self, loop)))) this.#hint();
     } while (this.#isWorkWanted || (this.#self?.hinted.size ?? 0) > 0);
+  }
+
+  #step<T>(self: Identity, step: Promise<T>): Promise<T | null> {
+    return step.catch((err) => {
+      if (this.#self === self)
+        this.#options.log.warn({ err }, "a step in the cluster came to nothing, and is tried again");
+      return null;
+    });
   }
 
   /** Writes a record that all members share, unless there is one. @returns the one that is there then */
@@ -464,12 +466,10 @@ export class Member implements Placement {
     this.#isOver = true;
     if (self === null) return;
     self.isLeaving = true;
-    const untilMs = runtime.monotonicMs() + LEAVE_MS_MAX;
-    while (
-      this.#self === self &&
-      self.served.size + self.takingUp.size > 0 &&
-      runtime.monotonicMs() < untilMs
-    ) {
+    runtime.setTimer(() => {
+      self.isOutOfTime = true;
+    }, LEAVE_MS_MAX);
+    while (this.#self === self && self.served.size + self.takingUp.size > 0 && !self.isOutOfTime) {
       this.#hint();
       await this.#looked();
       await this.#working;

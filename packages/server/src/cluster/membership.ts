@@ -1,7 +1,7 @@
 import { PARTITIONS, sharesOf } from "./partitions.js";
 import { isSame, type MemberRecord, type OwnerRecord, type Seen } from "./records.js";
 
-/** Hints come in swarms: looks are so far apart at least. */
+/** Hints come in swarms: looks are so far apart at least, and a beat at most. */
 export const HINT_MS_MIN = 20;
 /** Each change is hinted to all members, and each look reads what all have: more of them look less often. */
 const HINT_MS_A_MEMBER = 5;

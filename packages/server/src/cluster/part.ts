@@ -81,8 +81,9 @@ async function readSome(member: Fenced, prefixes: readonly string[], page: numbe
   try {
     pages = await gets(member, first);
   } catch (error) {
-    // All of it is too large for one answer: fewer at once, then.
-    if (!isTooLarge(error) || (prefixes.length === 1 && page === 1)) throw error;
+    // All of it is too large for one answer, or for the time that one may take: fewer at once, then.
+    const isSlow = isDeadlineExceeded(error) && prefixes.length > 1;
+    if (!isSlow && (!isTooLarge(error) || (prefixes.length === 1 && page === 1))) throw error;
     if (prefixes.length === 1) return readSome(member, prefixes, Math.ceil(page / 8));
     const half = prefixes.length >> 1;
     return [
@@ -117,6 +118,10 @@ async function readRest(member: Fenced, entries: EtcdEntry[], end: Uint8Array, p
 
 function isTooLarge(error: unknown): boolean {
   return error instanceof EtcdError && error.code === CODE.RESOURCE_EXHAUSTED;
+}
+
+function isDeadlineExceeded(error: unknown): boolean {
+  return error instanceof EtcdError && error.code === CODE.DEADLINE_EXCEEDED;
 }
 
 /** What a member writes when it wants to read. */

@@ -14,7 +14,16 @@ import { CLOCKS, COMMON, HEADS, KEEPERS_PARTITION, ownerKeyInStore, STAGED } fro
 import type { Claim, Plan } from "./membership.js";
 import { fencedBy, readKey, readParts, readThrough } from "./part.js";
 import { partitionOfKey } from "./partitions.js";
-import { fenceKey, isSame, memberKey, type OwnerRecord, ownerKey, shareKey, written } from "./records.js";
+import {
+  fenceKey,
+  isSame,
+  memberKey,
+  type OwnerRecord,
+  ownerKey,
+  type Seen,
+  shareKey,
+  written,
+} from "./records.js";
 import { TakeUps } from "./take-ups.js";
 import type { ClusterTotals } from "./totals.js";
 import { Words } from "./words.js";
@@ -109,10 +118,14 @@ export class Steps {
     // Whoever comes to keep what is common must know what was kept before: of this look, and not of one that comes meanwhile.
     const isKeeperToBe = isCommonRead(self);
     const takeUp = plan.takeUp.filter((partition) => isKeeperToBe || partition !== KEEPERS_PARTITION);
+    const { owners } = self.membership.look!;
+    // Since this look its own redo may have brought more.
+    const isAsSeen = (partition: number, { record }: Seen<OwnerRecord>) =>
+      partition !== KEEPERS_PARTITION || record.epoch === owners[partition]?.record.epoch;
     let hasChanged = false;
     for (const each of plan.fence) hasChanged = (await this.#fence(self, each)) || hasChanged;
     hasChanged = (await this.#claim(self, plan.claim)) || hasChanged;
-    hasChanged = (await this.#takeUps.take(self, loop, takeUp)) || hasChanged;
+    hasChanged = (await this.#takeUps.take(self, loop, takeUp, isAsSeen)) || hasChanged;
     hasChanged = (await this.#handOver(self, loop, plan)) || hasChanged;
     if (!hasChanged) await this.#forget(self);
     return hasChanged;
@@ -202,17 +215,24 @@ export class Steps {
     }
   }
 
+  /** Until something else is due: another look may say that whoever is given these is gone, and a hint that others wait. */
   async #handOver(self: Identity, loop: Loop, { handOver }: Plan): Promise<boolean> {
-    const { members, owners } = self.membership.look!;
+    const look = self.membership.look!;
+    // A look may be older than what came here by a hint.
+    const isLast = (partition: number) =>
+      self.wrote.get(partition)?.epoch === look.owners[partition]!.record.epoch;
+    let hasChanged = false;
     for (const [to, partitions] of handOver) {
-      const { url } = members.get(to)!.record;
+      const { url } = look.members.get(to)!.record;
       const sizes = sizesOf(loop);
       const sizeOf = (partition: number) => 1 + (sizes.get(partition) ?? 0);
-      for (const slice of slicesOf(partitions, sizeOf, HANDED_OVER_AT_ONCE)) {
-        if (!this.#isNow(self)) break;
+      for (const slice of slicesOf(partitions.filter(isLast), sizeOf, HANDED_OVER_AT_ONCE)) {
+        if (!this.#isNow(self) || self.isOutOfTime) return hasChanged;
+        if (hasChanged && (self.membership.look !== look || self.hinted.size > 0)) return true;
+        hasChanged = true;
         const some = new Set(slice);
         const last = [...some].map((partition) => {
-          const epoch = owners[partition]!.record.epoch + 1;
+          const epoch = look.owners[partition]!.record.epoch + 1;
           const record: OwnerRecord = {
             member: to,
             epoch,
@@ -235,7 +255,7 @@ export class Steps {
         this.#host.changed();
       }
     }
-    return handOver.size > 0;
+    return hasChanged;
   }
 
   #isNow(self: Identity): boolean {

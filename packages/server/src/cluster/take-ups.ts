@@ -27,9 +27,15 @@ export class TakeUps {
   /**
    * Reads partitions that may be ours, and their owner records with them: what these say then is final, as nobody else changes them. Those that are ours are
    * served as soon as that is durable, and nobody waits for it here: the next ones are read meanwhile.
+   * @param isAsSeen whether that owner record is one that may be gone by; else a newer look is due
    * @returns whether another look is due now @throws Error when this member was fenced, or etcd does not answer
    */
-  async take(self: Identity, loop: Loop, wanted: readonly number[]): Promise<boolean> {
+  async take(
+    self: Identity,
+    loop: Loop,
+    wanted: readonly number[],
+    isAsSeen: (partition: number, owner: Seen<OwnerRecord>) => boolean = () => true,
+  ): Promise<boolean> {
     const some = wanted.filter((partition) => !self.served.has(partition) && !self.takingUp.has(partition));
     let hasChanged = false;
     let size = 0;
@@ -39,6 +45,10 @@ export class TakeUps {
       for (const { partition, owner, part } of found) {
         if (!this.#host.isNow(self)) return false;
         if (owner === null || !isOurs(self, partition, owner)) continue;
+        if (!isAsSeen(partition, owner)) {
+          hasChanged = true;
+          continue;
+        }
         if (owner.record.redo !== undefined) {
           const redo = () => this.#redo(self, partition, owner);
           hasChanged = (await this.#tried(partition, redo)) || hasChanged;

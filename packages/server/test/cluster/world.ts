@@ -77,6 +77,13 @@ export class TestMember {
   readonly reasons: Error[] = [];
   /** While set, an answer of etcd waits for it. */
   held: Promise<void> | null = null;
+  /** A transaction of this member waits for what these give: before it is made, and before its answer comes. */
+  before: (txn: Txn) => Promise<void> | null = () => null;
+  after: (txn: Txn) => Promise<void> | null = () => null;
+  /** What its loop serves, as far as a hand-over asks for it. */
+  services: readonly unknown[] = [];
+  /** Nothing that it asks of etcd is answered any more. */
+  readonly die: () => void;
   ranges = 0;
   /** Tells it of entries below a prefix, as a watch does. */
   hint: (entries: Readonly<Record<string, object>>) => void = () => {};
@@ -84,7 +91,7 @@ export class TestMember {
   store!: Store;
   readonly #loop = {
     ready: true,
-    services: { seen: () => [] },
+    services: { seen: () => this.services },
     distrust: (reason: Error) => void this.reasons.push(reason),
     takeUp: async (_services: unknown, _outside: unknown, offsetMs: number, first: readonly Change[]) => {
       this.taken.push({ offsetMs, first });
@@ -98,10 +105,13 @@ export class TestMember {
 
   constructor(world: World, url: string, options: Partial<MemberOptions>) {
     const client = world.etcd.client();
+    this.die = () => client.die();
     const etcd: Etcd = {
       ...client,
       txn: async (txn: Txn): Promise<TxnOutcome> => {
+        await this.before(txn);
         const outcome = await client.txn(txn);
+        await this.after(txn);
         await this.held;
         return outcome;
       },
