@@ -52,6 +52,15 @@ export const STORE = [
     killedBy: { test: TEST, name: "[R9ac]" },
   },
   {
+    id: "journal-does-not-miss-its-store",
+    rule: "R9",
+    file: JOURNALED,
+    find: "if (mark === null && journal.wasUsed())",
+    put: "if (mark === null && journal === null)",
+    wrong: "A store that is gone is made anew, though its journal is there.",
+    killedBy: { test: TEST, name: "[R9aj]" },
+  },
+  {
     id: "journal-half-reused",
     rule: "R1",
     file: JOURNALED,

@@ -4,6 +4,7 @@ import LockDB from "lockdb";
 import { atMost, clockMs, ms, quantile, ROOT_KEY } from "./lib/stage.js";
 
 export const about = "an owner is killed, or stopped as planned, and the next one gives its locks";
+export const needs = ["etcd"];
 
 const KILLS = 12;
 const KILLS_QUICK = 5;
@@ -36,7 +37,7 @@ async function kills(stage, cluster, services) {
   };
   const clients = services.map((some) => some.map(clientsOf));
   const grantMs = [];
-  for (let kill = 0; kill < (stage.isQuick ? KILLS_QUICK : KILLS); kill++) {
+  for (let kill = 0; kill < stage.count(KILLS_QUICK, KILLS); kill++) {
     await cluster.settled();
     const at = kill % cluster.members.length;
     const member = cluster.members[at];
@@ -78,7 +79,7 @@ async function stops(stage, cluster, services) {
   const quietMs = [];
   let lost = 0;
   const failures = [];
-  for (let stop = 0; stop < (stage.isQuick ? STOPS_QUICK : STOPS); stop++) {
+  for (let stop = 0; stop < stage.count(STOPS_QUICK, STOPS); stop++) {
     await cluster.settled();
     const at = stop % cluster.members.length;
     const member = cluster.members[at];

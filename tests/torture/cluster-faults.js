@@ -1,12 +1,11 @@
 // A hundred rounds of what can happen to members and to etcd, alone and together, under the load of thirty clients.
-import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import LockDB from "lockdb";
-import { contradictions, counts, descents, entriesOf, holdsOf, overlaps } from "./lib/judge.js";
-import { asked, atMost, clockMs, LEASE_MS, quantile, ROOT_KEY } from "./lib/stage.js";
+import { atMost, clockMs, LEASE_MS, quantile } from "./lib/stage.js";
+import { CLIENT_LEASE_MS, judgedLoad, Load, lostOf, well } from "./lib/under-load.js";
 
 export const about =
   "members and etcd are killed, stopped and cut off, alone and together, while clients go on";
+export const needs = ["etcd"];
 
 const ROUNDS = 100;
 const ROUNDS_QUICK = 10;
@@ -16,8 +15,6 @@ const CLIENTS = 30;
 /** Beyond the lease of a member. */
 const FAULT_MS = LEASE_MS + 1_500;
 const SHORT_FAULT_MS = LEASE_MS / 2;
-/** Of a client. */
-const CLIENT_LEASE_MS = 10_000;
 /** Until a new owner has waited for all sessions that stay with the old one (R4), and grants: whoever still believes in the old one is found then. */
 const LONG_FAULT_MS = LEASE_MS + CLIENT_LEASE_MS + 3_000;
 const WELL_MS = 45_000;
@@ -26,24 +23,13 @@ const ROUNDS_A_NAME = 2;
 const RECENT = 60;
 
 export async function run(stage) {
-  const rounds = stage.isQuick ? ROUNDS_QUICK : ROUNDS;
+  const rounds = stage.count(ROUNDS_QUICK, ROUNDS);
   const cluster = await stage.cluster({ throughNet: true });
-  const folder = stage.folder();
   const services = Array.from({ length: SERVICES }, (_, at) => `s${at}`);
-  const files = [];
-  const loads = Array.from({ length: PROCESSES }, (_, at) => {
-    files.push(join(folder, `load${at}`));
-    const own = Array.from({ length: CLIENTS / PROCESSES }, (_, each) => services[each % SERVICES]);
-    return stage.script("load.js", {
-      ...{
-        id: `c${at}`,
-        services: own,
-        urls: cluster.urls,
-        apiKey: ROOT_KEY,
-        historyFile: files[at],
-        period: 0,
-      },
-    });
+  const load = new Load(stage, {
+    services: Array.from({ length: CLIENTS }, (_, at) => services[Math.floor(at / PROCESSES) % SERVICES]),
+    urls: cluster.urls,
+    processes: PROCESSES,
   });
   const lost = new Set();
   const faults = [];
@@ -52,8 +38,7 @@ export async function run(stage) {
   const died = [];
   await setTimeout(1_000);
   for (let round = 0; round < rounds; round++) {
-    if (round % ROUNDS_A_NAME === 0)
-      for (const load of loads) await load.call("period", { number: round / ROUNDS_A_NAME });
+    if (round % ROUNDS_A_NAME === 0) await load.period(round / ROUNDS_A_NAME);
     const fault = FAULTS[round % FAULTS.length];
     const fromMs = clockMs();
     const lasts = await fault.hurt(cluster, round);
@@ -66,100 +51,30 @@ export async function run(stage) {
       await member.restart();
     }
     const healedMs = clockMs();
-    const isWell = await well(cluster, services, healedMs + WELL_MS);
+    const isWell = await well(cluster.urls, services, healedMs + WELL_MS);
     const untilMs = clockMs();
     faults.push({ fromMs, untilMs });
     wellMs.push(untilMs - healedMs);
     if (!isWell) problems.push(`round ${round} (${fault.name}): not well within ${WELL_MS} ms`);
-    for (const each of await lostOf(cluster, entriesOf(files), RECENT))
+    load.look();
+    for (const each of await lostOf(cluster.members, load.entries, RECENT))
       lost.add(`round ${round} (${fault.name}): ${each}`);
     console.log(
       `  ${round + 1}/${rounds} ${fault.name}: well ${(untilMs - healedMs).toFixed(0)} ms after it was healed`,
     );
   }
-  for (const load of loads) await load.call("stop");
-  const entries = entriesOf(files);
-  for (const each of await lostOf(cluster, entries, Number.POSITIVE_INFINITY)) lost.add(each);
-  const doubles = overlaps(entries);
-  const back = descents(entries);
-  // Sessions come back until their leases are over.
-  const away = faults.map((fault) => ({ ...fault, untilMs: fault.untilMs + CLIENT_LEASE_MS }));
-  const verdict = contradictions(entries, away);
-  for (const each of [...died, ...problems, ...doubles, ...back, ...lost, ...verdict.problems].slice(0, 40))
-    console.log(`  ! ${each}`);
-  const holds = holdsOf(entries);
-  const across = holds.filter(({ fromMs, untilMs }) =>
-    faults.some((fault) => fromMs < fault.fromMs && fault.fromMs < untilMs),
-  );
-  const oneTime = entries.filter(({ kind }) => kind === "kept" || kind === "freed").length;
-  const troubles = entries.filter(({ kind }) => kind === "trouble");
+  await load.stop();
+  for (const each of await lostOf(cluster.members, load.entries)) lost.add(each);
+  for (const each of [...died, ...problems].slice(0, 40)) console.log(`  ! ${each}`);
   return [
     { what: "rounds", seen: `${rounds}, ${CLIENTS} clients` },
-    { what: "holds", seen: `${holds.length}, of which ${across.length} were believed in when a fault came` },
-    atMost("double holds", doubles.length, 0),
-    atMost("tokens that went back", back.length, 0),
-    atMost(`acknowledged detached holds and releases lost, of ${oneTime}`, lost.size, 0),
-    atMost(
-      `contradictions in ${verdict.operations} operations on ${verdict.locks} locks`,
-      verdict.problems.length,
-      0,
-    ),
-    atMost("histories too large to judge", verdict.unfinished.length, 0),
+    ...judgedLoad(load.entries, { faults, lost }),
     atMost("rounds after which a service did not come back", problems.length, 0),
     {
       what: "all services well after healing",
       seen: `median ${quantile(wellMs, 0.5).toFixed(0)} ms, longest ${Math.max(...wellMs).toFixed(0)} ms`,
     },
-    { what: "calls that failed", seen: counts(troubles.map(({ doing, what }) => `${doing} ${what}`)) },
   ];
-}
-
-/** Each service grants a lock that nobody else wants, to somebody new. */
-async function well(cluster, services, untilMs) {
-  const grants = services.map(async (service) => {
-    // A client that never reached a server gives up after 5 s (I1): then another one asks.
-    for (let isGranted = false; ; ) {
-      const locker = new LockDB(service, { serverUrl: cluster.urls, apiKey: ROOT_KEY });
-      const wait = Math.max(1, Math.round(untilMs - clockMs()));
-      const lease = await locker.acquire("well", { wait }).catch(() => null);
-      isGranted = lease !== null;
-      await lease?.release().catch(() => {});
-      await Promise.race([locker.close().catch(() => {}), setTimeout(1_000)]);
-      if (isGranted || clockMs() > untilMs) return isGranted;
-    }
-  });
-  return (await Promise.all(grants)).every((is) => is);
-}
-
-/** What was acknowledged, and is not so. */
-async function lostOf(cluster, entries, count) {
-  const all = entries.filter(({ kind }) => kind === "kept" || kind === "freed").slice(-count);
-  const lost = [];
-  for (let at = 0; at < all.length; at += 20) {
-    const some = all.slice(at, at + 20).map(async ({ kind, name, token }) => {
-      const [service] = name.split("/");
-      const path = `/v1/services/${service}/locks/${encodeURIComponent(name)}`;
-      const { holders } = await patiently(cluster, path);
-      const isRight = kind === "freed" ? holders.length === 0 : holders[0]?.token === token;
-      return isRight ? [] : [`${name} was ${kind} (${token}); now ${JSON.stringify(holders)}`];
-    });
-    lost.push(...(await Promise.all(some)).flat());
-  }
-  return lost;
-}
-
-/** From whichever member answers. */
-async function patiently({ members }, path) {
-  const endMs = clockMs() + 30_000;
-  for (let tries = 0; ; tries++) {
-    const { child, ownUrl } = members[tries % members.length];
-    try {
-      return await asked(`${ownUrl}${path}`);
-    } catch (error) {
-      if (clockMs() > endMs) throw child.isOver ? new Error(`a member ended by itself: ${child.end}`) : error;
-      await setTimeout(200);
-    }
-  }
 }
 
 const alone =

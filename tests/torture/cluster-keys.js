@@ -4,6 +4,7 @@ import { RawSession } from "./lib/raw.js";
 import { asked, clockMs, ms, quantile } from "./lib/stage.js";
 
 export const about = "keys and accounts are made at one member, and revoked at another";
+export const needs = ["etcd"];
 
 const ROUNDS = 12;
 const ROUNDS_QUICK = 3;
@@ -19,7 +20,7 @@ export async function run(stage) {
   const accountMs = [];
   const refusedMs = [];
   const closedMs = [];
-  for (let round = 0; round < (stage.isQuick ? ROUNDS_QUICK : ROUNDS); round++) {
+  for (let round = 0; round < stage.count(ROUNDS_QUICK, ROUNDS); round++) {
     const [maker, revoker] = [cluster.members[round % 3], cluster.members[(round + 1) % 3]];
     const made = await asked(`${maker.ownUrl}/v1/keys`, {
       method: "POST",

@@ -6,6 +6,7 @@ import { counts, descents, entriesOf, holdsOf, overlaps } from "./lib/judge.js";
 import { asked, atMost, clockMs, etcdAsked, LEASE_MS, ms, quantile, ROOT_KEY } from "./lib/stage.js";
 
 export const about = "etcd has no quorum for five leases of a member";
+export const needs = ["etcd"];
 
 const ROUNDS = 4;
 const ROUNDS_QUICK = 1;
@@ -33,7 +34,7 @@ export async function run(stage) {
   const native = [];
   const electionMs = [];
   const wellMs = [];
-  for (let round = 0; round < (stage.isQuick ? ROUNDS_QUICK : ROUNDS); round++) {
+  for (let round = 0; round < stage.count(ROUNDS_QUICK, ROUNDS); round++) {
     await setTimeout(2_000);
     const two = [cluster.etcd.members[round % 3], cluster.etcd.members[(round + 1) % 3]];
     await Promise.all(two.map((member) => member.pause()));

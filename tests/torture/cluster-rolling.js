@@ -3,6 +3,7 @@ import { setTimeout } from "node:timers/promises";
 import { atMost, ms, ROOT_KEY } from "./lib/stage.js";
 
 export const about = "all members are restarted, one after the other, under load";
+export const needs = ["etcd"];
 
 const ROUNDS = 3;
 const SERVICES = 6;
@@ -25,7 +26,7 @@ export async function run(stage) {
   let calls = 0;
   let longestMs = 0;
   const failures = [];
-  const rounds = stage.isQuick ? 1 : ROUNDS;
+  const rounds = stage.count(1, ROUNDS);
   for (let round = 0; round < rounds; round++) {
     for (const member of cluster.members) {
       await member.child.kill("SIGTERM");

@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { quantile, ROOT_KEY } from "./lib/stage.js";
 
 export const about = "locks and unlocks a second: through the cluster, and at one server by itself";
+export const needs = ["etcd"];
 
 const TURNS = 7;
 const TURNS_QUICK = 3;
@@ -19,7 +20,7 @@ export async function run(stage) {
   const through = services.map((service) => load(service, cluster.urls));
   const rates = { alone: [], through: [], three: [] };
   // The first turn is for the compiler.
-  for (let turn = -1; turn < (stage.isQuick ? TURNS_QUICK : TURNS); turn++) {
+  for (let turn = -1; turn < stage.count(TURNS_QUICK, TURNS); turn++) {
     const one = {
       alone: () => alone.call("rate", { forMs: TURN_MS }),
       through: () => through[0].call("rate", { forMs: TURN_MS }),

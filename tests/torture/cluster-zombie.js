@@ -7,6 +7,7 @@ import { RawHttp, RawSession } from "./lib/raw.js";
 import { asked, atMost, clockMs, ROOT_KEY } from "./lib/stage.js";
 
 export const about = "an owner is stopped, replaced, and goes on with 1,000 requests in its socket buffers";
+export const needs = ["etcd"];
 
 const ROUNDS = 6;
 const ROUNDS_QUICK = 2;
@@ -25,7 +26,7 @@ export async function run(stage) {
   const takenMs = [];
   let untrue = 0;
   let renewals = 0;
-  for (let round = 0; round < (stage.isQuick ? ROUNDS_QUICK : ROUNDS); round++) {
+  for (let round = 0; round < stage.count(ROUNDS_QUICK, ROUNDS); round++) {
     await cluster.settled();
     const owner = cluster.members[round % 3];
     const [service] = await cluster.servicesOf(owner, 1, `zombie${round}-`);

@@ -1,21 +1,33 @@
 // Clients that lock and unlock while everything around them breaks. What they saw is appended to a file (history.mjs); calls that fail are written
 // down, and never end the load.
 import { setMaxListeners } from "node:events";
+import { connect } from "node:net";
+import { createInterface } from "node:readline";
 import { setTimeout } from "node:timers/promises";
 import LockDB from "lockdb";
 import { History } from "../../processes/history.mjs";
-import { clockMs, given, serveCalls } from "../../processes/mailbox.mjs";
+import { clockMs, given, mendClock, serveCalls } from "../../processes/mailbox.mjs";
 
-const { id, services, urls, apiKey, historyFile, hasPassersBy = true } = given;
+const { id, services, urls, apiKey, historyFile, lease = "10s" } = given;
+/** A few are held for so long that faults come meanwhile. */
+const {
+  longMs = 9_000,
+  longShare = 0.04,
+  pauseMs = 5,
+  detachedMs = 20_000,
+  oneTimePauseMs = 1_500,
+  hasPassersBy = true,
+  /** Its clock is to be mended before it starts. */
+  isClockWrong = false,
+  /** How much sooner than it was told a detached hold may end, for the rates of clocks. */
+  endSlack = 0,
+  /** Of a register (register.mjs) to which each hold writes at its end, believed in or not. */
+  registerPort = null,
+} = given;
 let { period } = given;
 const history = new History(historyFile, Number.POSITIVE_INFINITY);
 const NAMES = 3;
-/** A few are held for so long that faults come meanwhile. */
-const LONG_MS = 9_000;
-const LONG_SHARE = 0.04;
-const DETACHED_MS = 20_000;
 const ONE_TIME_MS = 3_600_000;
-const ONE_TIME_PAUSE_MS = 1_500;
 const CHECK_PAUSE_MS = 700;
 /** Who was never here goes to whoever serves now, while the others stay where they were. */
 const PASSER_BY_PAUSE_MS = 3_000;
@@ -35,14 +47,14 @@ class LoadClient {
   constructor(id, service) {
     this.#id = id;
     this.#service = service;
-    this.#locker = new LockDB(service, { serverUrl: urls, apiKey });
+    this.#locker = new LockDB(service, { serverUrl: urls, apiKey, lease });
   }
 
   start() {
     this.#running = Promise.all([
-      again(5, () => this.#hold(this.#name(), {})),
-      again(5, () => this.#hold(this.#name(), { detached: DETACHED_MS })),
-      again(ONE_TIME_PAUSE_MS, () => this.#oneTime()),
+      again(pauseMs, () => this.#hold(this.#name(), {})),
+      again(pauseMs, () => this.#hold(this.#name(), { detached: detachedMs })),
+      again(oneTimePauseMs, () => this.#oneTime()),
       again(CHECK_PAUSE_MS, () => this.#check()),
       hasPassersBy && again(PASSER_BY_PAUSE_MS, () => this.#passBy()),
     ]);
@@ -60,7 +72,7 @@ class LoadClient {
   /** Somebody new, at whichever member, who wants the lock once. */
   async #passBy() {
     const serverUrl = [...urls].sort(() => Math.random() - 0.5);
-    const locker = new LockDB(this.#service, { serverUrl, apiKey });
+    const locker = new LockDB(this.#service, { serverUrl, apiKey, lease });
     await this.#hold(this.#name(), { wait: PASSER_BY_WAIT_MS }, locker);
     await Promise.race([locker.close().catch(() => {}), setTimeout(1_000)]);
   }
@@ -77,10 +89,14 @@ class LoadClient {
     }
     grants++;
     const fromMs = clockMs();
-    const untilMs = await belief(lease, Math.random() < LONG_SHARE ? LONG_MS : Math.random() * 30);
     const { token, ticket = null } = lease;
+    const number = await register?.call("read", name, token);
+    const untilMs = await belief(lease, Math.random() < longShare ? longMs : Math.random() * 30);
+    if (typeof number === "number") await register?.call("write", name, token, number + 1);
     const [type, endsMs] =
-      terms.detached === undefined ? ["session", null] : ["detached", askedMs + terms.detached];
+      terms.detached === undefined
+        ? ["session", null]
+        : ["detached", askedMs + terms.detached * (1 - endSlack)];
     history.hold({ client: this.#id, type, name, token, ticket, askedMs, fromMs, untilMs, endsMs });
     await this.#release(name, token, () => lease.release());
     // Else it would stay in everybody's way.
@@ -149,6 +165,26 @@ class LoadClient {
   }
 }
 
+/** The way to a register. Calls are answered in their order. */
+class RegisterCalls {
+  #socket;
+  #answers;
+  #last = Promise.resolve();
+
+  constructor(port) {
+    this.#socket = connect(port, "127.0.0.1").setNoDelay(true);
+    this.#answers = createInterface({ input: this.#socket })[Symbol.asyncIterator]();
+  }
+
+  call(op, name, token, value) {
+    this.#last = this.#last.then(async () => {
+      this.#socket.write(`${JSON.stringify({ op, name, token, value })}\n`);
+      return JSON.parse((await this.#answers.next()).value).result;
+    });
+    return this.#last;
+  }
+}
+
 /** Works for so long, or until the lock cannot be believed in any more. @returns the last moment of belief */
 async function belief(lease, workMs) {
   let lostMs = null;
@@ -168,10 +204,20 @@ async function belief(lease, workMs) {
   }
 }
 
+const register = registerPort === null ? null : new RegisterCalls(registerPort);
 const clients = services.map((service, at) => new LoadClient(`${id}.${at}`, service));
-for (const client of clients) client.start();
+const start = () => {
+  for (const client of clients) client.start();
+};
+if (!isClockWrong) start();
 
 serveCalls({
+  clock: () => clockMs(),
+  /** Only then are times worth anything. */
+  mend: (mended) => {
+    mendClock(mended);
+    start();
+  },
   /** From now on other names are used. */
   period: ({ number }) => {
     period = number;
@@ -183,9 +229,11 @@ serveCalls({
   },
 });
 
-async function again(pauseMs, work) {
+async function again(betweenMs, work) {
   while (!stopping.signal.aborted) {
     await work();
-    await setTimeout(pauseMs * (0.5 + Math.random()), undefined, { signal: stopping.signal }).catch(() => {});
+    await setTimeout(betweenMs * (0.5 + Math.random()), undefined, { signal: stopping.signal }).catch(
+      () => {},
+    );
   }
 }

@@ -1,19 +1,18 @@
 // All processes and folders of a part. `end` leaves nothing behind.
-import { fork } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { partitionOf } from "../../../packages/server/dist/cluster/index.js";
-import { freePorts, hasEtcd, startEtcd, stopped } from "../../../packages/server/test/etcd.js";
+import { freePorts, startEtcd } from "../../../packages/server/test/etcd.js";
+import { Child } from "./child.js";
 import { Net } from "./net.js";
+import { Single } from "./single.js";
 
 const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url));
 const CLI = path("../../../packages/lockdb/bin/lockdb.js");
-const WITH_PARENT = path("../../processes/leave-with-parent.mjs");
 const START_MS = 60_000;
-const CALL_MS = 120_000;
 
 export const ROOT_KEY = "root-key-of-the-torture";
 /** How long a member may be silent (decision 023). */
@@ -24,15 +23,33 @@ export function clockMs() {
   return Number(process.hrtime.bigint()) / 1e6;
 }
 
+/** @typedef {import("./child.js").ChildOptions} ChildOptions */
+
 export class Stage {
   isQuick;
-  /** Why nothing can be shown here; null: it can. */
-  lacks = hasEtcd ? null : "there is no `etcd` on the PATH; install Debian's etcd-server";
-  /** @type {(() => unknown)[]} */
+  #rounds;
+  /** @type {{ end: () => unknown, atExit: () => void }[]} */
   #ends = [];
+  #atExit = () => {
+    for (const { atExit } of [...this.#ends].reverse()) {
+      try {
+        atExit();
+      } catch (error) {
+        console.error(error);
+      }
+    }
+  };
 
-  constructor({ isQuick }) {
+  /** @param {{ isQuick: boolean, rounds?: number | null }} options rounds: in place of all counts; null: as the parts say */
+  constructor({ isQuick, rounds = null }) {
     this.isQuick = isQuick;
+    this.#rounds = rounds;
+    process.once("exit", this.#atExit);
+  }
+
+  /** How often a part does what it does. */
+  count(quick, full) {
+    return this.#rounds ?? (this.isQuick ? quick : full);
   }
 
   /** A time with a bound. It is judged in the full run alone, on a machine that has nothing else to do: CI's may have. */
@@ -44,51 +61,69 @@ export class Stage {
     return { what, seen: ms(valueMs), bound, isKept };
   }
 
-  /** Calls it when the part is over, the last first. */
-  onEnd(end) {
-    this.#ends.push(end);
+  /**
+   * Calls `end` when the part is over, the last first. Should this process end before, by a signal too, it calls `atExit` instead, which cannot wait:
+   * for what would outlive it, such as processes, folders, mounts and namespaces.
+   * @returns what makes it do neither
+   */
+  onEnd(end, atExit = () => {}) {
+    const one = { end, atExit };
+    this.#ends.push(one);
+    return () => {
+      const at = this.#ends.indexOf(one);
+      if (at >= 0) this.#ends.splice(at, 1);
+    };
   }
 
   folder() {
     const folder = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "lockdb-torture-"));
     const remove = () => rmSync(folder, { recursive: true, force: true });
-    process.once("exit", remove);
-    this.onEnd(() => {
-      process.off("exit", remove);
-      remove();
-    });
+    this.onEnd(remove, remove);
     return folder;
   }
 
-  /** A script of `lib`, with what it is given as its one argument. */
-  script(name, given) {
-    return this.#child(path(name), [JSON.stringify(given)]);
+  /**
+   * A script of `lib`, or of another place, with what it is given as its one argument.
+   * @param {ChildOptions} [options]
+   */
+  script(name, given, options) {
+    return this.child(isAbsolute(name) ? name : path(name), [JSON.stringify(given)], options);
   }
 
-  /** `lockdb serve`, which is ready when `listening` resolves. */
-  serve(args) {
-    return this.#child(CLI, ["serve", "--log-level", process.env.LOCKDB_LOG_LEVEL ?? "error", ...args], {
-      LOCKDB_ROOT_KEY: ROOT_KEY,
+  /**
+   * `lockdb serve`, which is ready when `listening` resolves.
+   * @param {ChildOptions & { cli?: string }} [options] cli: of another build
+   */
+  serve(args, { env, cli = CLI, ...options } = {}) {
+    return this.child(cli, ["serve", "--log-level", process.env.LOCKDB_LOG_LEVEL ?? "error", ...args], {
+      env: { LOCKDB_ROOT_KEY: ROOT_KEY, ...env },
+      ...options,
     });
   }
 
-  #child(script, args, env = {}) {
-    const child = new Child(script, args, env);
+  /** A Node.js program. @param {ChildOptions} [options] */
+  child(script, args, options = {}) {
+    const child = new Child(script, args, options);
     // By itself it would end with this process, unless it is stopped.
-    const kill = () => child.signal("SIGKILL");
-    process.once("exit", kill);
-    this.onEnd(async () => {
-      await child.kill();
-      process.off("exit", kill);
-    });
+    const forget = this.onEnd(
+      () => child.kill(),
+      () => child.signal("SIGKILL"),
+    );
+    void child.ended.then(forget);
     return child;
   }
 
-  async single({ store = "lmdb" } = {}) {
+  /**
+   * One server, which is ready when this resolves. It can be killed, and started again on its folder and its port.
+   * @param {import("./single.js").SingleOptions} [options]
+   */
+  async single(options = {}) {
+    const { store = "lmdb", dataDir = this.folder(), args: more = [], ...start } = options;
     const [port] = await freePorts(1);
-    const child = this.serve(["--port", `${port}`, "--store", store, "--data-dir", this.folder()]);
-    await child.listening();
-    return { child, url: `http://127.0.0.1:${port}` };
+    const args = ["--port", `${port}`, "--store", store, "--data-dir", dataDir, ...more];
+    const single = new Single({ stage: this, args, port, dataDir });
+    await single.start(start);
+    return single;
   }
 
   /**
@@ -139,9 +174,15 @@ export class Stage {
   }
 
   async end() {
-    for (const end of this.#ends.reverse())
-      await Promise.resolve(end()).catch((error) => console.error(error));
-    this.#ends = [];
+    for (let last = this.#ends.at(-1); last !== undefined; last = this.#ends.at(-1)) {
+      await Promise.resolve()
+        .then(last.end)
+        .catch((error) => console.error(error));
+      // Not before: this process may be ended meanwhile.
+      const at = this.#ends.indexOf(last);
+      if (at >= 0) this.#ends.splice(at, 1);
+    }
+    process.off("exit", this.#atExit);
   }
 }
 
@@ -237,119 +278,6 @@ class Member {
     await this.child.kill();
     this.child = this.#start();
     await this.listening();
-  }
-}
-
-/** A process that ends with this one, whatever happens. */
-class Child {
-  #process;
-  #said = "";
-  #out = "";
-  #ended;
-  #calls = new Map();
-  #callCount = 0;
-  #onChange = new Set();
-  isOver = false;
-  #exit = "";
-
-  constructor(script, args, env) {
-    const { PATH, TMPDIR } = process.env;
-    this.#process = fork(script, args, {
-      execArgv: ["--import", WITH_PARENT],
-      env: { PATH, TMPDIR, ...env },
-      stdio: ["ignore", "pipe", "pipe", "ipc"],
-    });
-    this.#process.stdout.setEncoding("utf8").on("data", (text) => {
-      this.#out = `${this.#out}${text}`.slice(-10_000);
-      for (const changed of [...this.#onChange]) changed();
-    });
-    this.#process.stderr.setEncoding("utf8").on("data", (text) => {
-      this.#said = `${this.#said}${text}`.slice(-4_000);
-      if (process.env.LOCKDB_LOG_LEVEL !== undefined) process.stderr.write(text);
-    });
-    this.#process.on("message", ({ id, value, error, kind }) => {
-      if (kind !== undefined) return;
-      const call = this.#calls.get(id);
-      this.#calls.delete(id);
-      if (error === undefined) call?.resolve(value);
-      else call?.reject(Object.assign(new Error(error.message), { code: error.code }));
-    });
-    this.#ended = new Promise((resolve) => {
-      this.#process.once("close", (code, signal) => {
-        this.isOver = true;
-        this.#exit = `${signal ?? `exit code ${code}`}`;
-        for (const changed of [...this.#onChange]) changed();
-        for (const { reject } of this.#calls.values()) reject(new Error(`a process ended: ${this.#said}`));
-        resolve(undefined);
-      });
-    });
-  }
-
-  get pid() {
-    return this.#process.pid;
-  }
-
-  /** How it ended, and the last that it said. */
-  get end() {
-    return `${this.#exit} ${this.#said.slice(-1_500)}`;
-  }
-
-  signal(name) {
-    this.#process.kill(name);
-  }
-
-  pause() {
-    return stopped(this.#process);
-  }
-
-  resume() {
-    this.signal("SIGCONT");
-  }
-
-  /** Ends it, at once unless asked otherwise, and resolves when it has. */
-  async kill(signal = "SIGKILL") {
-    if (!this.isOver) this.signal(signal);
-    await this.#ended;
-  }
-
-  listening() {
-    return this.#until(() => /listens on/.test(this.#out), "the server");
-  }
-
-  /** Has a script do something (see mailbox.mjs), and gives its result. */
-  call(op, given = {}) {
-    const id = ++this.#callCount;
-    return new Promise((resolve, reject) => {
-      if (this.isOver) return reject(new Error(`a process has ended: ${this.#said}`));
-      const timer = globalThis.setTimeout(() => reject(new Error(`${op} took too long`)), CALL_MS);
-      const settle = (then) => (value) => {
-        clearTimeout(timer);
-        then(value);
-      };
-      this.#calls.set(id, { resolve: settle(resolve), reject: settle(reject) });
-      this.#process.send({ id, op, ...given }, () => {});
-    });
-  }
-
-  #until(isSo, what) {
-    return new Promise((resolve, reject) => {
-      const done = (error) => {
-        clearTimeout(timer);
-        this.#onChange.delete(look);
-        if (error === undefined) resolve(undefined);
-        else reject(error);
-      };
-      const look = () => {
-        if (isSo()) done();
-        else if (this.isOver) done(new Error(`${what} ended: ${this.#said}`));
-      };
-      const timer = globalThis.setTimeout(
-        () => done(new Error(`${what} does not come: ${this.#said}`)),
-        START_MS,
-      );
-      this.#onChange.add(look);
-      look();
-    });
   }
 }
 

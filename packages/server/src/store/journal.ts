@@ -90,6 +90,14 @@ export class Journal {
     throw gone(file, size);
   }
 
+  /** Whether a store was ever open with it: its first pages are written once there is one. */
+  wasUsed(): boolean {
+    const word = Buffer.alloc(4);
+    return [0, HALF_BYTES].some(
+      (at) => readSync(this.#fd, word, 0, word.length, at) === word.length && word.readUInt32LE(0) === MAGIC,
+    );
+  }
+
   /**
    * The frames of an epoch behind a sequence, in order. One that was being written when the power failed is not among them, and
    * nobody was told that it was written.

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { type Block, entriesIn } from "./block.js";
-import { StoreClosedError, StoreFailedError } from "./errors.js";
+import { StoreClosedError, StoreFailedError, StoreUnusableError } from "./errors.js";
+import { explained } from "./folder.js";
 import { EPOCH_BYTES, frameOf, Journal, ROOM_BYTES } from "./journal.js";
 import { encodeBatch, encodePrefix } from "./keys.js";
 import { openLmdbStore } from "./lmdb.js";
@@ -41,6 +42,8 @@ export async function withJournal(
   try {
     const mark = await readMark(inner);
     journal = Journal.open(join(directory, "journal"), mark?.isOpen === true);
+    // The mark is flushed before the journal is used for the first time, and it is never deleted.
+    if (mark === null && journal.wasUsed()) throw storeGone(directory);
     const frames = mark?.isOpen === true ? journal.frames(Buffer.from(mark.epoch, "hex"), mark.sequence) : [];
     const sequence = frames.at(-1)?.sequence ?? mark?.sequence ?? 0;
     const epoch = randomBytes(EPOCH_BYTES);
@@ -54,7 +57,8 @@ export async function withJournal(
   } catch (error) {
     journal?.close();
     await inner.close();
-    throw error;
+    const isBySystem = (error as NodeJS.ErrnoException).syscall !== undefined;
+    return isBySystem ? explained(directory, () => thrown(error)) : thrown(error);
   }
 }
 
@@ -212,6 +216,17 @@ class JournaledStore implements Store {
       { cause },
     );
   }
+}
+
+function storeGone(directory: string): StoreUnusableError {
+  return new StoreUnusableError(
+    `The file "store.mdb" in "${directory}" is gone or emptied: the journal beside it was used, and this store never was. Put it back, or ` +
+      "restore a backup of the whole data directory. To begin anew, remove all that is in this folder.",
+  );
+}
+
+function thrown(error: unknown): never {
+  throw error;
 }
 
 export async function readMark(store: { load(prefix: string): AsyncIterable<Entry> }): Promise<Mark | null> {

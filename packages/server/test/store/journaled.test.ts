@@ -1,7 +1,7 @@
 import { copyFileSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { StoreFailedError } from "../../src/store/errors.js";
+import { StoreFailedError, StoreUnusableError } from "../../src/store/errors.js";
 import { Journal, ROOM_BYTES } from "../../src/store/journal.js";
 import { openDiskStore, withJournal } from "../../src/store/journaled.js";
 import { openLmdbStore } from "../../src/store/lmdb.js";
@@ -262,6 +262,46 @@ describe("a journal that is not as it was left", () => {
     await expect(withJournal(inner.asAfterACrash(), folder)).rejects.toThrow(/is gone/);
     // The refused start has not made one that would be taken for it.
     await expect(withJournal(inner.asAfterACrash(), folder)).rejects.toThrow(/is gone/);
+  });
+
+  test("[R9aj] a store that is gone is missed, while the journal is there that it was used with", async () => {
+    for (const isStopped of [true, false]) {
+      const folder = newFolder();
+      const first = await openDiskStore(folder);
+      await first.commit([put("a", "1")]);
+      if (isStopped) await first.close();
+      const copy = newFolder();
+      copyFileSync(join(folder, "journal"), join(copy, "journal"));
+      // Gone, and there without anything in it.
+      for (const make of [() => {}, () => writeFileSync(join(copy, "store.mdb"), "")]) {
+        make();
+        const refused = openDiskStore(copy);
+        await expect(refused).rejects.toThrow(/"store.mdb" in ".*" is gone or emptied/);
+        await expect(refused).rejects.toThrow(StoreUnusableError);
+        rmSync(join(copy, "store.mdb"));
+      }
+      await first.close();
+    }
+  });
+
+  test("[R9ak] a start that ends before its journal was used for the first time is one that has not been", async () => {
+    const folder = newFolder();
+    const { begin } = Journal.prototype;
+    Journal.prototype.begin = () =>
+      Promise.reject(
+        Object.assign(new Error("EIO: i/o error, fdatasync"), { syscall: "fdatasync", code: "EIO" }),
+      );
+    try {
+      // It says where.
+      const refused = openDiskStore(folder);
+      await expect(refused).rejects.toThrow(StoreUnusableError);
+      await expect(refused).rejects.toThrow(`"${folder}" cannot be used (EIO`);
+    } finally {
+      Journal.prototype.begin = begin;
+    }
+    const store = await openDiskStore(folder);
+    await store.commit([put("a", "1")]);
+    await store.close();
   });
 
   test("[R9ad] after a stop in order the journal is not needed, and an old one does not count", async () => {
