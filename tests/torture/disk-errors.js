@@ -60,7 +60,10 @@ export async function run(stage) {
   for (const each of [...at.unnamed, ...at.ended]) console.log(`  ! ${each}`);
   const { figures, problems, wellMs } = judgedLanes(lanes);
   return [
-    { what: "failures", seen: `${failures}: ${at.work} under load, ${at.start} refused a start, ${at.none} did not come to be` },
+    {
+      what: "failures",
+      seen: `${failures}: ${at.work} under load, ${at.start} refused a start, ${at.none} did not come to be`,
+    },
     ...figures,
     atMost("servers that ended by themselves", at.ended.length, 0),
     atMost("starts that were refused without a word of the folder", at.unnamed.length, 0),
@@ -79,7 +82,8 @@ async function failingAtWork(stage, { child, dataDir }, { file, call, error, isF
   const what = `error=${error}:when=${which}${isForAWhile ? "+" : ""}`;
   const trace = await attached(stage, child.pid, injecting({ files, call, what, out }));
   const isMet = () => existsSync(out) && readFileSync(out, "utf8").includes("INJECTED");
-  for (const endMs = clockMs() + COMES_MS; !isMet() && !child.isOver && clockMs() < endMs; ) await setTimeout(20);
+  for (const endMs = clockMs() + COMES_MS; !isMet() && !child.isOver && clockMs() < endMs; )
+    await setTimeout(20);
   if (isForAWhile) await Promise.race([child.ended, setTimeout(FOR_MS)]);
   await trace.detach();
   at[isMet() ? "work" : "none"]++;

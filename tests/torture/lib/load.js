@@ -17,6 +17,7 @@ const {
   detachedMs = 20_000,
   oneTimePauseMs = 1_500,
   hasPassersBy = true,
+  hasHttp = true,
   /** Its clock is to be mended before it starts. */
   isClockWrong = false,
   /** How much sooner than it was told a detached hold may end, for the rates of clocks. */
@@ -123,7 +124,7 @@ class LoadClient {
     const name = `${this.#service}/once/${this.#id}/${++this.#number}`;
     const fromMs = clockMs();
     try {
-      if (this.#number % 2 === 0) return await this.#oneTimeOverHttp(name);
+      if (hasHttp && this.#number % 2 === 0) return await this.#oneTimeOverHttp(name);
       const lease = await this.#locker.acquire(name, { detached: ONE_TIME_MS, signal: stopping.signal });
       if (this.#number % 4 === 1) history.kept(name, lease.token);
       else if (await lease.release()) history.freed(name);

@@ -8,6 +8,10 @@ import { connect, createServer } from "node:net";
 export class Net {
   /** @type {(from: string, to: string) => boolean} */
   #isCut = () => false;
+  /** Whose bytes come one at a time. @type {(from: string, to: string) => boolean} */
+  #isSliced = () => false;
+  /** Connections that stand. @type {Set<{ from: string, to: string, near: import("node:net").Socket, far: import("node:net").Socket, part: () => void }>} */
+  #pairs = new Set();
   /** @type {Set<() => void>} */
   #pumps = new Set();
   /** @type {Set<import("node:net").Socket>} */
@@ -21,8 +25,39 @@ export class Net {
     for (const pump of [...this.#pumps]) pump();
   }
 
+  /** What goes there comes one byte at a time, as it may with any TCP. @param {(from: string, to: string) => boolean} isSliced */
+  slice(isSliced) {
+    this.#isSliced = isSliced;
+  }
+
   heal() {
+    this.slice(() => false);
     this.cut(() => false);
+  }
+
+  /** Resets connections, for both sides. @param {(from: string, to: string) => boolean} isMeant */
+  reset(isMeant) {
+    for (const { near, far } of this.#meant(isMeant)) {
+      near.resetAndDestroy();
+      far.resetAndDestroy();
+    }
+  }
+
+  /**
+   * Ends connections for one side; the other one is told nothing: what it sends goes nowhere.
+   * @param {(from: string, to: string) => boolean} isMeant
+   * @param {"near" | "far"} left whose stays: that of who has connected, or of who was connected to
+   */
+  halve(isMeant, left) {
+    for (const { near, far, part } of this.#meant(isMeant)) {
+      part();
+      (left === "near" ? far : near).destroy();
+      (left === "near" ? near : far).resume();
+    }
+  }
+
+  #meant(isMeant) {
+    return [...this.#pairs].filter(({ from, to }) => isMeant(from, to));
   }
 
   /**
@@ -66,20 +101,38 @@ export class Net {
       () => {
         const far = connect({ port: target, host: "127.0.0.1", noDelay: true, allowHalfOpen: true });
         this.#add(far);
-        this.#pump(near, far, () => this.#isCut(from, to));
-        this.#pump(far, near, () => this.#isCut(to, from));
+        const stops = [this.#pump(near, far, from, to), this.#pump(far, near, to, from)];
+        const part = () => {
+          this.#pairs.delete(pair);
+          for (const stop of stops) stop();
+        };
+        const pair = { from, to, near, far, part };
+        this.#pairs.add(pair);
+        near.once("close", () => this.#pairs.delete(pair));
       },
     );
   }
 
-  /** @param {import("node:net").Socket} source @param {import("node:net").Socket} sink @param {() => boolean} isCut */
-  #pump(source, sink, isCut) {
+  /** @param {import("node:net").Socket} source @param {import("node:net").Socket} sink @param {string} from @param {string} to @returns what stops it */
+  #pump(source, sink, from, to) {
+    const isCut = () => this.#isCut(from, to);
     let isOver = false;
     let isFull = false;
+    let isWaiting = false;
+    let isParted = false;
     const pump = () => {
-      while (!isCut() && !isFull) {
-        const chunk = source.read();
+      if (isParted) return;
+      while (!isCut() && !isFull && !isWaiting) {
+        const isSliced = this.#isSliced(from, to);
+        const chunk = source.read(isSliced && source.readableLength > 1 ? 1 : undefined);
         if (chunk === null) break;
+        if (isSliced) {
+          isWaiting = true;
+          setImmediate(() => {
+            isWaiting = false;
+            pump();
+          });
+        }
         if (!sink.write(chunk)) {
           isFull = true;
           sink.once("drain", () => {
@@ -105,6 +158,12 @@ export class Net {
       isOver = true;
       pump();
     });
+    return () => {
+      isParted = true;
+      this.#pumps.delete(pump);
+      source.off("readable", pump);
+      source.once("end", () => source.destroy());
+    };
   }
 
   /** @param {import("node:net").Socket} socket @param {() => boolean} isSo @param {() => void} then */

@@ -53,7 +53,11 @@ export function lockNamesProblem(names: unknown): string | null {
   return null;
 }
 
-type Check = (value: unknown) => string | null;
+interface Check {
+  (value: unknown): string | null;
+  /** Of an object: its fields. */
+  readonly fields?: Readonly<Record<string, Check>>;
+}
 
 function specProblem(spec: unknown): string | null {
   if (!Array.isArray(spec) || spec.length < 2 || spec.length > 3) {
@@ -151,16 +155,14 @@ interface Form {
   readonly problem?: (message: readonly unknown[]) => string | null;
 }
 
-const FORMS: Record<ClientMessage[0], Form> = {
-  hello: { required: 1, fields: [(value) => fieldsProblem(value, HELLO_EXTRA, HELLO)] },
-  hold: {
-    required: 2,
-    fields: [numberProblem, lockNamesProblem, (value) => fieldsProblem(value, CLAIM_EXTRA)],
-  },
+/** The forms of all messages, by kind: what the torture makes its messages from, too. */
+export const FORMS: Record<ClientMessage[0], Form> = {
+  hello: { required: 1, fields: [record(HELLO_EXTRA, HELLO)] },
+  hold: { required: 2, fields: [numberProblem, lockNamesProblem, record(CLAIM_EXTRA)] },
   sync: { required: 0, fields: [] },
   acquire: {
     required: 3,
-    fields: [numberProblem, lockNamesProblem, waitProblem, (value) => fieldsProblem(value, ACQUIRE_EXTRA)],
+    fields: [numberProblem, lockNamesProblem, waitProblem, record(ACQUIRE_EXTRA)],
     problem: acquireProblem,
   },
   cancel: { required: 1, fields: [numberProblem, numberProblem] },
@@ -170,18 +172,22 @@ const FORMS: Record<ClientMessage[0], Form> = {
   unlock: { required: 2, fields: [numberProblem, lockNameProblem] },
   check: { required: 3, fields: [numberProblem, lockNameProblem, waitProblem] },
   inspect: { required: 2, fields: [numberProblem, lockNameProblem, numberProblem] },
-  list: { required: 2, fields: [numberProblem, (value) => fieldsProblem(value, LIST_QUERY)] },
-  watch: { required: 2, fields: [numberProblem, (value) => fieldsProblem(value, WATCH_QUERY)] },
+  list: { required: 2, fields: [numberProblem, record(LIST_QUERY)] },
+  watch: { required: 2, fields: [numberProblem, record(WATCH_QUERY)] },
   unwatch: { required: 1, fields: [numberProblem] },
   heartbeat: { required: 1, fields: [numberProblem] },
   bye: { required: 1, fields: [numberProblem] },
 };
 
 /** @param needed of those that are allowed */
+function record(fields: Record<string, Check>, needed: Record<string, Check> = {}): Check {
+  return Object.assign((value: unknown) => fieldsProblem(value, fields, needed), { fields });
+}
+
 function fieldsProblem(
   value: unknown,
   checks: Record<string, Check>,
-  needed: Record<string, Check> = {},
+  needed: Record<string, Check>,
 ): string | null {
   if (!isRecord(value)) return "The last field must be an object.";
   for (const key of Object.keys(value)) {

@@ -105,7 +105,7 @@ export class Connection implements Recipient {
     this.#whereabouts = this.#newWhereabouts();
     this.#failed = failed;
     socket.on("message", (data, isBinary) => this.#guard(() => this.#read(data, isBinary)));
-    socket.on("close", () => this.#closed());
+    socket.on("close", () => this.closed());
     // A broken frame or a reset: 'close' follows.
     socket.on("error", () => {});
   }
@@ -275,7 +275,7 @@ export class Connection implements Recipient {
     if (code === null) return true;
     this.#close(code, ERRORS[code].message);
     // At once, however slow the other side is to close: nothing more is granted to it.
-    this.#closed();
+    this.closed();
     return false;
   }
 
@@ -476,7 +476,8 @@ export class Connection implements Recipient {
     this.flush();
   }
 
-  #closed(): void {
+  /** Nobody hears on it any more. Whoever knows that before its socket says so tells it. */
+  closed(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#over = true;

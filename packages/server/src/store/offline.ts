@@ -1,9 +1,9 @@
-import { existsSync, statSync } from "node:fs";
+import { closeSync, existsSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { RootDatabase } from "lmdb";
 import { StoreUnusableError } from "./errors.js";
-import { explained, giveUpOwnership, takeOwnership } from "./folder.js";
+import { explained, giveUpOwnership, openOrMake, takeOwnership } from "./folder.js";
 import { Journal } from "./journal.js";
 import { MARK_KEY, type Mark, readMark } from "./journaled.js";
 import { STORE_FILE } from "./lmdb.js";
@@ -111,7 +111,11 @@ async function openToRead(file: string): Promise<RootDatabase<Uint8Array, Buffer
     keyEncoding: "binary",
     readOnly: true,
   } as const;
-  return explained(dirname(file), () => open<Uint8Array, Buffer>(options));
+  return explained(dirname(file), () => {
+    // LMDB dies of a segmentation fault when it cannot have its lock file.
+    closeSync(openOrMake(`${file}-lock`));
+    return open<Uint8Array, Buffer>(options);
+  });
 }
 
 async function* rowsOf(db: RootDatabase<Uint8Array, Buffer>): AsyncGenerator<Entry> {

@@ -123,7 +123,11 @@ export class TestMember {
           if (found.length === 0) return;
           onHint(
             found.map(([key, record]) => {
-              return { key: Buffer.from(`${AT}${key}`), value: encodeRecord(key, record), revision: 1 };
+              return {
+                key: Buffer.from(`${AT}${key}`),
+                value: Buffer.from(encodeRecord(key, record)),
+                revision: 1,
+              };
             }),
           );
         };

@@ -110,6 +110,10 @@ export class TestCluster implements HttpCluster, Placement {
     return this.#members.all.map(({ url }) => url);
   }
 
+  epochOf(): number | null {
+    return null;
+  }
+
   offsetMsOf(): number {
     return 0;
   }

@@ -37,6 +37,21 @@ async function withoutEffect(happening: () => Promise<void>): Promise<void> {
   });
 }
 
+test("[Q7w] a release that comes in the turn in which waiters are cut off passes them over", async () => {
+  const [holder, live] = [await NativeClient.welcome(server), await NativeClient.welcome(server)];
+  const token = await holder.acquire("cut");
+  const dead = await Promise.all(Array.from({ length: 5 }, () => NativeClient.welcome(server)));
+  for (const waiter of [...dead, live]) {
+    waiter.send(["acquire", 1, "cut", null]);
+    await waiter.next("queued", 1);
+  }
+  // All of it has arrived when the server looks.
+  for (const { socket } of dead) socket.terminate();
+  holder.send(["release", 9, token]);
+  await live.next("granted", 1);
+  for (const client of [holder, live]) client.close();
+});
+
 describe("frames", () => {
   test("[I2f] the answers of one turn come in one frame", async () => {
     const client = await NativeClient.welcome(server);

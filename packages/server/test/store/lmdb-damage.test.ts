@@ -1,9 +1,12 @@
 import { copyFileSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdir, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { StoreUnusableError } from "../../src/store/errors.js";
+import { openDiskStore } from "../../src/store/journaled.js";
 import { openLmdbStore } from "../../src/store/lmdb.js";
+import { OfflineStore } from "../../src/store/offline.js";
 import { DamagedRecordError, decodeRecord, encodeRecord } from "../../src/store/records.js";
 import type { Store } from "../../src/store/store.js";
 import { entriesOf, put, remove, textByKey } from "./contract.js";
@@ -109,6 +112,19 @@ test("[R9m] a remnant of a lock file does not stand in the way", async () => {
     await again.commit([put("a", "1")]);
     await again.close();
   }
+});
+
+test("[R9ma] who looks at a folder whose lock file cannot be had is told so, and does not die of it", async () => {
+  const folder = newFolder();
+  const lockFile = join(folder, "store.mdb-lock");
+  await (await openDiskStore(folder)).close();
+  await rm(lockFile);
+  for (const putThere of [() => mkdir(lockFile), () => symlink("store.mdb-lock", lockFile)]) {
+    await putThere();
+    await expect(OfflineStore.open(folder)).rejects.toThrow(StoreUnusableError);
+    await rm(lockFile, { recursive: true });
+  }
+  await (await OfflineStore.open(folder)).close();
 });
 
 interface SoundStore {

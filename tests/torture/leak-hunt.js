@@ -1,0 +1,92 @@
+// Somebody connects, locks, and is gone, again and again. Afterwards the server has what it had before.
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { asked, atMost, clockMs, ROOT_KEY } from "./lib/stage.js";
+
+export const about = "cycles of connect, lock, abandon: heap, sockets and the store are back where they were";
+
+const CYCLES = 10_000_000;
+const CYCLES_QUICK = 50_000;
+/** Before the first look, so that what is made once is made. */
+const WARM_SHARE = 0.1;
+const WARM_MAX = 50_000;
+const A_CALL = 5_000;
+const PROCESSES = 2;
+const LANES = 8;
+const SERVICE = "leaks";
+/** Until leases of a second and answers that are kept for a minute are over (Q6), and the journal was copied. */
+const QUIET_MS = 75_000;
+/** Of the quick run, which says nothing of the heap: answers of the last minute are in it. */
+const QUIET_MS_QUICK = 3_000;
+const EMPTY_MS = 20_000;
+const HEAP_BYTES_MAX = 6 * 1_048_576;
+const STORE_BYTES_MAX = 2 * 1_048_576;
+const MIB = 1_048_576;
+
+export async function run(stage) {
+  const cycles = stage.count(CYCLES_QUICK, CYCLES);
+  const probe = new URL("lib/probe.mjs", import.meta.url).href;
+  const server = await stage.single({ env: { NODE_OPTIONS: `--import ${probe}` } });
+  const terms = { port: server.port, apiKey: ROOT_KEY, service: SERVICE, lanes: LANES };
+  const leavers = Array.from({ length: PROCESSES }, () => stage.script("leaver.js", terms));
+  const total = { granted: 0, refused: 0, unheard: 0 };
+  const leave = async (count) => {
+    for (let left = count; left > 0; left -= PROCESSES * A_CALL) {
+      const some = Math.ceil(Math.min(left, PROCESSES * A_CALL) / PROCESSES);
+      for (const seen of await Promise.all(leavers.map((each) => each.call("leave", { count: some }))))
+        for (const key of Object.keys(total)) total[key] += seen[key];
+    }
+  };
+  const warm = Math.min(WARM_MAX, Math.floor(cycles * WARM_SHARE));
+  await leave(warm);
+  const quietMs = stage.isQuick ? QUIET_MS_QUICK : QUIET_MS;
+  const before = await quiet(server, quietMs);
+  const startedMs = clockMs();
+  await leave(cycles - warm);
+  const seconds = (clockMs() - startedMs) / 1_000;
+  const after = await quiet(server, quietMs);
+  const grown = (/** @type {string} */ what) => after[what] - before[what];
+  const heap = Math.max(0, grown("heapUsed") + grown("external"));
+  const mib = (/** @type {number} */ bytes) => (bytes / MIB).toFixed(1);
+  return [
+    {
+      what: "cycles",
+      seen: `${total.granted} granted, ${total.refused} refused, ${total.unheard} unheard; ${((cycles - warm) / seconds).toFixed(0)} a second`,
+    },
+    {
+      what: "heap, store and sockets before",
+      seen: `${mib(before.heapUsed)} MiB, ${mib(before.store)} MiB, ${before.sockets}`,
+    },
+    stage.isQuick
+      ? { what: "MiB of heap more than before, with the answers of the last minute", seen: mib(heap) }
+      : atMost("MiB of heap more than before", Number(mib(heap)), HEAP_BYTES_MAX / MIB),
+    atMost("sockets more than before", Math.max(0, grown("sockets")), 0),
+    atMost("open files more than before", Math.max(0, grown("files")), 0),
+    atMost("MiB of store more than before", Number(mib(Math.max(0, grown("store")))), STORE_BYTES_MAX / MIB),
+    atMost("locks, sessions and connections left", after.left, 0),
+    { what: "resident memory before and after", seen: `${mib(before.rss)} MiB, ${mib(after.rss)} MiB` },
+    atMost("errors in the server's log", server.child.end.trim() === "" ? 0 : 1, 0),
+  ];
+}
+
+/** What is in a server once nothing happens any more. */
+async function quiet(server, forMs) {
+  const leftOf = async () => {
+    const { locks } = await asked(`${server.url}/v1/services/${SERVICE}/locks`);
+    const { sessions } = await asked(`${server.url}/v1/services/${SERVICE}/sessions`);
+    return locks.length + sessions.length;
+  };
+  for (const endMs = clockMs() + EMPTY_MS; (await leftOf()) > 0 && clockMs() < endMs; ) await setTimeout(200);
+  await setTimeout(forMs);
+  const inside = await server.child.call("inside");
+  const store = readdirSync(server.dataDir, { recursive: true, withFileTypes: true })
+    .filter((each) => each.isFile())
+    .reduce((sum, { name, parentPath }) => sum + statSync(join(parentPath, name)).blocks * 512, 0);
+  return {
+    ...inside,
+    store,
+    files: readdirSync(`/proc/${server.child.pid}/fd`).length,
+    left: await leftOf(),
+  };
+}
