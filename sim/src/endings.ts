@@ -6,7 +6,7 @@ import type {
   PreviousRecord,
   RevokedRecord,
 } from "../../packages/server/dist/engine/commands.js";
-import type { DurableRecord } from "../../packages/server/dist/engine/restore.js";
+import type { DurableRecord } from "../../packages/server/dist/engine/packed-holds.js";
 import { wantsOf } from "./modes.js";
 import type { Locks } from "./view.js";
 import type { World } from "./world.js";

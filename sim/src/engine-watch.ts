@@ -8,7 +8,7 @@ import type {
   HoldRecord,
 } from "../../packages/server/dist/engine/commands.js";
 import { Engine } from "../../packages/server/dist/engine/engine.js";
-import type { DurableRecord } from "../../packages/server/dist/engine/restore.js";
+import type { DurableRecord } from "../../packages/server/dist/engine/packed-holds.js";
 import { decodeRecord } from "../../packages/server/dist/store/records.js";
 import { Deliveries } from "./deliveries.js";
 import { DetachedHolds } from "./detached-holds.js";
@@ -104,9 +104,9 @@ export class EngineWatch {
       out.events?.push(...outcome.events);
     };
     Engine.prototype.restore = function (this: Engine, records, nowMs, out, many) {
-      // They are decoded when they are taken, and only once.
-      const holds = new Set(many);
-      restore.call(this, records, nowMs, out, holds);
+      // Before: what an engine has taken it may let go.
+      const holds = Array.from({ length: many?.size ?? 0 }, (_, index) => many!.at(index));
+      restore.call(this, records, nowMs, out, many);
       if (watch.#isElsewhere(serviceIn(records))) return;
       watch.#restored(this, [...records, ...holds], nowMs);
     };

@@ -1,5 +1,5 @@
 import type { SessionRecord } from "../../packages/server/dist/engine/commands.js";
-import type { DurableRecord } from "../../packages/server/dist/engine/restore.js";
+import type { DurableRecord } from "../../packages/server/dist/engine/packed-holds.js";
 import type { Process } from "./process.js";
 import type { World } from "./world.js";
 

@@ -1,5 +1,5 @@
 import type { Command } from "../../packages/server/dist/engine/commands.js";
-import type { DurableRecord } from "../../packages/server/dist/engine/restore.js";
+import type { DurableRecord } from "../../packages/server/dist/engine/packed-holds.js";
 import type { Change } from "../../packages/server/dist/store/store.js";
 import { wantsOf } from "./modes.js";
 import type { DiskPlan } from "./plan.js";

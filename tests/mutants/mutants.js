@@ -7,6 +7,7 @@ import { ENGINE_CALLS } from "./engine-calls.js";
 import { ENGINE_KINDS } from "./engine-kinds.js";
 import { ENGINE_LOCKS } from "./engine-locks.js";
 import { ENGINE_NESTED } from "./engine-nested.js";
+import { ENGINE_PACKED } from "./engine-packed.js";
 import { ENGINE_REQUESTS } from "./engine-requests.js";
 import { ENGINE_SESSIONS } from "./engine-sessions.js";
 import { ETCD } from "./etcd.js";
@@ -31,6 +32,7 @@ export const MUTANTS = [
   ...ENGINE_KINDS,
   ...ENGINE_NESTED,
   ...ENGINE_CALLS,
+  ...ENGINE_PACKED,
   ...SERVER,
   ...MEMBERS,
   ...CLUSTER,

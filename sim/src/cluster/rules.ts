@@ -1,7 +1,7 @@
 import { DATA, FENCES, MEMBERS, OWNERS } from "../../../packages/server/dist/cluster/keys.js";
 import { partitionName, partitionOf } from "../../../packages/server/dist/cluster/partitions.js";
 import type { OwnerRecord } from "../../../packages/server/dist/cluster/records.js";
-import type { DurableRecord } from "../../../packages/server/dist/engine/restore.js";
+import type { DurableRecord } from "../../../packages/server/dist/engine/packed-holds.js";
 import { decodeRecord } from "../../../packages/server/dist/store/records.js";
 import type { Change } from "../../../packages/server/dist/store/store.js";
 import type { EngineWatch } from "../engine-watch.js";

@@ -47,13 +47,6 @@ export class NumberMap<V> {
     }
   }
 
-  /** Makes room for so many more, so that they need not be put in anew each time that it grows. */
-  reserve(count: number): void {
-    let capacity = this.#mask + 1;
-    while (4 * (this.#size + count) > 3 * (capacity - 1)) capacity *= 2;
-    if (capacity > this.#mask + 1 && this.#instead === null) this.#resize(capacity);
-  }
-
   delete(key: number): boolean {
     if (this.#instead !== null) return this.#instead.delete(key);
     let hole = this.#find(key);

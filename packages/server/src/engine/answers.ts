@@ -1,5 +1,6 @@
-import { ANSWER_KEPT_MS, type NumberMap, type ServerMessage } from "lockdb/protocol";
-import type { Hold, Session, StoredAnswer } from "./state.js";
+import { ANSWER_KEPT_MS, type ServerMessage } from "lockdb/protocol";
+import type { Holds } from "./holds.js";
+import type { Session, StoredAnswer } from "./state.js";
 
 /** All of them are looked at each time, and there may be a million. */
 const SWEEP_MS = ANSWER_KEPT_MS / 6;
@@ -13,7 +14,7 @@ export function keepAnswer(session: Session, id: number, answer: StoredAnswer): 
  * Forgets what nobody acknowledged for a minute, but not the grant of a hold that still lives. Called with each new
  * answer, it looks once in a while.
  */
-export function sweepAnswers(session: Session, holds: NumberMap<Hold>, nowMs: number): void {
+export function sweepAnswers(session: Session, holds: Holds, nowMs: number): void {
   if (nowMs < session.sweepAtMs) return;
   session.sweepAtMs = nowMs + SWEEP_MS;
   const over = [...session.answers].filter(([, { atMs }]) => atMs + ANSWER_KEPT_MS <= nowMs);

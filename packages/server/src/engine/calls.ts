@@ -41,7 +41,7 @@ export class Calls {
     if (of !== null && session === null) return refuse(command, "SESSION_ENDED", out);
     const client = clientOf(of, command.request);
     const about = aboutNames(command.names);
-    const made = this.#grants.table.requests.get(requestKey(client, CALL_ID));
+    const made = this.#grants.table.madeBy(requestKey(client, CALL_ID));
     if (made !== undefined) {
       const message = this.#answerAgain(made, about, address, nowMs);
       out.answers.push({ to: address, message });
@@ -105,7 +105,7 @@ export class Calls {
     if (of !== null && session === null) return refuse(command, "SESSION_ENDED", out);
     const { table } = this.#grants;
     const key = request === null ? null : requestKey(clientOf(of, request), CALL_ID);
-    const made = key === null ? undefined : table.requests.get(key);
+    const made = key === null ? undefined : table.madeBy(key);
     const isWaiting = request !== null && this.#grants.calls.get(clientOf(of, request)) !== undefined;
     if (isWaiting || made instanceof Hold || (made !== undefined && made.about !== token))
       return refuse(command, "REQUEST_ID_REUSED", out);

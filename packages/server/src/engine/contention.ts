@@ -1,6 +1,6 @@
 import type { HolderInfo, LockInfo, WaiterInfo } from "lockdb/protocol";
 import { holderInfo, lockInfo, waiterInfo } from "./inspect.js";
-import type { Grip, Lock, Walk } from "./lock.js";
+import type { Lock, Walk } from "./lock.js";
 import type { LockTable } from "./lock-table.js";
 import type { PreviousHolds } from "./previous.js";
 import type { Place } from "./queue.js";
@@ -44,17 +44,22 @@ export class Survey implements Walk {
   readonly #table: LockTable;
   readonly #previous: PreviousHolds;
   readonly #hottest = new Most<Lock>(FOUND_MAX, ({ waiterCount }) => waiterCount);
-  readonly #oldest = new Most<Grip>(FOUND_MAX, ({ hold }) => -hold.grantedAtMs);
+  readonly #oldest = new Most<{ readonly token: number; readonly grantedAtMs: number }>(
+    FOUND_MAX,
+    ({ grantedAtMs }) => -grantedAtMs,
+  );
+  /** Which of the packed holds it looks at next. Null: no more of them. */
+  #packedAt: number | null = 0;
   #at: Lock | null = null;
 
   constructor(table: LockTable, previous: PreviousHolds) {
     this.#table = table;
     this.#previous = previous;
-    this.moveTo(table.locks.oldest);
   }
 
   /** The lock that it came to is over, and this is the next. */
   moveTo(lock: Lock | null): void {
+    this.#packedAt = null;
     this.#at?.listings?.delete(this);
     this.#at = lock;
     if (lock === null) return;
@@ -64,15 +69,16 @@ export class Survey implements Walk {
 
   /** Looks at about so many locks and holds more. @returns how many of them were left over; 0: it goes on here */
   step(budget: number): number {
+    let left = this.#lookAtPacked(budget);
+    if (this.#packedAt !== null) return 0;
     let lock = this.#at;
-    let left = budget;
     for (; lock !== null && left > 0; lock = lock.newer) {
       left--;
       if (lock.waiterCount > 0) this.#hottest.add(lock);
       let grip = lock.firstGrip;
       for (let seen = 0; grip !== null && seen < GRIPS_MAX; seen++, grip = grip.nextOfLock) {
         // A set is shown once, by its first lock.
-        if (grip === grip.hold) this.#oldest.add(grip);
+        if (grip === grip.hold) this.#oldest.add(grip.hold);
         if (seen > 0) left--;
       }
     }
@@ -80,8 +86,24 @@ export class Survey implements Walk {
     return Math.max(0, left);
   }
 
+  /** Nobody waits for their locks. Those that are not among the oldest stay packed. */
+  #lookAtPacked(budget: number): number {
+    if (this.#packedAt === null) return budget;
+    const { packed, oldest } = this.#table.locks;
+    let left = budget;
+    let index = this.#packedAt;
+    for (; packed !== null && index < packed.end && left > 0; index++) {
+      left--;
+      if (!packed.isPacked(index)) continue;
+      this.#oldest.add({ token: packed.tokenOf(index), grantedAtMs: packed.grantedAtMs(index) });
+    }
+    this.#packedAt = index;
+    if (packed === null || index === packed.end) this.moveTo(oldest);
+    return left;
+  }
+
   get isDone(): boolean {
-    return this.#at === null;
+    return this.#packedAt === null && this.#at === null;
   }
 
   /** Nobody asks any more. */
@@ -99,12 +121,13 @@ export class Survey implements Walk {
         const previous = this.#previous.of(lock.name);
         return lockInfo(lock.name, lock, previous, recovering, nowMs, { max: 1 });
       });
-    const oldestHolds = this.#oldest.items
-      .filter(({ hold }) => holds.get(hold.token) === hold)
-      .map(({ lock, hold, mode }) => ({
-        name: lock.name,
-        holder: holderInfo(hold, mode, nowMs),
-        queueLength: lock.waiterCount,
+    // One that was unpacked meanwhile may be there twice.
+    const oldestHolds = [...new Set(this.#oldest.items.map(({ token }) => holds.get(token)))]
+      .filter((hold) => hold !== undefined)
+      .map((hold) => ({
+        name: hold.lock.name,
+        holder: holderInfo(hold, hold.mode, nowMs),
+        queueLength: hold.lock.waiterCount,
       }));
     const longestWaits = arrivals.first(FOUND_MAX).map((waiter): LongWait => {
       const place: Place = waiter.places.find(({ lock }) => lock.firstGrip !== null) ?? waiter;

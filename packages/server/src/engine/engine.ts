@@ -3,17 +3,16 @@ import { Calls } from "./calls.js";
 import type { Command, DurableChange, Effects, EngineOptions } from "./commands.js";
 import { Survey } from "./contention.js";
 import { Grants } from "./grants.js";
+import type { DurableRecord, ManyRecords } from "./packed-holds.js";
 import { Postponed } from "./postponed.js";
 import { Repeats } from "./repeats.js";
 import { refusalOfLock, tell } from "./replies.js";
 import { Requests } from "./requests.js";
-import { type DurableRecord, type ManyRecords, restore, stopRecords } from "./restore.js";
+import { restore, stopRecords } from "./restore.js";
 import { Sessions } from "./sessions.js";
 import { type SlowWait, takeSlowWaits } from "./slow-waits.js";
 import type { Waiter } from "./state.js";
 import { type Tally, Totals } from "./totals.js";
-
-const NO_RECORDS: ManyRecords = new Set();
 
 /**
  * The rules for one service: sessions, locks, holds, queues, recovery. Pure: it reads no clock and does no I/O, and
@@ -50,7 +49,7 @@ export class Engine {
 
   /** When `tick` is due next on the lease clock; Infinity when nothing runs on it. */
   get nextDeadlineMs(): number {
-    return this.#grants.table.deadlines.nextMs;
+    return this.#grants.table.nextDueMs;
   }
 
   /** What is in memory. `nested`: requests that are made inside holds, and wait. */
@@ -145,13 +144,13 @@ export class Engine {
   /**
    * Takes up what an earlier process made durable. What this adds to `out.changes` must be durable before anything is
    * answered (R5, R6).
-   * @param holds records beside the others; a million of them are not kept all at once
+   * @param holds records beside the others, of which there may be a million; they must not change until each is let go
    */
   restore(
     records: readonly DurableRecord[],
     nowMs: number,
     out: Effects,
-    holds: ManyRecords = NO_RECORDS,
+    holds: ManyRecords | null = null,
   ): void {
     const { writesSessionHolds } = this.#options;
     restore({ records, holds, writesSessionHolds }, this.#sessions, this.#grants, nowMs, out);
@@ -179,8 +178,8 @@ export class Engine {
   }
 
   #tick(nowMs: number, out: Effects): void {
-    const { deadlines } = this.#grants.table;
-    for (let ending = deadlines.takeDue(nowMs); ending !== undefined; ending = deadlines.takeDue(nowMs)) {
+    const { table } = this.#grants;
+    for (let ending = table.takeDue(nowMs); ending !== undefined; ending = table.takeDue(nowMs)) {
       switch (ending.kind) {
         case "session":
           this.#sessions.due(ending, nowMs, out);

@@ -31,6 +31,10 @@ export class Listing implements Timed, Walk {
   last: LockPage | null = null;
   dueMs = 0;
   heapIndex = -1;
+  /** Which of the packed holds comes next: their locks are listed first. Null: no more of them. */
+  packedAt: number | null = 0;
+  /** Locks that were listed so, and must not be listed again. */
+  readonly unpacked = new Set<Lock>();
   /** The first lock of the next page; null at the end. */
   #at: Lock | null = null;
 
@@ -44,7 +48,12 @@ export class Listing implements Timed, Walk {
     return this.#at;
   }
 
+  get isOver(): boolean {
+    return this.packedAt === null && this.#at === null;
+  }
+
   moveTo(lock: Lock | null): void {
+    this.packedAt = null;
     this.#at?.listings?.delete(this);
     this.#at = lock;
     if (lock === null) return;
@@ -79,11 +88,10 @@ export class Listings {
   ): LockPage | "NOT_FOUND" | "RATE_LIMITED" {
     const { prefix = "", limit = LIMIT_DEFAULT, next } = query;
     if (next === undefined) {
-      const open = [...this.#byId.values()].filter((each) => each.owner === owner && each.at !== null);
+      const open = [...this.#byId.values()].filter((each) => each.owner === owner && !each.isOver);
       if (open.length >= OWN_MAX) this.#giveUp(open[0]!);
       if (this.#byId.size >= LISTINGS_MAX && !this.#forgetFinished()) return "RATE_LIMITED";
       const listing = new Listing(this.#idNext++, prefix, owner);
-      listing.moveTo(this.#locks.oldest);
       this.#byId.set(listing.id, listing);
       return this.#nextPage(listing, limit, recovering, nowMs);
     }
@@ -102,7 +110,7 @@ export class Listings {
 
   /** Makes room by the oldest that is at its end, if there is one. */
   #forgetFinished(): boolean {
-    const finished = [...this.#byId.values()].find(({ at }) => at === null);
+    const finished = [...this.#byId.values()].find(({ isOver }) => isOver);
     if (finished !== undefined) this.#giveUp(finished);
     return finished !== undefined;
   }
@@ -113,24 +121,73 @@ export class Listings {
   }
 
   #nextPage(listing: Listing, limit: number, recovering: boolean, nowMs: number): LockPage {
-    const locks: LockInfo[] = [];
-    let bytes = 0;
-    let lock = listing.at;
-    for (let seen = 0; lock !== null && seen < LOOKED_AT_MAX; seen++, lock = lock.newer) {
-      if (!lock.name.startsWith(listing.prefix)) continue;
-      if (locks.length >= limit || bytes >= PAGE_BYTES) break;
-      const info = lockInfo(lock.name, lock, this.#previous.of(lock.name), recovering, nowMs, {
-        max: SHOWN_MAX,
-      });
-      bytes += utf8Bytes(JSON.stringify(info));
-      locks.push(info);
-    }
-    listing.moveTo(lock);
+    const page = new Page(limit, (lock) =>
+      lockInfo(lock.name, lock, this.#previous.of(lock.name), recovering, nowMs, { max: SHOWN_MAX }),
+    );
+    this.#listPacked(listing, page);
+    if (listing.packedAt === null) this.#list(listing, page);
     listing.pages++;
-    const next = lock === null ? null : `${listing.id}.${listing.pages}`;
-    listing.last = { locks, next };
+    const next = listing.isOver ? null : `${listing.id}.${listing.pages}`;
+    listing.last = { locks: page.locks, next };
     // Also a finished one: its last page may be asked for again.
     this.#deadlines.set(listing, nowMs + KEPT_MS);
     return listing.last;
+  }
+
+  /** Those that nobody has touched since the start come first, as what was there before it. */
+  #listPacked(listing: Listing, page: Page): void {
+    if (listing.packedAt === null) return;
+    const { packed } = this.#locks;
+    let index = listing.packedAt;
+    for (; packed !== null && index < packed.end && page.looksOn; index++) {
+      page.seen++;
+      if (!packed.isPacked(index) || !packed.hasPrefix(index, listing.prefix)) continue;
+      if (page.isFull) break;
+      const { lock } = packed.unpack(index);
+      listing.unpacked.add(lock);
+      page.add(lock);
+    }
+    listing.packedAt = index;
+    // Whoever was unpacked by others is among these.
+    if (packed === null || index === packed.end) listing.moveTo(this.#locks.oldest);
+  }
+
+  #list(listing: Listing, page: Page): void {
+    let lock = listing.at;
+    for (; lock !== null && page.looksOn; lock = lock.newer) {
+      page.seen++;
+      if (!lock.name.startsWith(listing.prefix) || listing.unpacked.has(lock)) continue;
+      if (page.isFull) break;
+      page.add(lock);
+    }
+    listing.moveTo(lock);
+  }
+}
+
+class Page {
+  readonly locks: LockInfo[] = [];
+  /** How many were looked at. */
+  seen = 0;
+  readonly #limit: number;
+  readonly #infoOf: (lock: Lock) => LockInfo;
+  #bytes = 0;
+
+  constructor(limit: number, infoOf: (lock: Lock) => LockInfo) {
+    this.#limit = limit;
+    this.#infoOf = infoOf;
+  }
+
+  get looksOn(): boolean {
+    return this.seen < LOOKED_AT_MAX;
+  }
+
+  get isFull(): boolean {
+    return this.locks.length >= this.#limit || this.#bytes >= PAGE_BYTES;
+  }
+
+  add(lock: Lock): void {
+    const info = this.#infoOf(lock);
+    this.#bytes += utf8Bytes(JSON.stringify(info));
+    this.locks.push(info);
   }
 }

@@ -1,10 +1,12 @@
-import { ANSWER_KEPT_MS, ChurnMap, type LockNames, NumberMap, type ServerMessage } from "lockdb/protocol";
+import { ANSWER_KEPT_MS, ChurnMap, type LockNames, type ServerMessage } from "lockdb/protocol";
 import { Arrivals } from "./arrivals.js";
 import type { About, DurableChange, Effects, HoldRecord } from "./commands.js";
 import { Deadlines } from "./deadlines.js";
+import { Holds } from "./holds.js";
 import type { Grip } from "./lock.js";
 import { Locks } from "./locks.js";
 import { EXCLUSIVE, namesOf, type Want, wantsOf } from "./modes.js";
+import type { PackedHolds } from "./packed-holds.js";
 import type { Place } from "./queue.js";
 import { forcedMessage, grantedMessage } from "./replies.js";
 import {
@@ -41,10 +43,10 @@ export function requestKey(client: string, id: number): string {
 /** Locks, holds and queues of one service: who has what, who is next, and the numbers they get. */
 export class LockTable {
   readonly locks = new Locks();
-  readonly holds = new NumberMap<Hold>();
+  readonly holds = new Holds();
   readonly deadlines = new Deadlines<Ending>();
   /** Requests by `client/id`: the hold one has made, or the answer that is kept after it (Q6). */
-  readonly requests = new ChurnMap<string, Hold | KeptAnswer>();
+  readonly #requests = new ChurnMap<string, Hold | KeptAnswer>();
   /** Where the ends of holds are to be told. Few have such a place, so it is no field of theirs (C5). */
   readonly webhooks = new ChurnMap<Hold, string>();
   /** Waiting requests that are made inside holds (D1). */
@@ -53,7 +55,7 @@ export class LockTable {
   readonly deadlockCheck: DeadlockCheck = { kind: "deadlocks", dueMs: 0, heapIndex: -1 };
   /** False while the service recovers: nothing is granted (R4). */
   granting = true;
-  /** Holds that belong to no session. */
+  /** Holds that belong to no session, packed or not. */
   detachedCount = 0;
   /** Durable answers that are kept. */
   keptCount = 0;
@@ -64,6 +66,7 @@ export class LockTable {
   /** What has happened in this service alone. */
   readonly tally = new Tally();
   readonly #writesSessionHolds: boolean;
+  #packed: PackedHolds | null = null;
   #tokenNext = 1;
   /** The first that this process could give out. */
   #tokenFirst = 1;
@@ -206,11 +209,38 @@ export class LockTable {
     hold.session?.addHold(hold);
   }
 
+  /** What a request, as `client/id`, has made: a hold, or an answer that is kept after it (Q6). */
+  madeBy(request: string): Hold | KeptAnswer | undefined {
+    const made = this.#requests.get(request);
+    if (made !== undefined || this.#packed === null) return made;
+    return this.#packed.unpackByRequest(request) ? this.#requests.get(request) : undefined;
+  }
+
+  /** When something ends next; Infinity when nothing does. */
+  get nextDueMs(): number {
+    const { nextMs } = this.deadlines;
+    return this.#packed === null ? nextMs : Math.min(nextMs, this.#packed.nextMs);
+  }
+
+  /** Takes out what has ended, the earliest first; undefined when nothing has. */
+  takeDue(nowMs: number): Ending | undefined {
+    while (this.#packed !== null && this.#packed.nextMs <= Math.min(nowMs, this.deadlines.nextMs))
+      this.#packed.unpackFirst();
+    return this.deadlines.takeDue(nowMs);
+  }
+
+  /** Holds that a start has left as they were stored: null when there are none any more. */
+  usePacked(packed: PackedHolds | null): void {
+    this.#packed = packed;
+    this.locks.packed = packed;
+    this.holds.packed = packed;
+  }
+
   /** From now on the request that made it finds it. */
   findByRequest(hold: Hold): void {
     if (hold.client === null) return;
     hold.isByRequest = true;
-    this.requests.set(requestKey(hold.client, hold.requestId), hold);
+    this.#requests.set(requestKey(hold.client, hold.requestId), hold);
   }
 
   /** Makes a hold durable with an end of its own (L9). */
@@ -288,7 +318,7 @@ export class LockTable {
   /** A session's hold ends with what its session knows of it: nothing has to outlive both. */
   forgetRequest(hold: Hold): void {
     hold.isByRequest = false;
-    this.requests.delete(requestKey(hold.client!, hold.requestId));
+    this.#requests.delete(requestKey(hold.client!, hold.requestId));
   }
 
   /** Keeps a durable answer for a minute more: the same request gets it again, after a crash too (Q6). */
@@ -301,21 +331,21 @@ export class LockTable {
   restoreAnswer(request: string, message: ServerMessage, about: About, untilMs: number): void {
     const kept: KeptAnswer = { kind: "answer", request, message, about, dueMs: 0, heapIndex: -1 };
     this.keptCount++;
-    this.requests.set(request, kept);
+    this.#requests.set(request, kept);
     this.deadlines.set(kept, untilMs);
   }
 
   /** The minute is over. */
   forgetAnswer(kept: KeptAnswer, out: Effects): void {
     this.keptCount--;
-    if (this.requests.get(kept.request) === kept) this.requests.delete(kept.request);
+    if (this.#requests.get(kept.request) === kept) this.#requests.delete(kept.request);
     out.changes.push({ type: "answer", id: kept.request, value: null });
   }
 
   /** The client has its answer, and will not ask again: nothing of the request has to outlive a crash any more (Q6). */
   acknowledged({ client }: Session, id: number, answer: ServerMessage | null, out: Effects): void {
     if (this.keptCount > 0) {
-      const kept = this.requests.get(requestKey(client, id));
+      const kept = this.madeBy(requestKey(client, id));
       if (kept?.kind === "answer") {
         this.deadlines.delete(kept);
         this.forgetAnswer(kept, out);

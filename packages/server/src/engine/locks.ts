@@ -1,43 +1,60 @@
 import { ChurnMap } from "lockdb/protocol";
 import { Lock } from "./lock.js";
+import type { PackedHolds } from "./packed-holds.js";
 
 /** The locks of a service that are held or waited for: by name, and in the order in which they came to be. */
 export class Locks {
   readonly #byName = new ChurnMap<string, Lock>();
   #oldest: Lock | null = null;
   #newest: Lock | null = null;
+  /** The last of those that a start has brought. */
+  #newestRestored: Lock | null = null;
+  /** Each has a lock of its own, which is none of these yet. */
+  packed: PackedHolds | null = null;
 
   get size(): number {
-    return this.#byName.size;
+    return this.#byName.size + (this.packed === null ? 0 : this.packed.size);
   }
 
+  /** The first of those that are not packed. */
   get oldest(): Lock | null {
     return this.#oldest;
   }
 
   get(name: string): Lock | undefined {
-    return this.#byName.get(name);
+    const lock = this.#byName.get(name);
+    if (lock !== undefined || this.packed === null) return lock;
+    return this.packed.unpackByName(name) ? this.#byName.get(name) : undefined;
   }
 
+  /** But for those that are packed: nobody waits for them. */
   values(): Iterable<Lock> {
     return this.#byName.values();
   }
 
   /**
    * The lock of this name, made when there is none: whoever asks for it puts something there.
-   * @param isRestored at a start, before all others
+   * @param isRestored it was there before the start: it comes before all that was not
    */
   make(name: string, isRestored = false): Lock {
-    let lock = this.#byName.get(name);
+    let lock = this.get(name);
     if (lock !== undefined) return lock;
     lock = new Lock(name);
-    lock.older = this.#newest;
-    if (this.#newest === null) this.#oldest = lock;
-    else this.#newest.newer = lock;
-    this.#newest = lock;
+    this.#insert(lock, isRestored ? this.#newestRestored : this.#newest);
+    if (isRestored) this.#newestRestored = lock;
     if (isRestored) this.#byName.addLasting(name, lock);
     else this.#byName.add(name, lock);
     return lock;
+  }
+
+  #insert(lock: Lock, older: Lock | null): void {
+    const newer = older === null ? this.#oldest : older.newer;
+    lock.older = older;
+    lock.newer = newer;
+    if (older === null) this.#oldest = lock;
+    else older.newer = lock;
+    if (newer === null) this.#newest = lock;
+    else newer.older = lock;
   }
 
   // A lock that nobody holds or wants takes no memory. Its next holder's token still outranks a late write of the
@@ -50,6 +67,7 @@ export class Locks {
     else older.newer = newer;
     if (newer === null) this.#newest = older;
     else newer.older = older;
+    if (lock === this.#newestRestored) this.#newestRestored = older;
     for (const listing of listings ?? []) listing.moveTo(newer);
     // Else one that the collector has come to take for old would keep all that came after it.
     lock.older = null;

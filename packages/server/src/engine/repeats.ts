@@ -45,7 +45,7 @@ export class Repeats {
     out: Effects,
   ): boolean {
     const stored = session.answers.get(id) ?? session.answersBefore?.get(id);
-    const made = this.#grants.table.requests.get(requestKey(session.client, id));
+    const made = this.#grants.table.madeBy(requestKey(session.client, id));
     if (stored === undefined && made === undefined) {
       if (isNew) return false;
       out.answers.push({ to: address, message: refusal(id, "REQUEST_ID_REUSED") });
@@ -76,8 +76,9 @@ export class Repeats {
 
   /** @param token of a grant that was heard of, so that its answer is not kept any more */
   holdMadeBy(session: Session, id: number, token: number | null): Hold | null {
-    const { holds, requests } = this.#grants.table;
-    const made = requests.get(requestKey(session.client, id));
+    const { table } = this.#grants;
+    const { holds } = table;
+    const made = table.madeBy(requestKey(session.client, id));
     if (made instanceof Hold) return made;
     if (this.hasEntered(session, id)) return null;
     const stored = (session.answers.get(id) ?? session.answersBefore?.get(id))?.message;

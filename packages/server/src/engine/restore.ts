@@ -11,25 +11,14 @@ import type {
 } from "./commands.js";
 import type { Grants } from "./grants.js";
 import type { LockTable } from "./lock-table.js";
+import { type DurableRecord, type ManyRecords, PackedHolds } from "./packed-holds.js";
 import type { Sessions } from "./sessions.js";
 import { Hold, type Session } from "./state.js";
-
-/** A record as it comes from the store. */
-export interface DurableRecord {
-  readonly type: string;
-  readonly id: string;
-  readonly value: unknown;
-}
-
-/** So many that no list is made of them. */
-export interface ManyRecords extends Iterable<DurableRecord> {
-  readonly size: number;
-}
 
 export interface Restored {
   readonly records: readonly DurableRecord[];
   /** More of them, all holds: taken one at a time, when all else is there. */
-  readonly holds: ManyRecords;
+  readonly holds: ManyRecords | null;
   readonly writesSessionHolds: boolean;
 }
 
@@ -68,12 +57,41 @@ export function restore(
     const isList = session !== null && !session.isHttp && clean && !writesSessionHolds;
     if (isList) out.changes.push({ type: "hold", id, value: null });
     restoreHold(Number(id), value, session, !isList, table);
+    if (!value.remainder) table.totals.restored++;
   };
   for (const { id, value } of all<HoldRecord>("hold")) takeHold(id, value);
-  table.holds.reserve(holds.size);
-  for (const { id, value } of holds) takeHold(id, value as HoldRecord);
+  if (holds !== null && holds.size > 0) restoreMany(holds, takeHold, table);
   if (clean) out.changes.push({ type: "stopped", id: "", value: null });
   table.granting = !sessions.recovering;
+}
+
+/** Those of holds that nobody is likely to touch soon stay as they are (decision 026). */
+function restoreMany(
+  records: ManyRecords,
+  takeHold: (id: string, record: HoldRecord) => void,
+  table: LockTable,
+): void {
+  const packed = new PackedHolds(records, ({ id, value }) => {
+    table.detachedCount--;
+    if (packed.size === 0) table.usePacked(null);
+    return restoreHold(Number(id), value as HoldRecord, null, true, table);
+  });
+  table.usePacked(packed);
+  for (let index = 0; index < records.size; index++) {
+    records.check(index);
+    if (packed.pack(index)) {
+      table.detachedCount++;
+      table.totals.restored++;
+      continue;
+    }
+    const { id, value } = records.at(index);
+    takeHold(id, value as HoldRecord);
+    records.letGo(index);
+  }
+  packed.seal();
+  // Where somebody else has a lock too, both are to be seen.
+  for (let lock = table.locks.oldest; lock !== null; lock = lock.newer) packed.unpackByName(lock.name);
+  if (packed.size === 0) table.usePacked(null);
 }
 
 /** What a clean stop writes: the session holds, the exact ends of leases, and exactly where the numbers are (R5). */
@@ -82,6 +100,7 @@ export function stopRecords(table: LockTable): readonly DurableChange[] {
     { type: "stopped", id: "", value: { clean: true } },
     { type: "ceiling", id: "", value: table.ceilings },
   ];
+  // Of those that are packed nothing has changed.
   for (const hold of table.holds.values()) {
     if (hold.session === null && hold.writtenUntilMs > hold.dueMs) hold.writtenUntilMs = hold.dueMs;
     else if (hold.session === null || hold.durable) continue;
@@ -104,7 +123,7 @@ function restoreHold(
   session: Session | null,
   durable: boolean,
   table: LockTable,
-): void {
+): Hold {
   const { owner, request } = record;
   const at = request?.lastIndexOf("/") ?? -1;
   const from = { owner, client: request?.slice(0, at) ?? null, id: Number(request?.slice(at + 1) ?? 0) };
@@ -124,11 +143,11 @@ function restoreHold(
   if (record.webhookUrl !== undefined) table.webhooks.set(hold, record.webhookUrl);
   hold.leaseMs = record.leaseMs ?? null;
   table.insert(hold);
-  if (!hold.remainder) table.totals.restored++;
   table.findByRequest(hold);
   const endsAtMs = record.expiresAtMs ?? hold.maxUntilMs;
   if (endsAtMs !== null) table.deadlines.set(hold, endsAtMs);
   hold.writtenUntilMs = record.expiresAtMs ?? hold.dueMs;
+  return hold;
 }
 
 /** Of almost all holds, of which there may be a million. */

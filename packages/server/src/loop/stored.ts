@@ -1,5 +1,5 @@
-import type { DurableRecord, ManyRecords } from "../engine/index.js";
-import { type Block, decodeRecordIn, type Store } from "../store/index.js";
+import type { DurableRecord, ManyRecords, RecordPlace } from "../engine/index.js";
+import { type Block, checkRecordIn, decodeRecordIn, payloadAt, type Store } from "../store/index.js";
 import type { Outside, OutsideRecord } from "./outbox.js";
 import { ServiceKey } from "./service.js";
 import type { Services } from "./services.js";
@@ -28,7 +28,7 @@ export interface StoredService {
   readonly key: ServiceKey;
   /** All but its holds. */
   readonly records: readonly DurableRecord[];
-  /** There may be a million: each is read when it is its turn, and not kept. @throws DamagedRecordError */
+  /** There may be a million: each is checked when it is its turn. @throws DamagedRecordError */
   readonly holds: ManyRecords;
 }
 
@@ -119,7 +119,10 @@ interface Reading extends StoredService {
 class StoredHolds implements ManyRecords {
   size = 0;
   readonly #prefix: Buffer;
-  readonly #parts: { readonly block: Block; readonly from: number; to: number }[] = [];
+  readonly #parts: Part[] = [];
+  /** The part that was asked for last. */
+  #last = 0;
+  readonly #place = { bytes: NO_BYTES, tokenAt: 0, tokenEnd: 0, jsonAt: 0, jsonEnd: 0 };
 
   constructor({ prefix }: ServiceKey) {
     this.#prefix = Buffer.from(`${prefix}hold/`, "utf8");
@@ -130,23 +133,76 @@ class StoredHolds implements ManyRecords {
     const { bytes } = block;
     const start = block.startAt(index);
     for (let at = 0; at < this.#prefix.length; at++) if (bytes[start + at] !== this.#prefix[at]) return false;
+    let part = this.#parts.at(-1);
+    if (part?.block !== block) {
+      part = { block, shift: index - this.size, from: this.size, to: this.size, left: 0 };
+      this.#parts.push(part);
+    }
     this.size++;
-    const part = this.#parts.at(-1);
-    if (part?.block === block) part.to = index + 1;
-    else this.#parts.push({ block, from: index, to: index + 1 });
+    part.to++;
+    part.left++;
     return true;
   }
 
-  *[Symbol.iterator](): Iterator<DurableRecord> {
-    for (const { block, from, to } of this.#parts) {
-      for (let index = from; index < to; index++) {
-        const id = block.bytes.toString(
-          "latin1",
-          block.startAt(index) + this.#prefix.length,
-          block.valueAt(index) - 1,
-        );
-        yield { type: "hold", id, value: decodeRecordIn(block, index) };
-      }
+  check(index: number): void {
+    const { block, shift } = this.#partOf(index);
+    checkRecordIn(block!, index + shift);
+  }
+
+  placeOf(index: number): RecordPlace {
+    const { block, shift } = this.#partOf(index);
+    const at = index + shift;
+    const place = this.#place;
+    place.bytes = block!.bytes;
+    place.tokenAt = block!.startAt(at) + this.#prefix.length;
+    place.tokenEnd = block!.valueAt(at) - 1;
+    place.jsonAt = payloadAt(block!, at);
+    place.jsonEnd = block!.endAt(at);
+    return place;
+  }
+
+  at(index: number): DurableRecord {
+    const { block, shift } = this.#partOf(index);
+    const { tokenAt, tokenEnd } = this.placeOf(index);
+    const id = block!.bytes.toString("latin1", tokenAt, tokenEnd);
+    return { type: "hold", id, value: decodeRecordIn(block!, index + shift) };
+  }
+
+  letGo(index: number): { readonly from: number; readonly to: number } | null {
+    const part = this.#partOf(index);
+    part.left--;
+    if (part.left === 0) part.block = null;
+    return part.left > 0 && part.left === (part.to - part.from) >> FEW_SHIFT ? part : null;
+  }
+
+  #partOf(index: number): Part {
+    const last = this.#parts[this.#last]!;
+    if (index >= last.from && index < last.to) return last;
+    let low = 0;
+    let high = this.#parts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.#parts[middle]!.from <= index) low = middle;
+      else high = middle - 1;
     }
+    this.#last = low;
+    return this.#parts[low]!;
   }
 }
+
+const NO_BYTES: Uint8Array = new Uint8Array(0);
+
+/** The records of a block. */
+interface Part {
+  /** Null once nobody asks for any of them. */
+  block: Block | null;
+  /** What a record's number is less than that of its entry in the block. */
+  readonly shift: number;
+  readonly from: number;
+  to: number;
+  /** How many may still be asked for. */
+  left: number;
+}
+
+/** With an eighth of its records left, a block is not worth its memory. */
+const FEW_SHIFT = 3;

@@ -25,10 +25,12 @@ export { openLmdbStore } from "./lmdb.js";
 export { openMemoryStore } from "./memory.js";
 export { type JournalState, OfflineStore } from "./offline.js";
 export {
+  checkRecordIn,
   DamagedRecordError,
   decodeRecord,
   decodeRecordIn,
   encodeRecord,
   NewerFormatError,
+  payloadAt,
 } from "./records.js";
 export type { Change, Entries, Entry, Store } from "./store.js";

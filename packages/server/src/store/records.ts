@@ -36,11 +36,20 @@ export function decodeRecord({ key, value }: Entry): unknown {
 
 /** The same of an entry in a block. */
 export function decodeRecordIn(block: Block, index: number): unknown {
+  checkRecordIn(block, index);
+  try {
+    return JSON.parse(textIn(block.bytes, payloadAt(block, index), block.endAt(index)));
+  } catch {
+    throw new DamagedRecordError(block.keyAt(index));
+  }
+}
+
+/** That what is in a block is what was written under this key, in a form that we read. */
+export function checkRecordIn(block: Block, index: number): void {
   const { bytes } = block;
   const valueAt = block.valueAt(index);
-  const payloadAt = valueAt + HEADER_BYTES;
   const end = block.endAt(index);
-  if (payloadAt > end) throw new DamagedRecordError(block.keyAt(index));
+  if (valueAt + HEADER_BYTES > end) throw new DamagedRecordError(block.keyAt(index));
   if (bytes.readUInt32BE(valueAt + 1) !== checksumIn(bytes, block.startAt(index), valueAt, end)) {
     throw new DamagedRecordError(block.keyAt(index));
   }
@@ -52,11 +61,11 @@ export function decodeRecordIn(block: Block, index: number): unknown {
   if (version < VERSION) {
     throw new DamagedRecordError(block.keyAt(index));
   }
-  try {
-    return JSON.parse(textIn(bytes, payloadAt, end));
-  } catch {
-    throw new DamagedRecordError(block.keyAt(index));
-  }
+}
+
+/** Where the JSON of an entry begins. */
+export function payloadAt(block: Block, index: number): number {
+  return block.valueAt(index) + HEADER_BYTES;
 }
 
 /** @throws TypeError when it is not UTF-8 */

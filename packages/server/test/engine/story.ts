@@ -2,6 +2,7 @@ import type { GrantExtra, LockNames, LockSpec, Previous, ServerMessage } from "l
 import { expect } from "vitest";
 import type { Command, DurableChange, Effects, EngineOptions } from "../../src/engine/index.js";
 import { Engine } from "../../src/engine/index.js";
+import { manyRecords } from "./many-records.js";
 
 /**
  * Stories: a line is a time on the lease clock, who, what, and after `->` what comes of it, in order, with commas
@@ -19,6 +20,8 @@ export class Story {
   readonly durable = new Map<string, DurableChange>();
   readonly #actors = new Map<string, Actor>();
   nowMs = 0;
+  /** Holds come at a restart as from a store, so that they may stay packed. */
+  packs = true;
 
   constructor(options: Partial<EngineOptions> = {}) {
     this.options = {
@@ -67,7 +70,10 @@ export class Story {
   restart(out: Effects, clean: boolean): void {
     if (clean) this.#keep(this.engine.stop());
     this.engine = new Engine(this.options);
-    this.engine.restore([...this.durable.values()], this.nowMs, out);
+    const durable = [...this.durable.values()];
+    const isMany = ({ type }: DurableChange) => this.packs && type === "hold";
+    const others = durable.filter((record) => !isMany(record));
+    this.engine.restore(others, this.nowMs, out, manyRecords(durable.filter(isMany)));
     this.#keep(out.changes);
     for (const actor of this.#actors.values()) actor.isConnected = false;
   }

@@ -26,13 +26,32 @@ describe("what a start takes up", () => {
     await loop.stop();
   });
 
+  test("[R5r] stay there however many others of them somebody has touched", async () => {
+    const store = openMemoryStore();
+    await writeHolds(store, KEYS[0]!.prefix, 2_500);
+    const loop = await start(store);
+    const heard: unknown[] = [];
+    const hear = { service: null, receive: (message: unknown) => heard.push(message), flush: () => {} };
+    const address = loop.attach(hear);
+    for (let n = 0; n < 2_500; n++) {
+      // Here and there: no two that are near each other.
+      const name = `job-${(n * 1_237) % 2_500}`;
+      loop.submit(KEYS[0]!, { kind: "check", session: null, address, id: n, name, waitMs: 0 });
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(heard).toEqual(Array.from({ length: 2_500 }, (_, n) => ["done", n, true]));
+    expect(loop.services.statsOf(KEYS[0]!)).toMatchObject({ holds: 2_500, locks: 2_500 });
+    await loop.stop();
+  });
+
   test("[R9s] a damaged record among many holds stops the start, and is named", async () => {
     for (const token of [1, 1_234, 2_500]) {
       const store = openMemoryStore();
       await writeHolds(store, KEYS[0]!.prefix, 2_500);
       const key = `${KEYS[0]!.prefix}hold/${token}`;
       const value = encodeRecord(key, hold(token));
-      value[value.length - 1]! ^= 1;
+      // In its name, so that it looks like another.
+      value[19]! ^= 1;
       await store.commit([{ key, value }]);
       await expect(start(store)).rejects.toThrow(JSON.stringify(key));
     }
