@@ -10,7 +10,7 @@ const ROUNDS_A_NAME = 3;
 const RECENT = 60;
 const WELL_MS = 30_000;
 /** A crash leaves detached holds to nobody: they should not be in the way for long. */
-const TERMS = { oneTimePauseMs: 60, detachedMs: 3_000, longMs: 2_000, hasPassersBy: false };
+const TERMS = { pauseMs: 15, oneTimePauseMs: 60, detachedMs: 3_000, longMs: 2_000, hasPassersBy: false };
 
 export class Lane {
   server;
