@@ -88,7 +88,10 @@ time, builds it, and runs what must find it: a seed of the simulator, which has 
 has to fail. On the healthy code all of them pass. A bug that survives fails the run.
 
 The list is in \`tests/mutants\`; this page is made from it by \`node tests/mutants/run.js --table > docs/mutants.md\`. When a
-change of the simulator has moved its seeds, \`npm run mutants -- --search\` finds new ones.`;
+change of the simulator has moved its seeds, \`npm run mutants -- --search\` finds new ones.
+
+These are bugs that somebody thought of. How many of all small mistakes a test finds, in the engine and in what a client believes of its holds,
+\`npm run score\` counts: [decision 027](decisions/027-mutation-score.md) says how, and what was seen.`;
 
 /** @param {string} find @param {string} put */
 function changedLines(find, put) {

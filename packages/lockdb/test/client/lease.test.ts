@@ -1,3 +1,4 @@
+import { LIMITS } from "lockdb/protocol";
 import { describe, expect, test } from "vitest";
 import { LockLostError } from "../../src/client/errors.js";
 import { HeldLease, type LeaseKeeper, type LeaseTerms } from "../../src/client/lease.js";
@@ -164,6 +165,61 @@ describe("a lease", () => {
     expect(heard).toHaveLength(4);
   });
 
+  test("[D3ik] those who work inside of it hear once of its release, or of its loss; who comes later at once", async () => {
+    const { lease } = held();
+    const heard: string[] = [];
+    const leave = lease.onOver(() => heard.push("left"));
+    lease.onOver((why) => heard.push(why.message));
+    leave();
+    leave();
+    await lease.release();
+    lease.lose("late");
+    expect(heard).toEqual(['The lock "disk" was released.']);
+    lease.onOver((why) => heard.push(why.message))();
+    expect(heard[1]).toBe(heard[0]);
+    const lost = held().lease;
+    lost.onOver((why) => heard.push(why.message));
+    lost.lose("the first");
+    lost.lose("the second");
+    await lost.release();
+    expect(heard).toHaveLength(3);
+    expect(heard[2]).toContain("the first");
+    lost.onOver((why) => heard.push(why.message));
+    expect(heard[3]).toBe(heard[2]);
+    // Whoever was inside of a hold that is over may still go.
+    leave();
+  });
+
+  test("[I3ia] a holder may be told to stop for a reason of his own, and has the lock until he gives it back", () => {
+    const { lease } = held();
+    lease.stop("enough");
+    expect(lease.signal.reason).toBe("enough");
+    lease.assertHeld();
+  });
+
+  test("[L9ia] a detached hold that is not trusted any more may still be there: its release asks the server", async () => {
+    const { keeper, lease } = held({ detachedMs: 60_000 });
+    lease.lose("late");
+    expect(await lease.release()).toBe(true);
+    expect(keeper.calls).toEqual(["forget", "release"]);
+  });
+
+  test("[R3xb] a minimum hold is claimed with what may have passed before its grant was heard of, and no longer than holds may be", () => {
+    const { keeper, runtime } = held();
+    const heardLate = (other: Partial<LeaseTerms>) => {
+      const { monotonicMs, wallMs } = now(runtime);
+      const since = { monotonicMs: monotonicMs - 400.5, wallMs: wallMs - 400.5 };
+      return new HeldLease(keeper, 7, terms("disk", other), since, now(runtime)).claim;
+    };
+    expect(heardLate({ minHoldMs: 1_000, leads: true })).toEqual({
+      heldMs: 400,
+      minHoldMs: 1_401,
+      leads: true,
+    });
+    const { durationMsMax } = LIMITS;
+    expect(heardLate({ minHoldMs: durationMsMax }).minHoldMs).toBe(durationMsMax);
+  });
+
   test("[L6e] every listener is warned, whatever another one throws", async () => {
     const { world, lease } = held();
     const heard: number[] = [];
@@ -240,6 +296,8 @@ describe("a lease's own end", () => {
 
   test("[I1e] waiting for an end of its own keeps no process alive", () => {
     expect(held({ detachedMs: 10_000 }).runtime.isKeptAlive).toBe(false);
+    // Who has no such end is not looked at.
+    expect(held().machine.timerCount).toBe(0);
   });
 
   test("[R3a] what a resume says of it: how long it was held, and the terms that a server may have to restore", async () => {

@@ -168,4 +168,20 @@ describe("the session's trust", () => {
     await world.run(60_000);
     expect(said).toEqual([]);
   });
+
+  test("[L5id] a new session is not trusted, nor watched, before it is renewed itself", async () => {
+    const { world, machine, runtime, trust, said } = watched();
+    trust.renew(now(runtime));
+    trust.reset();
+    expect({ timers: machine.timerCount, at: trust.renewedAt }).toEqual({ timers: 0, at: null });
+    await world.run(20_000);
+    expect(said).toEqual([]);
+    trust.renew(now(runtime));
+    await world.run(10_000);
+    expect(said).toHaveLength(2);
+    // It was over; what is renewed after that is watched as it was.
+    trust.renew(now(runtime));
+    await world.run(10_000);
+    expect(said).toHaveLength(4);
+  });
 });

@@ -162,10 +162,12 @@ export class Calls {
     }
     call.address = address;
     callers.set(address, call);
+    const wasAway = !waiter.isQueued;
+    // Its place is told as it is in the queue, before anything is granted there.
+    const wanted = wasAway ? comeBack([waiter]) : [];
     out.answers.push({ to: address, message: this.#placeOf(call) });
-    if (waiter.isQueued) return;
+    if (!wasAway) return;
     table.deadlines.delete(call);
-    const wanted = comeBack([waiter]);
     for (const lock of wanted) this.#grants.serve(lock, nowMs, out);
     this.#grants.breakDeadlocks([waiter], nowMs, out);
   }

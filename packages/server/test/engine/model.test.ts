@@ -5,6 +5,8 @@ import type { NaiveMode, NaiveWant } from "./naive.js";
 
 /** `LOCKDB_SEED` tries others than those that are tried each time. */
 const SEED = Number(process.env.LOCKDB_SEED ?? 1);
+/** So many of the runs: of each mutant of `npm run score` only a few are tried. */
+const SHARE = Number(process.env.LOCKDB_MODEL_SHARE ?? 1);
 
 const ORDINARY: readonly NaiveMode[] = ["exclusive", "shared", "shared"];
 const THREE: readonly NaiveMode[] = [1, 1, 2, 3].map((weight) => [weight, 3]);
@@ -48,7 +50,8 @@ interface World {
 }
 
 /** @param seen what must have been answered, or the test has not tried what it is for */
-function agree(numRuns: number, world: World, seen: readonly string[]): void {
+function agree(runs: number, world: World, seen: readonly string[]): void {
+  const numRuns = Math.ceil(runs * SHARE);
   const tally = new Map<string, number>();
   const steps = fc.array(stepOf(world), { minLength: 1, maxLength: 30, size: "max" });
   fc.assert(
@@ -59,6 +62,8 @@ function agree(numRuns: number, world: World, seen: readonly string[]): void {
     }),
     { seed: SEED, numRuns },
   );
+  // Of few runs it is not sure.
+  if (SHARE < 1) return;
   for (const answer of seen) expect(tally.get(answer), answer).toBeGreaterThan(numRuns / 5);
 }
 

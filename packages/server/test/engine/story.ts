@@ -1,6 +1,6 @@
 import type { GrantExtra, LockNames, LockSpec, Previous, ServerMessage } from "lockdb/protocol";
 import { expect } from "vitest";
-import type { Command, DurableChange, Effects, EngineOptions } from "../../src/engine/index.js";
+import type { Command, DurableChange, Effects, EngineEvent, EngineOptions } from "../../src/engine/index.js";
 import { Engine } from "../../src/engine/index.js";
 import { manyRecords } from "./many-records.js";
 
@@ -22,6 +22,8 @@ export class Story {
   nowMs = 0;
   /** Holds come at a restart as from a store, so that they may stay packed. */
   packs = true;
+  /** What happened, for a test that watches. */
+  events: EngineEvent[] | undefined;
 
   constructor(options: Partial<EngineOptions> = {}) {
     this.options = {
@@ -53,7 +55,7 @@ export class Story {
   play(action: string): Effects {
     const [at, who, verb, ...args] = action.split(/\s+/);
     this.nowMs = Number(at);
-    const out: Effects = { answers: [], changes: [] };
+    const out: Effects = { answers: [], changes: [], events: this.events };
     if (verb === "crash") this.restart(out, false);
     else if (verb === "stop") this.restart(out, true);
     else this.#apply(this.#command(who!, verb!, args), out);
