@@ -10,7 +10,7 @@ describe("the simulator", () => {
   test(
     "[Q1s] under faults of all kinds no two clients believe to hold one lock, and no other promise is broken",
     async ({ signal }) => {
-      await clean(signal, 1_000, 2_000);
+      await clean(signal, 500, 2_000);
     },
     LONG_MS,
   );
@@ -18,7 +18,7 @@ describe("the simulator", () => {
   test(
     "[R4s] long lives with many crashes keep every promise",
     async ({ signal }) => {
-      await clean(signal, 12, 20_000, 100_000);
+      await clean(signal, 8, 20_000, 100_000);
     },
     LONG_MS,
   );
@@ -26,7 +26,7 @@ describe("the simulator", () => {
   test(
     "[F1s] with clocks further apart than leases allow, a register that checks tokens loses no update",
     async ({ signal }) => {
-      await clean(signal, 40, 3_000, 200_000, true);
+      await clean(signal, 25, 3_000, 200_000, true);
     },
     LONG_MS,
   );
