@@ -308,6 +308,8 @@ export interface EngineOptions {
   readonly totals?: Totals;
   /** Locks whose lost hold is remembered (Q11), if that are to be less than usual (N3). */
   readonly lostMax?: () => number;
+  /** A start makes fewer holds than these at once, and packs none. Absent: 1,000. */
+  readonly packedMin?: number;
   /** True to write session holds down too: a crash then leaves nobody to wait for. */
   readonly writesSessionHolds: boolean;
 }

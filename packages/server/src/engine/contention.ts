@@ -48,6 +48,8 @@ export class Survey implements Walk {
     FOUND_MAX,
     ({ grantedAtMs }) => -grantedAtMs,
   );
+  /** The tokens of those that are in there before it comes to what is not packed, where it may meet them again. */
+  readonly #foundPacked = new Set<number>();
   /** Which of the packed holds it looks at next. Null: no more of them. */
   #packedAt: number | null = 0;
   #at: Lock | null = null;
@@ -78,7 +80,7 @@ export class Survey implements Walk {
       let grip = lock.firstGrip;
       for (let seen = 0; grip !== null && seen < GRIPS_MAX; seen++, grip = grip.nextOfLock) {
         // A set is shown once, by its first lock.
-        if (grip === grip.hold) this.#oldest.add(grip.hold);
+        if (grip === grip.hold && !this.#foundPacked.has(grip.hold.token)) this.#oldest.add(grip.hold);
         if (seen > 0) left--;
       }
     }
@@ -92,13 +94,15 @@ export class Survey implements Walk {
     const { packed, oldest } = this.#table.locks;
     let left = budget;
     let index = this.#packedAt;
-    for (; packed !== null && index < packed.end && left > 0; index++) {
+    if (packed !== null) index = packed.firstFrom(index);
+    for (; packed !== null && index < packed.end && left > 0; index = packed.firstFrom(index + 1)) {
       left--;
-      if (!packed.isPacked(index)) continue;
       this.#oldest.add({ token: packed.tokenOf(index), grantedAtMs: packed.grantedAtMs(index) });
     }
     this.#packedAt = index;
-    if (packed === null || index === packed.end) this.moveTo(oldest);
+    if (packed !== null && index < packed.end) return left;
+    for (const { token } of this.#oldest.items) this.#foundPacked.add(token);
+    this.moveTo(oldest);
     return left;
   }
 
@@ -121,8 +125,8 @@ export class Survey implements Walk {
         const previous = this.#previous.of(lock.name);
         return lockInfo(lock.name, lock, previous, recovering, nowMs, { max: 1 });
       });
-    // One that was unpacked meanwhile may be there twice.
-    const oldestHolds = [...new Set(this.#oldest.items.map(({ token }) => holds.get(token)))]
+    const oldestHolds = this.#oldest.items
+      .map(({ token }) => holds.get(token))
       .filter((hold) => hold !== undefined)
       .map((hold) => ({
         name: hold.lock.name,

@@ -8,7 +8,7 @@ import { Postponed } from "./postponed.js";
 import { Repeats } from "./repeats.js";
 import { refusalOfLock, tell } from "./replies.js";
 import { Requests } from "./requests.js";
-import { restore, stopRecords } from "./restore.js";
+import { PACKED_MIN, restore, stopRecords } from "./restore.js";
 import { Sessions } from "./sessions.js";
 import { type SlowWait, takeSlowWaits } from "./slow-waits.js";
 import type { Waiter } from "./state.js";
@@ -152,8 +152,8 @@ export class Engine {
     out: Effects,
     holds: ManyRecords | null = null,
   ): void {
-    const { writesSessionHolds } = this.#options;
-    restore({ records, holds, writesSessionHolds }, this.#sessions, this.#grants, nowMs, out);
+    const { writesSessionHolds, packedMin = PACKED_MIN } = this.#options;
+    restore({ records, holds, packedMin, writesSessionHolds }, this.#sessions, this.#grants, nowMs, out);
   }
 
   /** Its tokens and tickets begin there, or above: nothing was applied or restored yet (F3). */

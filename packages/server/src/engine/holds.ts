@@ -5,6 +5,7 @@ import type { Hold } from "./state.js";
 /** The holds of a service, by their tokens. */
 export class Holds {
   readonly #byToken = new NumberMap<Hold>();
+  /** Those that a start has left as they were stored. Null: none, or none any more. */
   packed: PackedHolds | null = null;
 
   /** How many there are, packed or not. */

@@ -56,7 +56,11 @@ export class Listing implements Timed, Walk {
     this.packedAt = null;
     this.#at?.listings?.delete(this);
     this.#at = lock;
-    if (lock === null) return;
+    if (lock === null) {
+      // There may be a million, and the list is kept for a while.
+      this.unpacked.clear();
+      return;
+    }
     lock.listings ??= new Set();
     lock.listings.add(this);
   }
@@ -139,9 +143,10 @@ export class Listings {
     if (listing.packedAt === null) return;
     const { packed } = this.#locks;
     let index = listing.packedAt;
-    for (; packed !== null && index < packed.end && page.looksOn; index++) {
+    if (packed !== null) index = packed.firstFrom(index);
+    for (; packed !== null && index < packed.end && page.looksOn; index = packed.firstFrom(index + 1)) {
       page.seen++;
-      if (!packed.isPacked(index) || !packed.hasPrefix(index, listing.prefix)) continue;
+      if (!packed.hasPrefix(index, listing.prefix)) continue;
       if (page.isFull) break;
       const { lock } = packed.unpack(index);
       listing.unpacked.add(lock);

@@ -6,7 +6,6 @@ import { Holds } from "./holds.js";
 import type { Grip } from "./lock.js";
 import { Locks } from "./locks.js";
 import { EXCLUSIVE, namesOf, type Want, wantsOf } from "./modes.js";
-import type { PackedHolds } from "./packed-holds.js";
 import type { Place } from "./queue.js";
 import { forcedMessage, grantedMessage } from "./replies.js";
 import {
@@ -42,8 +41,8 @@ export function requestKey(client: string, id: number): string {
 
 /** Locks, holds and queues of one service: who has what, who is next, and the numbers they get. */
 export class LockTable {
-  readonly locks = new Locks();
   readonly holds = new Holds();
+  readonly locks = new Locks(this.holds);
   readonly deadlines = new Deadlines<Ending>();
   /** Requests by `client/id`: the hold one has made, or the answer that is kept after it (Q6). */
   readonly #requests = new ChurnMap<string, Hold | KeptAnswer>();
@@ -66,7 +65,6 @@ export class LockTable {
   /** What has happened in this service alone. */
   readonly tally = new Tally();
   readonly #writesSessionHolds: boolean;
-  #packed: PackedHolds | null = null;
   #tokenNext = 1;
   /** The first that this process could give out. */
   #tokenFirst = 1;
@@ -212,28 +210,24 @@ export class LockTable {
   /** What a request, as `client/id`, has made: a hold, or an answer that is kept after it (Q6). */
   madeBy(request: string): Hold | KeptAnswer | undefined {
     const made = this.#requests.get(request);
-    if (made !== undefined || this.#packed === null) return made;
-    return this.#packed.unpackByRequest(request) ? this.#requests.get(request) : undefined;
+    const { packed } = this.holds;
+    if (made !== undefined || packed === null) return made;
+    return packed.unpackByRequest(request) ? this.#requests.get(request) : undefined;
   }
 
   /** When something ends next; Infinity when nothing does. */
   get nextDueMs(): number {
     const { nextMs } = this.deadlines;
-    return this.#packed === null ? nextMs : Math.min(nextMs, this.#packed.nextMs);
+    const { packed } = this.holds;
+    return packed === null ? nextMs : Math.min(nextMs, packed.nextMs);
   }
 
   /** Takes out what has ended, the earliest first; undefined when nothing has. */
   takeDue(nowMs: number): Ending | undefined {
-    while (this.#packed !== null && this.#packed.nextMs <= Math.min(nowMs, this.deadlines.nextMs))
-      this.#packed.unpackFirst();
+    const { holds, deadlines } = this;
+    while (holds.packed !== null && holds.packed.nextMs <= Math.min(nowMs, deadlines.nextMs))
+      holds.packed.unpackFirst();
     return this.deadlines.takeDue(nowMs);
-  }
-
-  /** Holds that a start has left as they were stored: null when there are none any more. */
-  usePacked(packed: PackedHolds | null): void {
-    this.#packed = packed;
-    this.locks.packed = packed;
-    this.holds.packed = packed;
   }
 
   /** From now on the request that made it finds it. */

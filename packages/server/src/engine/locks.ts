@@ -1,4 +1,5 @@
 import { ChurnMap } from "lockdb/protocol";
+import type { Holds } from "./holds.js";
 import { Lock } from "./lock.js";
 import type { PackedHolds } from "./packed-holds.js";
 
@@ -9,11 +10,19 @@ export class Locks {
   #newest: Lock | null = null;
   /** The last of those that a start has brought. */
   #newestRestored: Lock | null = null;
+  readonly #holds: Holds;
+
+  constructor(holds: Holds) {
+    this.#holds = holds;
+  }
+
   /** Each has a lock of its own, which is none of these yet. */
-  packed: PackedHolds | null = null;
+  get packed(): PackedHolds | null {
+    return this.#holds.packed;
+  }
 
   get size(): number {
-    return this.#byName.size + (this.packed === null ? 0 : this.packed.size);
+    return this.#byName.size + (this.packed?.size ?? 0);
   }
 
   /** The first of those that are not packed. */
@@ -23,8 +32,9 @@ export class Locks {
 
   get(name: string): Lock | undefined {
     const lock = this.#byName.get(name);
-    if (lock !== undefined || this.packed === null) return lock;
-    return this.packed.unpackByName(name) ? this.#byName.get(name) : undefined;
+    const { packed } = this.#holds;
+    if (lock !== undefined || packed === null) return lock;
+    return packed.unpackByName(name) ? this.#byName.get(name) : undefined;
   }
 
   /** But for those that are packed: nobody waits for them. */

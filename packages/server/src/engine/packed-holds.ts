@@ -17,11 +17,13 @@ export interface ManyRecords {
   /** Where a record that was checked lies. The same object each time. */
   placeOf(index: number): RecordPlace;
   at(index: number): DurableRecord;
+  /** It will not be asked for any more. */
+  letGo(index: number): void;
   /**
-   * It will not be asked for any more.
-   * @returns those that lie in one piece of memory with it, once they are so few that they are better taken out of it too
+   * Those that lie in one piece of memory with this one, which may still be asked for: once what may be is so little of that
+   * memory that it is better taken out. Null while it is not.
    */
-  letGo(index: number): { readonly from: number; readonly to: number } | null;
+  fewWith(index: number): { readonly from: number; readonly to: number } | null;
 }
 
 /**
@@ -86,6 +88,13 @@ export class PackedHolds {
     for (let at = (this.#heapSize >> 1) - 1; at >= 0; at--) this.#down(at);
   }
 
+  /** Those that are worth less than the memory in which they lie. */
+  unpackFew(): void {
+    for (let index = this.firstFrom(0); index < this.end; index = this.firstFrom(index + 1)) {
+      if (this.#records.fewWith(index) !== null) this.unpack(index);
+    }
+  }
+
   readonly #hasNameOfRecord = (other: number): boolean => {
     if (this.#isPacked[other] === 0) return false;
     const { bytes, nameAt, nameEnd } = this.#record;
@@ -100,6 +109,8 @@ export class PackedHolds {
 
   /** True when one had the lock of this name: now it has it as all others do. */
   unpackByName(name: string): boolean {
+    // Else it might go on into what stands behind a name.
+    if (name.includes('"')) return false;
     const index = this.#byName.find(hashOfText(name), (index) => {
       if (this.#isPacked[index] === 0) return false;
       const place = this.#records.placeOf(index);
@@ -144,14 +155,20 @@ export class PackedHolds {
     this.unpack(this.#heap[0]!);
   }
 
-  /** Makes a hold of one that is packed. */
+  /** Makes a hold of one that is packed, and of those that are few with it then. */
   unpack(index: number): Hold {
+    const hold = this.#unpackOne(index);
+    const few = this.#records.fewWith(index);
+    if (few !== null)
+      for (let at = this.firstFrom(few.from); at < few.to; at = this.firstFrom(at + 1)) this.#unpackOne(at);
+    return hold;
+  }
+
+  #unpackOne(index: number): Hold {
     this.#isPacked[index] = 0;
     this.size--;
     const hold = this.#make(this.#records.at(index));
-    const few = this.#records.letGo(index);
-    if (few !== null)
-      for (let at = few.from; at < few.to; at++) if (this.#isPacked[at] === 1) this.unpack(at);
+    this.#records.letGo(index);
     return hold;
   }
 
@@ -162,15 +179,19 @@ export class PackedHolds {
     return this.#isPacked.length;
   }
 
-  isPacked(index: number): boolean {
-    return this.#isPacked[index] === 1;
+  /** The first from there on that is packed still, or the end: what was unpacked costs nobody a look. */
+  firstFrom(index: number): number {
+    if (this.#isPacked[index] === 1) return index;
+    const at = this.#isPacked.indexOf(1, index);
+    return at < 0 ? this.end : at;
   }
 
   /** Of one that is packed: whether the name of its lock begins so. */
   hasPrefix(index: number, prefix: string): boolean {
+    // Else it might go on into what stands behind the name.
+    if (prefix.includes('"')) return false;
     const place = this.#records.placeOf(index);
     const start = startOfName(place);
-    // A name has no quotation mark, so a longer prefix ends there.
     return isTextAt(prefix, place.bytes, start, start + prefix.length);
   }
 

@@ -15,16 +15,20 @@ import { type DurableRecord, type ManyRecords, PackedHolds } from "./packed-hold
 import type { Sessions } from "./sessions.js";
 import { Hold, type Session } from "./state.js";
 
+/** What is saved below is not worth the tables and the blocks: a thousand holds are made in some milliseconds. */
+export const PACKED_MIN = 1_000;
+
 export interface Restored {
   readonly records: readonly DurableRecord[];
   /** More of them, all holds: taken one at a time, when all else is there. */
   readonly holds: ManyRecords | null;
+  readonly packedMin: number;
   readonly writesSessionHolds: boolean;
 }
 
 /** Takes up what an earlier process made durable. After a crash the sessions on the list are waited for (R4). */
 export function restore(
-  { records, holds, writesSessionHolds }: Restored,
+  { records, holds, packedMin, writesSessionHolds }: Restored,
   sessions: Sessions,
   grants: Grants,
   nowMs: number,
@@ -60,26 +64,27 @@ export function restore(
     if (!value.remainder) table.totals.restored++;
   };
   for (const { id, value } of all<HoldRecord>("hold")) takeHold(id, value);
-  if (holds !== null && holds.size > 0) restoreMany(holds, takeHold, table);
+  if (holds !== null) restoreMany(holds, packedMin, takeHold, table);
   if (clean) out.changes.push({ type: "stopped", id: "", value: null });
   table.granting = !sessions.recovering;
 }
 
-/** Those of holds that nobody is likely to touch soon stay as they are (decision 026). */
+/** Those of holds that nobody is likely to touch soon stay as they are, if they are many (decision 026). */
 function restoreMany(
   records: ManyRecords,
+  packedMin: number,
   takeHold: (id: string, record: HoldRecord) => void,
   table: LockTable,
 ): void {
-  const packed = new PackedHolds(records, ({ id, value }) => {
+  const make = ({ id, value }: DurableRecord) => {
     table.detachedCount--;
-    if (packed.size === 0) table.usePacked(null);
+    if (table.holds.packed?.size === 0) table.holds.packed = null;
     return restoreHold(Number(id), value as HoldRecord, null, true, table);
-  });
-  table.usePacked(packed);
+  };
+  const packed = records.size < packedMin ? null : new PackedHolds(records, make);
   for (let index = 0; index < records.size; index++) {
     records.check(index);
-    if (packed.pack(index)) {
+    if (packed?.pack(index)) {
       table.detachedCount++;
       table.totals.restored++;
       continue;
@@ -88,10 +93,13 @@ function restoreMany(
     takeHold(id, value as HoldRecord);
     records.letGo(index);
   }
+  if (packed === null) return;
   packed.seal();
   // Where somebody else has a lock too, both are to be seen.
   for (let lock = table.locks.oldest; lock !== null; lock = lock.newer) packed.unpackByName(lock.name);
-  if (packed.size === 0) table.usePacked(null);
+  packed.unpackFew();
+  // Not before: whoever unpacks the last must know that no more come.
+  if (packed.size > 0) table.holds.packed = packed;
 }
 
 /** What a clean stop writes: the session holds, the exact ends of leases, and exactly where the numbers are (R5). */

@@ -1,5 +1,7 @@
 /** Whoever chose his texts to collide is no concern of the others. */
 const PROBES_MAX = 64;
+/** Of one hash: whoever searches compares with each of them, and they may be long. By chance there are hardly ever two. */
+const SAME_MAX = 4;
 
 /**
  * Which entries of a list have a text, for very many of them: open addressing in one array of numbers, a hash and a place for
@@ -22,12 +24,14 @@ export class TextIndex {
   /** False when it does not take it. */
   add(hash: number, entry: number): boolean {
     const slots = this.#slots;
+    let same = 0;
     for (let slot = hash & this.#mask, probes = 0; probes < PROBES_MAX; probes++) {
       if (slots[2 * slot + 1] === 0) {
         slots[2 * slot] = hash;
         slots[2 * slot + 1] = entry + 1;
         return true;
       }
+      if (slots[2 * slot] === hash && ++same === SAME_MAX) return false;
       slot = (slot + 1) & this.#mask;
     }
     return false;

@@ -1,8 +1,9 @@
-import type { DurableRecord, ManyRecords, RecordPlace } from "../engine/index.js";
-import { type Block, checkRecordIn, decodeRecordIn, payloadAt, type Store } from "../store/index.js";
+import type { DurableRecord, ManyRecords } from "../engine/index.js";
+import { type Block, decodeRecordIn, type Store } from "../store/index.js";
 import type { Outside, OutsideRecord } from "./outbox.js";
 import { ServiceKey } from "./service.js";
 import type { Services } from "./services.js";
+import { StoredHolds } from "./stored-holds.js";
 
 /** The lease clock's own record. */
 export const CLOCK_KEY = "default/clock";
@@ -114,95 +115,3 @@ interface Reading extends StoredService {
   readonly records: DurableRecord[];
   readonly holds: StoredHolds;
 }
-
-/** The records of a service's holds, as they lie in their blocks. */
-class StoredHolds implements ManyRecords {
-  size = 0;
-  readonly #prefix: Buffer;
-  readonly #parts: Part[] = [];
-  /** The part that was asked for last. */
-  #last = 0;
-  readonly #place = { bytes: NO_BYTES, tokenAt: 0, tokenEnd: 0, jsonAt: 0, jsonEnd: 0 };
-
-  constructor({ prefix }: ServiceKey) {
-    this.#prefix = Buffer.from(`${prefix}hold/`, "utf8");
-  }
-
-  /** Adds an entry if it is one of them. They come one after the other. */
-  take(block: Block, index: number): boolean {
-    const { bytes } = block;
-    const start = block.startAt(index);
-    for (let at = 0; at < this.#prefix.length; at++) if (bytes[start + at] !== this.#prefix[at]) return false;
-    let part = this.#parts.at(-1);
-    if (part?.block !== block) {
-      part = { block, shift: index - this.size, from: this.size, to: this.size, left: 0 };
-      this.#parts.push(part);
-    }
-    this.size++;
-    part.to++;
-    part.left++;
-    return true;
-  }
-
-  check(index: number): void {
-    const { block, shift } = this.#partOf(index);
-    checkRecordIn(block!, index + shift);
-  }
-
-  placeOf(index: number): RecordPlace {
-    const { block, shift } = this.#partOf(index);
-    const at = index + shift;
-    const place = this.#place;
-    place.bytes = block!.bytes;
-    place.tokenAt = block!.startAt(at) + this.#prefix.length;
-    place.tokenEnd = block!.valueAt(at) - 1;
-    place.jsonAt = payloadAt(block!, at);
-    place.jsonEnd = block!.endAt(at);
-    return place;
-  }
-
-  at(index: number): DurableRecord {
-    const { block, shift } = this.#partOf(index);
-    const { tokenAt, tokenEnd } = this.placeOf(index);
-    const id = block!.bytes.toString("latin1", tokenAt, tokenEnd);
-    return { type: "hold", id, value: decodeRecordIn(block!, index + shift) };
-  }
-
-  letGo(index: number): { readonly from: number; readonly to: number } | null {
-    const part = this.#partOf(index);
-    part.left--;
-    if (part.left === 0) part.block = null;
-    return part.left > 0 && part.left === (part.to - part.from) >> FEW_SHIFT ? part : null;
-  }
-
-  #partOf(index: number): Part {
-    const last = this.#parts[this.#last]!;
-    if (index >= last.from && index < last.to) return last;
-    let low = 0;
-    let high = this.#parts.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (this.#parts[middle]!.from <= index) low = middle;
-      else high = middle - 1;
-    }
-    this.#last = low;
-    return this.#parts[low]!;
-  }
-}
-
-const NO_BYTES: Uint8Array = new Uint8Array(0);
-
-/** The records of a block. */
-interface Part {
-  /** Null once nobody asks for any of them. */
-  block: Block | null;
-  /** What a record's number is less than that of its entry in the block. */
-  readonly shift: number;
-  readonly from: number;
-  to: number;
-  /** How many may still be asked for. */
-  left: number;
-}
-
-/** With an eighth of its records left, a block is not worth its memory. */
-const FEW_SHIFT = 3;

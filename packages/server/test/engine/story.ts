@@ -24,12 +24,15 @@ export class Story {
   packs = true;
   /** What happened, for a test that watches. */
   events: EngineEvent[] | undefined;
+  /** Of the blocks in which they come. */
+  blockBytes = 1_000;
 
   constructor(options: Partial<EngineOptions> = {}) {
     this.options = {
       waitersMax: 100,
       holdsMax: 100,
       sessionsMax: 100,
+      packedMin: 1,
       writesSessionHolds: false,
       ...options,
     };
@@ -72,10 +75,13 @@ export class Story {
   restart(out: Effects, clean: boolean): void {
     if (clean) this.#keep(this.engine.stop());
     this.engine = new Engine(this.options);
-    const durable = [...this.durable.values()];
+    // As a store gives them: in the order of their keys.
+    const durable = [...this.durable.entries()]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([, record]) => record);
     const isMany = ({ type }: DurableChange) => this.packs && type === "hold";
     const others = durable.filter((record) => !isMany(record));
-    this.engine.restore(others, this.nowMs, out, manyRecords(durable.filter(isMany)));
+    this.engine.restore(others, this.nowMs, out, manyRecords(durable.filter(isMany), this.blockBytes));
     this.#keep(out.changes);
     for (const actor of this.#actors.values()) actor.isConnected = false;
   }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Command } from "../../src/engine/index.js";
-import { Loop, ServiceKey } from "../../src/loop/index.js";
+import { Loop, readServices, ServiceKey } from "../../src/loop/index.js";
+import { Block, wholeOf } from "../../src/store/block.js";
 import { encodeRecord, openMemoryStore, type Store } from "../../src/store/index.js";
 
 /** The ids of services, of which one is the beginning of the other. */
@@ -42,6 +43,32 @@ describe("what a start takes up", () => {
     expect(heard).toEqual(Array.from({ length: 2_500 }, (_, n) => ["done", n, true]));
     expect(loop.services.statsOf(KEYS[0]!)).toMatchObject({ holds: 2_500, locks: 2_500 });
     await loop.stop();
+  });
+
+  test("[R5rc] give memory up with the last of them, and are better taken out when most of it is somebody else's", async () => {
+    const block = new Block(10_000);
+    const put = (key: string, value: object) =>
+      block.add(wholeOf(Buffer.from(key)), wholeOf(encodeRecord(key, value)));
+    const counts = [2, 30];
+    for (const [n, { prefix }] of KEYS.entries()) {
+      for (let token = 1; token <= counts[n]!; token++) put(`${prefix}hold/${token}`, hold(token));
+      for (let other = 10; other < 30; other++) put(`${prefix}previous/${other}`, { token: other });
+    }
+    expect(block.size).toBe(72);
+    const [few, many] = (await readServices({ blocks: () => [block] }, () => {})).map(({ holds }) => holds);
+    expect(few!.fewWith(1)).toMatchObject({ from: 0, to: 2 });
+    const own = block.endAt(0) - block.startAt(0);
+    let left = many!.size;
+    for (; many!.fewWith(0) === null; left--) many!.letGo(left - 1);
+    // An eighth of all that the block takes up. Its records are a few bytes longer or shorter.
+    expect(left).toBeGreaterThan(1_250 / own - 2);
+    expect(left).toBeLessThan(1_250 / own + 1);
+    expect(many!.fewWith(0)).toMatchObject({ from: 0, to: 30 });
+    while (left > 1) many!.letGo(--left);
+    expect(many!.at(0)).toMatchObject({ id: "1" });
+    many!.letGo(0);
+    expect(() => many!.placeOf(0)).toThrow(TypeError);
+    expect(many!.fewWith(0)).toBe(null);
   });
 
   test("[R9s] a damaged record among many holds stops the start, and is named", async () => {
