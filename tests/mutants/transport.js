@@ -6,6 +6,25 @@ const TESTS = "packages/server/test/http";
 /** @type {readonly import("./mutants.js").Mutant[]} */
 export const TRANSPORT = [
   {
+    id: "end-behind-a-last-word",
+    rule: "Q7",
+    file: "packages/server/src/loop/runtime.ts",
+    find: "if (turns > 0 && hasEnd())",
+    put: "if (turns > TURNS_MAX && hasEnd())",
+    wrong:
+      "Whoever said something and died is granted a lock, since what he said is read a turn before his end.",
+    killedBy: { test: "packages/server/test/http/native.test.ts", name: "[Q7wa]" },
+  },
+  {
+    id: "end-in-its-order",
+    rule: "Q7",
+    file: "packages/server/src/loop/service.ts",
+    find: "    return endedFirst(inbox);",
+    put: "    return inbox.length < 0 ? endedFirst(inbox) : inbox;",
+    wrong: "A release that comes in the same turn as the end of a waiter is granted to him.",
+    killedBy: { test: "packages/server/test/http/native.test.ts", name: "[Q7wa]" },
+  },
+  {
     id: "end-noticed-late",
     rule: "Q7",
     file: `${HTTP}/app.ts`,

@@ -19,6 +19,7 @@ import { ServerTotals } from "./server-totals.js";
 import type { Service, ServiceKey } from "./service.js";
 import { Services, type ServicesSeen } from "./services.js";
 import { CLOCK_KEY, readService, readStored, type StoredService } from "./stored.js";
+import { Turns } from "./turns.js";
 import { Writing } from "./writing.js";
 
 /** How often the lease clock is written down while something runs on it (R6). */
@@ -58,7 +59,7 @@ export class Loop {
   #state: "running" | "stopping" | "failed" | "stopped" = "failed";
   /** Services with something in their inboxes. */
   #touched: Service[] = [];
-  #turnIsDue = false;
+  readonly #turns: Turns;
   #reopening: Promise<void> | null = null;
 
   private constructor(options: LoopOptions) {
@@ -70,7 +71,8 @@ export class Loop {
     this.#outside = new Outside(options.outbox, [this.audit, ...(options.keepers ?? [])]);
     this.#logs = new EventLogs(options.runtime, options.limitsOf);
     // Sockets first: after a stall, the renewals that wait in them are applied before anything expires.
-    this.#time = new LeaseTime(options.runtime, () => this.#scheduleTurn());
+    this.#turns = new Turns(options.runtime, () => this.#runTurn());
+    this.#time = new LeaseTime(options.runtime, () => this.#turns.schedule());
     this.#batches = new Batches({
       store: () => (this.#works ? this.#store : null),
       flushed: (batch) => this.#flushed(batch),
@@ -112,7 +114,7 @@ export class Loop {
    */
   keep(changes: readonly OutsideChange[], ...acts: readonly Act[]): Promise<void> {
     if (this.#state !== "running") return Promise.reject(new Error("The store does not work now."));
-    this.#scheduleTurn();
+    this.#turns.schedule();
     return this.#writing.keep(changes, acts);
   }
 
@@ -137,7 +139,7 @@ export class Loop {
     if (code !== null) to.receive(["refused", id, code, ERRORS[code].message]);
     else this.#logs.watch(service!, to, id, query);
     this.#recipients.told(to);
-    this.#scheduleTurn();
+    this.#turns.schedule();
   }
 
   /** What has happened in a service, as far as it is kept: from the first time that somebody looked. Null: not now, or there are too many services. */
@@ -193,7 +195,8 @@ export class Loop {
     const isStuck = isRequest && service !== null && service.heldCount > HELD_MAX;
     if (service !== null && !isStuck) {
       if (service.inbox.push(command) === 1) this.#touched.push(service);
-      return this.#scheduleTurn();
+      if (command.kind === "disconnect") this.#turns.ended();
+      return this.#turns.schedule();
     }
     // Of a service that is handed over everybody is told where it is, when that is known.
     if (!("address" in command) || this.#handOvers.has(key)) return;
@@ -279,7 +282,7 @@ export class Loop {
     if (this.#time.lastMs > this.#writing.clockMs) this.#writing.addClock(this.#time.lastMs);
     for (const service of taken) this.#collect(service);
     this.#outside.add(outside);
-    this.#scheduleTurn();
+    this.#turns.schedule();
     if (!this.#batches.isEmpty) await this.#outside.kept(this.#batches.number);
   }
 
@@ -328,17 +331,8 @@ export class Loop {
 
   // --- a turn ---
 
-  #scheduleTurn(): void {
-    if (this.#turnIsDue) return;
-    this.#turnIsDue = true;
-    this.#options.runtime.defer(() => {
-      // Unless it was run already, by a stop that did not wait.
-      if (this.#turnIsDue) this.#runTurn();
-    });
-  }
-
   #runTurn(): void {
-    this.#turnIsDue = false;
+    this.#turns.begun();
     if (!this.#works) return;
     if (!this.#isTrusted) return this.distrust(new TrustLostError());
     const nowMs = this.#time.read();
@@ -476,7 +470,7 @@ export class Loop {
     service.engine.restore(records, this.#time.read() + service.offsetMs, service.out, holds);
     service.isLoading = false;
     this.#collect(service);
-    this.#scheduleTurn();
+    this.#turns.schedule();
   }
 
   async #reopen(): Promise<void> {

@@ -64,7 +64,7 @@ export class Service implements Timed {
   takeInbox(): readonly Command[] {
     const { inbox } = this;
     this.inbox = [];
-    return inbox;
+    return endedFirst(inbox);
   }
 
   /** What has come of commands since the last time. */
@@ -80,4 +80,17 @@ interface Held {
   readonly batch: number;
   readonly answers: readonly Answer[];
   readonly events: readonly EngineEvent[];
+}
+
+/**
+ * What connections said that have ended comes first, each in its order: what arrived in one turn has none between connections, and nobody who is gone is to
+ * be granted what somebody else releases (Q7).
+ */
+function endedFirst(commands: readonly Command[]): readonly Command[] {
+  const ended = new Set<string>();
+  for (const command of commands) if (command.kind === "disconnect") ended.add(command.address);
+  if (ended.size === 0) return commands;
+  const isOfEnded = (command: Command) =>
+    "address" in command && command.address !== null && ended.has(command.address);
+  return [...commands.filter(isOfEnded), ...commands.filter((command) => !isOfEnded(command))];
 }

@@ -52,6 +52,25 @@ test("[Q7w] a release that comes in the turn in which waiters are cut off passes
   for (const client of [holder, live]) client.close();
 });
 
+test("[Q7wa] so does one whose waiters were cut off after a last word, which is read a turn before their end", async () => {
+  const [holder, live] = [await NativeClient.welcome(server), await NativeClient.welcome(server)];
+  const token = await holder.acquire("cut short");
+  const dead = await Promise.all(Array.from({ length: 5 }, () => NativeClient.welcome(server)));
+  const first = await NativeClient.welcome(server);
+  for (const waiter of [...dead, live]) {
+    waiter.send(["acquire", 1, "cut short", null]);
+    await waiter.next("queued", 1);
+  }
+  first.socket.terminate();
+  for (const waiter of dead) {
+    waiter.send(["heartbeat", 2]);
+    waiter.socket.terminate();
+  }
+  holder.send(["release", 9, token]);
+  await live.next("granted", 1);
+  for (const client of [holder, live]) client.close();
+});
+
 describe("frames", () => {
   test("[I2f] the answers of one turn come in one frame", async () => {
     const client = await NativeClient.welcome(server);
