@@ -7,7 +7,7 @@ export const about = "an owner is killed, or stopped as planned, and the next on
 export const needs = ["etcd"];
 
 const KILLS = 12;
-const KILLS_QUICK = 5;
+const KILLS_QUICK = 3;
 const STOPS = 12;
 const STOPS_QUICK = 4;
 /** Of each member. */

@@ -6,7 +6,7 @@ export const about = "locks and unlocks a second: through the cluster, and at on
 export const needs = ["etcd"];
 
 const TURNS = 7;
-const TURNS_QUICK = 3;
+const TURNS_QUICK = 1;
 const TURN_MS = 2_500;
 const SHARE_MIN = 0.8;
 

@@ -23,6 +23,12 @@ export class Lane {
   problems = [];
   /** @type {number[]} */
   wellMs = [];
+  /** Ends of the server that this fault may bring about: it is started again, as a supervisor would. None, unless it is said. @type {(end: string) => boolean} */
+  mayEnd = () => false;
+  /** @type {Record<string, string>} */
+  startEnv = {};
+  /** How often it did. */
+  ends = 0;
 
   /**
    * @param {import("./stage.js").Stage} stage
@@ -56,7 +62,7 @@ export class Lane {
     const fromMs = clockMs();
     await hurt();
     const healedMs = clockMs();
-    const isWell = await well([this.server.url], this.services, healedMs + WELL_MS);
+    const isWell = await this.#restarting(() => well([this.server.url], this.services, healedMs + WELL_MS));
     const untilMs = clockMs();
     this.faults.push({ fromMs, untilMs });
     this.wellMs.push(untilMs - healedMs);
@@ -64,14 +70,28 @@ export class Lane {
     if (this.server.child.isOver)
       this.problems.push(`${name}: the server has ended: ${this.server.child.end}`);
     this.load.look();
-    for (const each of await lostOf([this.server], this.load.entries, RECENT))
-      this.lost.add(`${name}: ${each}`);
+    const lost = await this.#restarting(() => lostOf([this.server], this.load.entries, RECENT));
+    for (const each of lost) this.lost.add(`${name}: ${each}`);
+  }
+
+  /** Does it again when the server has ended meanwhile, and may. */
+  async #restarting(look) {
+    for (;;) {
+      const { child } = this.server;
+      const looked = look();
+      looked.catch(() => {});
+      await Promise.race([looked.catch(() => {}), child.ended]);
+      if (!child.isOver || !this.mayEnd(child.end)) return looked;
+      this.ends++;
+      await this.server.start({ env: this.startEnv });
+    }
   }
 
   /** All that was acknowledged, seen once more. */
   async close() {
     await this.load.stop();
-    for (const each of await lostOf([this.server], this.load.entries)) this.lost.add(each);
+    for (const each of await this.#restarting(() => lostOf([this.server], this.load.entries)))
+      this.lost.add(each);
   }
 }
 
