@@ -4,7 +4,8 @@
  *     node tests/mutants/run.js [--quick | --only ID…] [--search [SEEDS] | --table]
  *
  * `--search` looks for new seeds, when a change of the simulator has moved them; `--table` prints docs/mutants.md. `--quick` leaves out those
- * that are found by tests of servers over HTTP, of the command line, of the web page and of a database: they take as long as all others together.
+ * that are found by tests of servers over HTTP, of keys, webhooks and backups, of the command line, of the web page and of a database: they take longer than all
+ * others together.
  */
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -18,7 +19,8 @@ import { ROOT, Sandbox, temporaryFolder } from "./sandbox.js";
 const COPIES_MAX = 2;
 const SEARCHED_SEEDS = 3_000;
 /** Tests that start servers, programs or a browser. */
-const SLOW = /\/test\/(http|cli|page|cluster\/(accounts|two-members))|dashboard|copy-real|examples/;
+const SLOW =
+  /\/test\/(http|cli|page|access|webhooks|backup|loop\/broken|cluster\/(accounts|two-members|sharing))|dashboard|examples/;
 
 const options = optionsOf(process.argv.slice(2));
 if (options.table) process.stdout.write(page());
