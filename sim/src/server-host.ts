@@ -16,7 +16,7 @@ export const SERVICES_MAX = 10;
 
 export const ACCOUNT = "default";
 /** Somebody with the root key. */
-export const CALLER: Caller = {
+const CALLER: Caller = {
   account: ACCOUNT,
   label: "root key",
   refusal: () => null,
@@ -135,19 +135,7 @@ export class ServerHost implements Listener {
   }
 
   accept(wire: Wire, purpose: Purpose): void {
-    const process = this.process!;
-    const loop = this.#loop;
-    if (loop === null || !loop.ready) {
-      wire.down.send({ kind: "refusal", code: "UNAVAILABLE" }, process.localMs);
-      wire.down.send({ kind: "fin" }, process.localMs);
-      return;
-    }
-    wire.down.send({ kind: "open" }, process.localMs);
-    if (purpose === "http") new HttpCall(wire, process, loop, ACCOUNT, this.#watch);
-    else {
-      const socket = new ServerSocket(wire, process, this.#watch);
-      new Connection(socket as unknown as ConstructorParameters<typeof Connection>[0], loop, CALLER);
-    }
+    accepted(wire, purpose, this.process!, this.#loop, this.#watch);
   }
 
   #gone(process: Process, silent: boolean): void {
@@ -161,11 +149,32 @@ export class ServerHost implements Listener {
   }
 }
 
+/** What a server makes of a connection. One without a loop that works refuses it. */
+export function accepted(
+  wire: Wire,
+  purpose: Purpose,
+  process: Process,
+  loop: Loop | null,
+  listening: Listening,
+): void {
+  if (loop === null || !loop.ready) {
+    wire.down.send({ kind: "refusal", code: "UNAVAILABLE" }, process.localMs);
+    wire.down.send({ kind: "fin" }, process.localMs);
+    return;
+  }
+  wire.down.send({ kind: "open" }, process.localMs);
+  if (purpose === "http") new HttpCall(wire, process, loop, ACCOUNT, listening);
+  else {
+    const socket = new ServerSocket(wire, process, listening);
+    new Connection(socket as unknown as ConstructorParameters<typeof Connection>[0], loop, CALLER);
+  }
+}
+
 /** Told of each frame that leaves a server. */
 export type Listening = Pick<EngineWatch, "audible">;
 
 /** As much of a `ws` socket as a connection uses. */
-export class ServerSocket {
+class ServerSocket {
   readonly bufferedAmount = 0;
   readonly #wire: Wire;
   readonly #process: Process;

@@ -1,6 +1,8 @@
 /** The public HTTP API, as anybody has it. */
 import { signal } from "@preact/signals";
 import type {
+  AccountInfo,
+  AuditEntry,
   HolderInfo,
   KeyInfo,
   LockInfo,
@@ -13,7 +15,7 @@ import type {
 } from "lockdb/protocol";
 import { shellAddress } from "./address.js";
 
-export type { KeyInfo, Scope };
+export type { AccountInfo, AuditEntry, KeyInfo, Scope };
 
 /** Where a service is crowded: longest queues, longest waits, oldest holds. */
 export interface Contention {
@@ -30,16 +32,6 @@ export interface Contention {
     readonly holder: HolderInfo;
     readonly queueLength: number;
   }[];
-}
-
-export interface AccountInfo {
-  readonly id: string;
-  readonly email: string | null;
-  readonly createdAt: string;
-  readonly trialEndsAt: string | null;
-  readonly daysLeft: number | null;
-  readonly limits: Readonly<Record<string, number | null>>;
-  readonly use: Readonly<Record<string, number>>;
 }
 
 export interface Self {
@@ -79,14 +71,6 @@ export interface Delivery {
   readonly attempts: number;
   readonly createdAt: string;
   readonly lastError: string | null;
-}
-
-export interface AuditEntry {
-  readonly at: string;
-  readonly who: string;
-  readonly what: string;
-  readonly service?: string;
-  readonly details?: Readonly<Record<string, unknown>>;
 }
 
 /** What the server has said no to, or that it could not be reached (`code` is then `CONNECTION`). */

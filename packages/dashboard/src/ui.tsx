@@ -1,5 +1,5 @@
 /** Small parts that all screens are made of. */
-import { useSignal } from "@preact/signals";
+import { type Signal, useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { ago, ahead, fullUtc, span, utc } from "./format.js";
@@ -326,5 +326,23 @@ export function Choice<T extends string>({
         </button>
       ))}
     </fieldset>
+  );
+}
+
+export function SearchField({ label, typed }: { readonly label: string; readonly typed: Signal<string> }) {
+  return (
+    <label class="search">
+      <span class="off-screen">{label}</span>
+      <input
+        type="search"
+        placeholder={`${label}…`}
+        autocomplete="off"
+        spellcheck={false}
+        value={typed.value}
+        onInput={(event) => {
+          typed.value = event.currentTarget.value;
+        }}
+      />
+    </label>
   );
 }

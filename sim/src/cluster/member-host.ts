@@ -1,12 +1,10 @@
 import { Member } from "../../../packages/server/dist/cluster/member.js";
-import { Connection } from "../../../packages/server/dist/loop/connection.js";
 import { Loop } from "../../../packages/server/dist/loop/loop.js";
 import { Clock } from "../clock.js";
 import type { EngineWatch } from "../engine-watch.js";
-import { HttpCall } from "../http-call.js";
 import type { Listener, Network, Purpose } from "../network.js";
 import { Process } from "../process.js";
-import { ACCOUNT, CALLER, LIMITS, type Listening, SERVICES_MAX, ServerSocket } from "../server-host.js";
+import { accepted, LIMITS, type Listening, SERVICES_MAX } from "../server-host.js";
 import type { Wire } from "../wire.js";
 import type { World } from "../world.js";
 import type { ClusterPlan } from "./cluster-plan.js";
@@ -160,19 +158,7 @@ export class MemberHost implements Listener {
   }
 
   accept(wire: Wire, purpose: Purpose): void {
-    const process = this.process!;
-    const loop = this.#loop;
-    if (loop === null || !loop.ready) {
-      wire.down.send({ kind: "refusal", code: "UNAVAILABLE" }, process.localMs);
-      wire.down.send({ kind: "fin" }, process.localMs);
-      return;
-    }
-    wire.down.send({ kind: "open" }, process.localMs);
-    if (purpose === "http") new HttpCall(wire, process, loop, ACCOUNT, this.#listening);
-    else {
-      const socket = new ServerSocket(wire, process, this.#listening);
-      new Connection(socket as unknown as ConstructorParameters<typeof Connection>[0], loop, CALLER);
-    }
+    accepted(wire, purpose, this.process!, this.#loop, this.#listening);
   }
 
   #gone(process: Process, silent: boolean): void {

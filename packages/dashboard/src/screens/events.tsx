@@ -5,7 +5,7 @@ import { EVENT_WORDS, EventLine } from "../event-line.js";
 import { count, rate } from "../format.js";
 import { api, problemOf } from "../state.js";
 import { openStream } from "../stream.js";
-import { Badge, Button, Empty, Head, Problem } from "../ui.js";
+import { Badge, Button, Empty, Head, Problem, SearchField } from "../ui.js";
 
 const KEPT_MAX = 2_000;
 const SHOWN_MAX = 100;
@@ -128,19 +128,7 @@ export function Events({ service }: { readonly service: string }) {
       <Problem text={problem.value} />
       {note.value === "" ? null : <p class="note">{note.value}</p>}
       <div class="bar">
-        <label class="search">
-          <span class="off-screen">Lock or owner</span>
-          <input
-            type="search"
-            placeholder="Lock or owner…"
-            autocomplete="off"
-            spellcheck={false}
-            value={typed.value}
-            onInput={(event) => {
-              typed.value = event.currentTarget.value;
-            }}
-          />
-        </label>
+        <SearchField label="Lock or owner" typed={typed} />
         <label class="pick">
           <span class="off-screen">Kind</span>
           <select

@@ -1,5 +1,5 @@
 /** What is done to keys: each asks what has to be known, and says what comes of it. */
-import { useSignal } from "@preact/signals";
+import { type Signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { KeyInfo, Scope } from "../api.js";
 import { Icon } from "../icons.js";
@@ -14,7 +14,6 @@ const SCOPES: readonly (readonly [Scope, string])[] = [
   ["admin", "keys, settings, the audit log"],
 ];
 const ENDS = [
-  ["", "never"],
   ["1", "in a day"],
   ["30", "in 30 days"],
   ["90", "in 90 days"],
@@ -37,6 +36,66 @@ function useAct<T>() {
     isBusy.value = false;
   };
   return { problem, isBusy, done, run };
+}
+
+/** Ids of services, with commas between. */
+function ServicesField({
+  id,
+  ids,
+  ...more
+}: {
+  readonly id: string;
+  readonly ids: Signal<string>;
+  readonly list?: string;
+  readonly "aria-describedby"?: string;
+}) {
+  return (
+    <>
+      <label for={id}>Services</label>
+      <input
+        id={id}
+        autocomplete="off"
+        spellcheck={false}
+        placeholder="all of the account"
+        {...more}
+        value={ids.value}
+        onInput={(event) => {
+          ids.value = event.currentTarget.value;
+        }}
+      />
+    </>
+  );
+}
+
+/** @param props.none what it says when no end is picked */
+function EndField({
+  id,
+  days,
+  none,
+}: {
+  readonly id: string;
+  readonly days: Signal<string>;
+  readonly none: string;
+}) {
+  return (
+    <>
+      <label for={id}>Ends</label>
+      <select
+        id={id}
+        value={days.value}
+        onChange={(event) => {
+          days.value = event.currentTarget.value;
+        }}
+      >
+        <option value="">{none}</option>
+        {ENDS.map(([value, text]) => (
+          <option key={value} value={value}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </>
+  );
 }
 
 function ScopePicker({
@@ -130,18 +189,11 @@ export function MakeDialog({ onClose }: { readonly onClose: () => void }) {
             scopes.value = picked;
           }}
         />
-        <label for="key-services">Services</label>
-        <input
+        <ServicesField
           id="key-services"
-          autocomplete="off"
-          spellcheck={false}
+          ids={limit}
           list="known-services"
-          placeholder="all of the account"
           aria-describedby="key-services-hint"
-          value={limit.value}
-          onInput={(event) => {
-            limit.value = event.currentTarget.value;
-          }}
         />
         <datalist id="known-services">
           {(services.value ?? []).slice(0, 200).map((id) => (
@@ -151,20 +203,7 @@ export function MakeDialog({ onClose }: { readonly onClose: () => void }) {
         <p class="hint" id="key-services-hint">
           With commas between; empty for all.
         </p>
-        <label for="key-ends">Ends</label>
-        <select
-          id="key-ends"
-          value={days.value}
-          onChange={(event) => {
-            days.value = event.currentTarget.value;
-          }}
-        >
-          {ENDS.map(([value, text]) => (
-            <option key={value} value={value}>
-              {text}
-            </option>
-          ))}
-        </select>
+        <EndField id="key-ends" days={days} none="never" />
         <Problem text={problem.value} />
         <div class="dialog-acts">
           <Button onClick={onClose}>Cancel</Button>
@@ -218,32 +257,8 @@ export function NarrowDialog({ info, onClose }: { readonly info: KeyInfo; readon
             scopes.value = picked;
           }}
         />
-        <label for="narrow-services">Services</label>
-        <input
-          id="narrow-services"
-          autocomplete="off"
-          spellcheck={false}
-          placeholder="all of the account"
-          value={limit.value}
-          onInput={(event) => {
-            limit.value = event.currentTarget.value;
-          }}
-        />
-        <label for="narrow-ends">Ends</label>
-        <select
-          id="narrow-ends"
-          value={days.value}
-          onChange={(event) => {
-            days.value = event.currentTarget.value;
-          }}
-        >
-          <option value="">as before</option>
-          {ENDS.slice(1).map(([value, text]) => (
-            <option key={value} value={value}>
-              {text}
-            </option>
-          ))}
-        </select>
+        <ServicesField id="narrow-services" ids={limit} />
+        <EndField id="narrow-ends" days={days} none="as before" />
         <Problem text={problem.value} />
         <div class="dialog-acts">
           <Button onClick={onClose}>Cancel</Button>

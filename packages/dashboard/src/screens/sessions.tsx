@@ -4,7 +4,7 @@ import type { SessionPage } from "../api.js";
 import { count, span } from "../format.js";
 import { usePoll } from "../hooks.js";
 import { api } from "../state.js";
-import { Badge, Button, Empty, Foreign, Head, Loading, LockLink, Problem } from "../ui.js";
+import { Badge, Button, Empty, Foreign, Head, Loading, LockLink, Problem, SearchField } from "../ui.js";
 
 const POLL_MS = 5_000;
 
@@ -55,19 +55,7 @@ export function Sessions({ service }: { readonly service: string }) {
       ) : (
         <>
           <div class="bar">
-            <label class="search">
-              <span class="off-screen">Owner or lock, on this page</span>
-              <input
-                type="search"
-                placeholder="Owner or lock, on this page…"
-                autocomplete="off"
-                spellcheck={false}
-                value={typed.value}
-                onInput={(event) => {
-                  typed.value = event.currentTarget.value;
-                }}
-              />
-            </label>
+            <SearchField label="Owner or lock, on this page" typed={typed} />
           </div>
           <div class="table-wide" tabIndex={0} role="region" aria-label="Sessions">
             <table class="data">

@@ -1,72 +1,31 @@
 /** Answers of the HTTP API that the command line reads. Fields that it does not know are left as they are. */
 
+import type {
+  AccountInfo,
+  AuditEntry,
+  ClusterStatus,
+  KeyInfo as KnownKeyInfo,
+  PartitionStatus,
+} from "../protocol/index.js";
+
 /** An answer has another form than LockDB's. */
 export class FormError extends Error {}
 
-export interface KeyInfo {
-  readonly id: string;
-  readonly account: string;
-  readonly name: string;
-  readonly scopes: readonly string[];
-  readonly services: readonly string[] | null;
-  readonly createdAt: string | null;
-  readonly createdBy: string;
-  readonly expiresAt: string | null;
-  readonly oldSecretEndsAt: string | null;
-  readonly lastUsedAt: string | null;
-}
+/** Of a newer server a key may have scopes that are not known here. */
+export type KeyInfo = Omit<KnownKeyInfo, "scopes"> & { readonly scopes: readonly string[] };
 
-export interface AccountInfo {
-  readonly id: string;
-  readonly email: string | null;
-  readonly createdAt: string;
-  readonly trialEndsAt: string | null;
-  readonly daysLeft: number | null;
-  readonly limits: Readonly<Record<string, number | null>>;
-  readonly use: Readonly<Record<string, number>>;
-}
+/** Of a newer server a partition may be in a state that is not known here. */
+export type ClusterInfo = Omit<ClusterStatus, "partitions"> & {
+  readonly partitions: readonly (Omit<PartitionStatus, "state"> & { readonly state: string })[];
+};
 
-export interface AuditEntry {
-  readonly at: string;
-  readonly who: string;
-  readonly what: string;
-  readonly service?: string;
-  readonly details?: Readonly<Record<string, unknown>>;
-}
-
-export interface ClusterInfo {
-  readonly cluster: string | null;
-  readonly members: readonly {
-    readonly id: string;
-    readonly url: string;
-    readonly isReady: boolean;
-    readonly isLeaving: boolean;
-    readonly isSelf: boolean;
-    readonly partitions: number;
-    readonly lastSeenMs: number;
-  }[];
-  readonly partitions: readonly {
-    readonly id: number;
-    readonly owner: string | null;
-    readonly epoch: number;
-    readonly state: string;
-  }[];
-  readonly etcd: readonly {
-    readonly endpoint: string;
-    readonly healthy: boolean;
-    readonly isLeader: boolean;
-    readonly version: string | null;
-    readonly dbSizeBytes: number | null;
-    readonly error: string | null;
-  }[];
-}
+export type { AccountInfo, AuditEntry };
 
 type Form<T> = (value: unknown) => T;
 
 const text: Form<string> = (value) => checked(value, typeof value === "string");
 const truth: Form<boolean> = (value) => checked(value, typeof value === "boolean");
 const number: Form<number> = (value) => checked(value, typeof value === "number");
-const flag: Form<boolean> = (value) => checked(value, typeof value === "boolean");
 
 /** Goes to standard output as it is, so nothing may be in it that steers a terminal. */
 const apiKey: Form<string> = (value) => checked(value, /^ldb_\w{1,256}$/.test(String(value)));
@@ -261,9 +220,9 @@ export const clusterForm: Form<ClusterInfo> = fields({
     fields({
       id: text,
       url: text,
-      isReady: flag,
-      isLeaving: flag,
-      isSelf: flag,
+      isReady: truth,
+      isLeaving: truth,
+      isSelf: truth,
       partitions: number,
       lastSeenMs: number,
     }),
@@ -272,8 +231,8 @@ export const clusterForm: Form<ClusterInfo> = fields({
   etcd: listOf(
     fields({
       endpoint: text,
-      healthy: flag,
-      isLeader: flag,
+      healthy: truth,
+      isLeader: truth,
       version: orNull(text),
       dbSizeBytes: orNull(number),
       error: orNull(text),

@@ -1,4 +1,4 @@
-/** Answers of the HTTP API that the server, and the web page, have in common. */
+/** Answers of the HTTP API that the server, the web page and the command line have in common. */
 
 import type { Scope } from "./scopes.js";
 
@@ -16,6 +16,30 @@ export interface KeyInfo {
   readonly oldSecretEndsAt: string | null;
   /** To the minute. */
   readonly lastUsedAt: string | null;
+}
+
+/** An account as it is shown to whoever may look at it. */
+export interface AccountInfo {
+  readonly id: string;
+  readonly email: string | null;
+  readonly createdAt: string;
+  /** Null: it is no trial. */
+  readonly trialEndsAt: string | null;
+  /** Of the trial, in whole days; null: it is none. */
+  readonly daysLeft: number | null;
+  /** Null: there is no such limit. */
+  readonly limits: Readonly<Record<string, number | null>>;
+  readonly use: Readonly<Record<string, number>>;
+}
+
+/** An act, as the audit log has it. */
+export interface AuditEntry {
+  readonly at: string;
+  readonly who: string;
+  readonly what: string;
+  /** Absent: it was about no service. */
+  readonly service?: string;
+  readonly details?: Readonly<Record<string, unknown>>;
 }
 
 export interface ClusterStatus {
