@@ -287,7 +287,7 @@ describe.skipIf(CHROMIUM === undefined)("the web page", { timeout: PATIENCE_MS }
       await page.setViewportSize({ width: 340, height: 700 });
       // What is drawn is drawn anew when it has been told its size.
       const isNarrow = "document.documentElement.scrollWidth <= 340";
-      await page.waitForFunction(isNarrow, undefined, { timeout: 5_000 }).catch(async () => {
+      await page.waitForFunction(isNarrow, undefined, { polling: 100 }).catch(async () => {
         wrong.push(`${hash} is ${await page.evaluate("document.documentElement.scrollWidth")} wide`);
       });
     }
