@@ -207,6 +207,34 @@ export const EQUIVALENTS = [
     to: "(0 - 1)",
     why: "The heap sets it before anybody reads it.",
   },
+  {
+    file: "packages/server/src/engine/contention.ts",
+    line: "if (found.length === this.#max && size <= found.at(-1)!.size) return;",
+    from: "found.length === this.#max && size <= found.at(-1).size",
+    to: "false",
+    why: "It spares most of them a look: below, they would be put at the end and taken off again.",
+  },
+  {
+    file: "packages/server/src/engine/contention.ts",
+    line: "if (found.length === this.#max && size <= found.at(-1)!.size) return;",
+    from: "size <= found.at(-1).size",
+    to: "size < found.at(-1).size",
+    why: "It spares most of them a look: below, they would be put at the end and taken off again.",
+  },
+  {
+    file: "packages/server/src/engine/contention.ts",
+    line: "if (found.length === this.#max && size <= found.at(-1)!.size) return;",
+    from: "return;",
+    to: ";",
+    why: "It spares most of them a look: below, they would be put at the end and taken off again.",
+  },
+  {
+    file: "packages/server/src/engine/contention.ts",
+    line: "found.splice(at, 0, { item, size });",
+    from: "0",
+    to: "(0 - 1)",
+    why: "Fewer than none is none.",
+  },
 ];
 
 /** @param {{ file: string, from: string, put: string }} mutant @param {string} line the text of its line in the source */

@@ -21,7 +21,7 @@ interface Blocker {
 /** One step of a cycle: a request, the hold that waits for it, and what that request waits for. */
 interface Step {
   readonly waiter: Waiter;
-  holding: Hold | null;
+  holding: Hold;
   readonly blocker: Blocker;
 }
 
@@ -50,8 +50,6 @@ export class Deadlocks {
   readonly #granted = new Set<Waiter>();
   /** Locks without sets in their queues that will come free: so all who wait for them are granted, however many. */
   readonly #open = new Set<Lock>();
-  /** Holds with requests inside them that will all be granted. */
-  readonly #ended = new Set<Hold>();
 
   /**
    * @param waiters in their queues
@@ -84,12 +82,12 @@ export class Deadlocks {
     return [...stuck].sort((a, b) => b.ticket - a.ticket);
   }
 
-  /** Who waits for whom, a line a step, from a hold that a stuck request is made inside of round to it. */
+  /** Who waits for whom, a line a step, from a hold that a stuck request is made inside of round to it. There is one. */
   cycleOf(stuck: Waiter): readonly string[] {
     const steps = this.#stepsFrom(stuck);
-    const [first, last] = [steps[0], steps.at(-1)?.blocker.hold];
+    const last = steps.at(-1)!.blocker.hold;
     // It may have come round to an inner one: there it begins, too.
-    if (first !== undefined && last != null && stuck.outer.includes(last)) first.holding = last;
+    if (last !== null && stuck.outer.includes(last)) steps[0]!.holding = last;
     return steps.length > STEPS_SHOWN_MAX
       ? [...steps.slice(0, STEPS_SHOWN_MAX).map(stepText), "and so on"]
       : steps.map(stepText);
@@ -99,10 +97,10 @@ export class Deadlocks {
   roundOf(stuck: Waiter): readonly DeadlockStep[] {
     return this.#stepsFrom(stuck)
       .slice(0, STEPS_SHOWN_MAX)
-      .map(({ waiter, holding, blocker }) => ({
-        owner: holding?.owner ?? waiter.owner,
-        ...(holding === null ? {} : { token: holding.token }),
-        holds: (holding?.grips ?? []).slice(0, NAMES_SHOWN_MAX).map(({ lock }) => lock.name),
+      .map(({ holding, blocker }) => ({
+        owner: holding.owner,
+        token: holding.token,
+        holds: holding.grips.slice(0, NAMES_SHOWN_MAX).map(({ lock }) => lock.name),
         wants: blocker.lock.name,
         of: blocker.hold?.owner ?? "",
       }));
@@ -111,17 +109,16 @@ export class Deadlocks {
   #stepsFrom(stuck: Waiter): readonly Step[] {
     const steps: Step[] = [];
     const seen = new Set<Hold>();
-    let [waiter, holding] = [stuck, stuck.outer[0] ?? null];
+    let [waiter, holding] = [stuck, stuck.outer[0]!];
     while (steps.length <= STEPS_SHOWN_MAX) {
-      const blocker = this.#blockerOf(waiter);
-      if (blocker === null) break;
+      // Whoever is stuck has somebody in his way, and a stuck hold a stuck request inside it.
+      const blocker = this.#blockerOf(waiter)!;
       steps.push({ waiter, holding, blocker });
       const { hold } = blocker;
       if (hold === null || seen.has(hold) || stuck.outer.includes(hold)) break;
       seen.add(hold);
-      const inside = [...hold.nested!].find((other) => this.isStuck(other));
-      if (inside === undefined) break;
-      [waiter, holding] = [inside, hold];
+      waiter = [...hold.nested!].find((other) => this.isStuck(other))!;
+      holding = hold;
     }
     return steps;
   }
@@ -149,15 +146,12 @@ export class Deadlocks {
     return isNews;
   }
 
-  /** What is left of a lock by those who hold it and are stuck. Of all others their other locks are looked at again. */
+  /** What is left of a lock by those who hold it and are stuck. */
   #roomOf(lock: Lock): Room {
     const room = new Room();
     for (let grip = lock.firstGrip; grip !== null; grip = grip.nextOfLock) {
       this.steps++;
-      const { hold } = grip;
-      if (this.#ended.has(hold)) continue;
-      if (this.#isStuckHold(hold)) room.take(grip.mode);
-      else this.#end(hold, lock);
+      if (this.#isStuckHold(grip.hold)) room.take(grip.mode);
     }
     return room;
   }
@@ -168,8 +162,7 @@ export class Deadlocks {
     for (const waiter of inside) {
       this.steps++;
       if (this.isStuck(waiter)) continue;
-      for (const place of waiter.places) this.#inside.get(place.lock)?.delete(waiter);
-      if (waiter === this.#exempt) continue;
+      for (const place of waiter.places) this.#inside.get(place.lock)!.delete(waiter);
       for (const hold of waiter.outer) this.#unstick(hold);
     }
   }
@@ -177,14 +170,8 @@ export class Deadlocks {
   #unstick(hold: Hold): void {
     const count = (this.#stuckCounts.get(hold) ?? 0) - 1;
     this.#stuckCounts.set(hold, count);
-    if (count === 0 && !this.#ended.has(hold)) this.#end(hold, null);
-  }
-
-  #end(hold: Hold, seen: Lock | null): void {
-    this.#ended.add(hold);
-    for (let grip: Grip | null = hold; grip !== null; grip = grip.nextOfHold) {
-      if (grip.lock !== seen) this.#lookAgain(grip.lock);
-    }
+    if (count > 0) return;
+    for (let grip: Grip | null = hold; grip !== null; grip = grip.nextOfHold) this.#lookAgain(grip.lock);
   }
 
   #lookAgain(lock: Lock): void {
@@ -196,7 +183,6 @@ export class Deadlocks {
     const locks = new Set<Lock>();
     for (const waiter of waiters) {
       for (const { lock } of waiter.places) locks.add(lock);
-      for (const hold of waiter.outer) this.#addHold(hold, locks);
     }
     // A set grows while it is walked.
     for (const lock of locks) {
@@ -214,8 +200,8 @@ export class Deadlocks {
     if (hold.nested === null || this.#stuckCounts.has(hold)) return;
     let count = 0;
     for (const waiter of hold.nested) {
-      if (!waiter.isQueued) continue;
-      if (waiter !== this.#exempt) count++;
+      if (!waiter.isQueued || waiter === this.#exempt) continue;
+      count++;
       for (const { lock } of waiter.places) {
         locks.add(lock);
         const inside = this.#inside.get(lock) ?? new Set();
@@ -266,7 +252,6 @@ export class Deadlocks {
 
 function stepText({ waiter, holding, blocker }: Step): string {
   const what = `${nameText(blocker.lock)}, ${blocker.text}`;
-  if (holding === null) return `${waiter.owner} waits for ${what}`;
   // A holder that has called another service waits for what that one asks.
   const through = holding.owner === waiter.owner ? "" : ` through ${waiter.owner}`;
   return `${holding.owner} (token ${holding.token}, holding ${namesText(holding)}) waits${through} for ${what}`;

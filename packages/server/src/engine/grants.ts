@@ -162,7 +162,7 @@ export class Grants {
       steps += all.steps;
       if (!suspects.some((waiter) => all.isStuck(waiter))) return;
       let youngest: Waiter | null = null;
-      let refusedCount = 0;
+      let isRefused = false;
       for (const waiter of all.stuckInside()) {
         const around = new Deadlocks([waiter]);
         // One that was refused may have been all that it waited for.
@@ -172,14 +172,14 @@ export class Grants {
         const alone = new Deadlocks([waiter], waiter);
         if (!alone.isStuck(waiter)) {
           this.#refuseDeadlock(waiter, around, nowMs, out);
-          refusedCount++;
+          isRefused = true;
         }
         steps += around.steps + alone.steps;
         if (steps >= DEADLOCK_STEPS_MAX) break;
       }
       if (youngest === null) return;
       // Circles may go through each other, so that none is there because of one request alone.
-      if (refusedCount === 0) this.#refuseDeadlock(youngest, new Deadlocks([youngest]), nowMs, out);
+      if (!isRefused) this.#refuseDeadlock(youngest, new Deadlocks([youngest]), nowMs, out);
     }
     this.table.deadlines.set(this.table.deadlockCheck, nowMs + 1);
   }

@@ -5,7 +5,7 @@ import { Deadlines } from "./deadlines.js";
 import { Holds } from "./holds.js";
 import type { Grip } from "./lock.js";
 import { Locks } from "./locks.js";
-import { EXCLUSIVE, namesOf, type Want, wantsOf } from "./modes.js";
+import { namesOf, type Want, wantsOf } from "./modes.js";
 import type { Place } from "./queue.js";
 import { forcedMessage, grantedMessage } from "./replies.js";
 import {
@@ -96,7 +96,6 @@ export class LockTable {
 
   /** The locks of a request, made where there are none: they are forgotten again unless something is put there. */
   locksFor(names: LockNames, isRestored = false): readonly LockAndMode[] {
-    if (typeof names === "string") return [{ lock: this.locks.make(names, isRestored), mode: EXCLUSIVE }];
     return wantsOf(names).map(({ name, mode }) => ({ lock: this.locks.make(name, isRestored), mode }));
   }
 
@@ -148,8 +147,8 @@ export class LockTable {
     this.arrivals.remove(waiter);
     for (let place: Place | null = waiter; place !== null; place = place.nextOfWaiter)
       place.lock.remove(place);
-    for (const hold of waiter.outer) hold.nested?.delete(waiter);
-    if (waiter.terms.within.length > 0) this.nested.delete(waiter);
+    for (const hold of waiter.outer) hold.nested!.delete(waiter);
+    this.nested.delete(waiter);
     waiter.session?.waiters.delete(waiter.id);
     if (waiter.caller !== null) waiter.caller.waiter = null;
     this.deadlines.delete(waiter);
@@ -347,7 +346,7 @@ export class LockTable {
     }
     if (this.detachedCount === 0 || answer?.[0] !== "granted") return;
     const hold = this.holds.get(answer[2]);
-    if (hold?.isByRequest && hold.client === client && hold.requestId === id) this.forgetRequest(hold);
+    if (hold?.isByRequest) this.forgetRequest(hold);
   }
 
   #takeToken(out: Effects): number {
@@ -379,7 +378,7 @@ function leaveInside(hold: Hold, nested: ReadonlySet<Waiter>): void {
 
 /** What a request for locks is about: an id that comes again for something else is refused (Q6). */
 export function aboutNames(names: LockNames): string {
-  return typeof names === "string" ? names : aboutWants(wantsOf(names));
+  return aboutWants(wantsOf(names));
 }
 
 export function aboutHold({ grips }: Hold): string {
@@ -387,7 +386,6 @@ export function aboutHold({ grips }: Hold): string {
 }
 
 export function aboutWaiter(waiter: Waiter): string {
-  if (waiter.nextOfWaiter === null && waiter.mode === EXCLUSIVE) return waiter.lock.name;
   return aboutWants(wantsIn(waiter.places));
 }
 

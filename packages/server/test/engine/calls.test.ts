@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { check } from "./story.js";
+import { check, Story } from "./story.js";
 
 /** Requests for locks over the HTTP API. `http1`, `http2` are HTTP requests; `call:r` is one with the requestId r. */
 describe("a call", () => {
@@ -341,6 +341,23 @@ describe("an HTTP session", () => {
 });
 
 describe("the end of what calls live in", () => {
+  test("[Q6rb] ends them, in their own words, and nothing of them is waited for any more", () => {
+    const story = new Story();
+    story.check(`
+      0   http1 open cron 30s             -> http1 done {"session":"cron","leaseMs":30000,"resumed":false}
+      0   http2 acquire disk 30s for=60m  -> http2 granted #1
+      1   http3 call:r1 disk 60s of=cron  -> http3 queued t1
+      2   http4 call:r2 disk 60s of=cron  -> http4 queued t2
+      3   http4 leave                     -> http4 queued t2`);
+    const { answers } = story.play("4 http5 end cron");
+    expect(answers.map(({ to, message }) => [to, ...message.slice(0, 3)])).toEqual([
+      ["http3", "refused", 1, "SESSION_ENDED"],
+      ["http5", "done", 1, true],
+    ]);
+    // That the session has ended is known for a minute more.
+    expect(story.engine.nextDeadlineMs).toBe(60_004);
+  });
+
   test("[Q3ra] the calls of a session that is closed leave their queues before anybody is served: none of them is granted", () =>
     check(`
       0 http1 open s1                       -> http1 done {"session":"s1","leaseMs":10000,"resumed":false}
@@ -389,6 +406,25 @@ describe("the end of what calls live in", () => {
     const { answers } = story.apply({ kind: "call", ...from, names: "release 1", ...terms, ...rest });
     expect(answers.map(({ message }) => message[2])).toEqual(["REQUEST_ID_REUSED"]);
   });
+
+  test("[Q6rc] of an HTTP session's hold that is over it says so as long as its lock stays closed, too", () =>
+    check(`
+      0 http1 open cron 30s             -> http1 done {"session":"cron","leaseMs":30000,"resumed":false}
+      1 http2 call:r1 disk of=cron min=10s -> http2 granted #1 for 30000
+      2 http3 giveback #1 of=cron       -> http3 done true
+      3 http4 call:r1 disk of=cron      -> http4 refused REQUEST_ID_REUSED
+      4 http5 check disk                -> http5 done true
+     10001 - tick
+     10002 http6 check disk             -> http6 done false
+     10003 http7 call:r1 disk of=cron   -> http7 refused REQUEST_ID_REUSED`));
+
+  test("[Q7rb] whoever hangs up when his hold was given back by its token meanwhile takes nothing back", () =>
+    check(`
+      0 http1 call:r1 disk         -> http1 granted #1 for 30000
+      1 http2 giveback #1          -> http2 done true | -hold #1, +answer http::r1/1
+      2 http3 call:r3 disk         -> http3 granted #2 for 30000
+      3 http1 hangup               -> |
+      4 http4 check disk           -> http4 done true`));
 
   test("[Q7ra] a grant that was taken back is not told again", () =>
     check(`

@@ -152,6 +152,13 @@ describe("the next holder is told how the last hold ended", () => {
   });
 });
 
+test("[Q11o] who gets several locks is told of the newest hold that was lost of them", () =>
+  check(`
+    0    http1 acquire a for=1s            -> http1 granted #1
+    0    http2 acquire b for=1s            -> http2 granted #2
+    1000 -     tick
+    1001 ann   acquire b+a+c               -> ann granted #3 after #2 by expiry`));
+
 test("[N3zf] an account that may hold little has as few lost holds remembered, in memory and in the store", () => {
   let max = 3;
   const story = new Story({ lostMax: () => max });

@@ -8,6 +8,22 @@ describe("locking", () => {
       1 bob acquire disk      -> bob queued t1
       2 bob acquire disk now  -> bob refused LOCK_TIMEOUT`));
 
+  test("[N3zh] what may outlive its session counts until it is over, also what remains of a hold", () =>
+    check(
+      `
+      0  http1 acquire a           -> http1 granted #1
+      0  ann   acquire b min=10ms  -> ann granted #2
+      1  ann   release #2          -> ann done true
+      2  http2 acquire c           -> http2 refused LIMIT_EXCEEDED
+      10 -     tick
+      11 http3 acquire c           -> http3 granted #3
+      12 http4 acquire d           -> http4 refused LIMIT_EXCEEDED
+      13 http9 unlock a            -> http9 done true
+      14 http4 acquire d           -> http4 granted #4
+      15 http5 acquire e           -> http5 refused LIMIT_EXCEEDED`,
+      { holdsMax: 2 },
+    ));
+
   test("[Q1b] other names are free", () =>
     check(`
       0 ann acquire disk      -> ann granted #1
@@ -92,6 +108,21 @@ describe("locking", () => {
       0 http1 acquire disk      -> http1 granted #1
       1 http2 acquire disk      -> http2 queued t1
       2 http1 cancel            -> http2 granted #2, http1 done true`));
+
+  test("[Q7ba] also after a wait: it is an ordinary release to those who watch", () => {
+    const story = new Story();
+    story.events = [];
+    story.check(`
+      0 http1 acquire disk         -> http1 granted #1
+      1 http2 acquire disk         -> http2 queued t1
+      2 http3 acquire disk         -> http3 queued t2
+      3 http9 unlock disk          -> http2 granted #2, http9 done true
+      4 http2 cancel               -> http3 granted #3, http2 done true`);
+    expect(story.events.slice(-2)).toMatchObject([
+      { type: "released", token: 2 },
+      { type: "granted", token: 3 },
+    ]);
+  });
 
   test("[Q7c] a grant that was handed over is no longer taken back", () =>
     check(`

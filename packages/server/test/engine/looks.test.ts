@@ -163,6 +163,15 @@ describe("where to look first", () => {
     expect(story.engine.survey().step(10)).toBe(10 - 2 - 4);
   });
 
+  test("[Q9kp] grants are counted from when the service came to be in memory", () => {
+    const { story, survey } = looked(`
+      0 http1 acquire a for=60s -> http1 granted #1
+      1 http2 acquire b for=60s -> http2 granted #2`);
+    expect(survey().grants).toBe(2);
+    story.check("2 - crash\n3 http3 acquire c -> http3 granted #100002");
+    expect(survey().grants).toBe(1);
+  });
+
   test("[Q9kf] of many the greatest are kept, the greatest first, and of equal ones those that came first", () => {
     const most = new Most<string>(3, ({ length }) => length);
     for (const word of ["aa", "b", "ccc", "dd", "eee", "ff", "g"]) most.add(word);
@@ -170,6 +179,54 @@ describe("where to look first", () => {
     const few = new Most<string>(3, ({ length }) => length);
     for (const word of ["a", "bb"]) few.add(word);
     expect(few.items).toEqual(["bb", "a"]);
+    const last = new Most<string>(3, ({ length }) => length);
+    for (const word of ["aaaa", "bbb", "c", "dd"]) last.add(word);
+    expect(last.items).toEqual(["aaaa", "bbb", "dd"]);
+  });
+
+  test("[Q9km] fifty of each are found, and of a lock that very many share the thousand who came last are looked at", () => {
+    const { story, survey } = looked("0 ann acquire first -> ann granted #1", { holdsMax: 2_000 });
+    for (let n = 1; n <= 51; n++) {
+      story.play(`${n} http${n} acquire busy-${n}`);
+      story.play(`${n} bob acquire busy-${n} forever`);
+    }
+    const { hottest, longestWaits } = survey();
+    const names = Array.from({ length: 50 }, (_, n) => `busy-${n + 1}`);
+    expect(hottest.map(({ name }) => name)).toEqual(names);
+    expect(longestWaits.map(({ name }) => name)).toEqual(names);
+    const shared = new Story({ holdsMax: 2_000 });
+    for (let n = 1; n <= 1_002; n++) shared.play(`${n} http${n} acquire shared:s`);
+    const walk = shared.engine.survey();
+    expect(walk.step(2_000)).toBe(2_000 - 1_000);
+    expect(walk.found(false, 2_000).oldestHolds.slice(0, 2)).toMatchObject([
+      { holder: { token: 3 } },
+      { holder: { token: 4 } },
+    ]);
+  });
+
+  test("[Q9kn] a walk that has gone on is not called back when a lock ends that it stood before", () => {
+    const { story } = looked("0 ann acquire a -> ann granted #1");
+    for (const name of ["b", "c", "d"]) story.play(`1 ann acquire ${name}`);
+    const walk = story.engine.survey();
+    walk.step(1);
+    walk.step(1);
+    // It stood before `b`, and stands before `c` now.
+    story.check("2 ann release #2 -> ann done true");
+    expect(walk.step(10)).toBe(10 - 2);
+    expect(walk.found(false, 3).oldestHolds.map(({ name }) => name)).toEqual(["a", "c", "d"]);
+  });
+
+  test("[Q9ko] who waits for several is shown at the first that somebody has, and at his first when nobody has any", () => {
+    const { story, survey } = looked(`
+      0 ann acquire held             -> ann granted #1
+      1 bob acquire free+held forever -> bob queued t1`);
+    expect(survey().longestWaits).toMatchObject([{ name: "held", holder: { token: 1 }, queueLength: 1 }]);
+    story.check(`
+      2 -   crash
+      3 bob resume
+      3 bob acquire:1 free+held forever -> bob queued t100001
+      3 bob sync                     -> bob welcome back`);
+    expect(survey().longestWaits).toMatchObject([{ name: "free", holder: null, waiter: { owner: "bob" } }]);
   });
 });
 

@@ -256,6 +256,25 @@ describe("holds that a start leaves as they were stored", () => {
     expect((tell({ kind: "list", query: { limit: 200 } }) as LockPage).locks.length).toBe(100);
   });
 
+  test("[Q9ie] a walk looks at so many a step and no more, from the first on that is packed still", () => {
+    const four = () => restored(["a", "b", "c", "d"].map((name, n) => [n + 1, record(name, 1_000)]));
+    const walk = four().engine.survey();
+    expect(walk.step(3)).toBe(0);
+    expect(walk.isDone).toBe(false);
+    expect(walk.step(5)).toBe(4);
+    expect(walk.isDone).toBe(true);
+    const { oldestHolds } = walk.found(false, 10);
+    expect(oldestHolds.map(({ name }) => name).sort()).toEqual(["a", "b", "c", "d"]);
+    // The first and the last of all are over, and the one that a walk stands before.
+    const { engine, tell } = four();
+    for (const token of [1, 4]) tell({ kind: "giveBack", token, of: null, request: null });
+    const late = engine.survey();
+    expect(late.step(1)).toBe(0);
+    tell({ kind: "giveBack", token: 3, of: null, request: null });
+    expect(late.step(7)).toBe(7);
+    expect(late.found(false, 10).oldestHolds.map(({ name }) => name)).toEqual(["b"]);
+  });
+
   test("[N3bd] a list that is at its end keeps none of them", () => {
     const listing = new Listing(1, "", "ann");
     for (const name of ["a", "b"]) listing.unpacked.add(new Lock(name));

@@ -94,6 +94,19 @@ describe("resume", () => {
 });
 
 describe("recovery", () => {
+  test("[R4y] at its end queues move in ticket order, whichever locks are older", () =>
+    check(`
+      0 http1 acquire a:s 30s for=60m    -> http1 granted #1
+      0 http2 acquire b:s 30s for=60m    -> http2 granted #2
+      0 ann acquire own                  -> ann granted #3
+      1 -   crash
+      2 http3 acquire c                  -> http3 queued t100001
+      3 http4 acquire b:s                -> http4 queued t100002
+      4 http5 acquire d                  -> http5 queued t100003
+      5 http6 acquire a:s                -> http6 queued t100004
+      6 ann resume
+      6 ann sync                         -> http3 granted #100002, http4 granted #100003, http5 granted #100004, http6 granted #100005, ann welcome back`));
+
   test("[R4a] after a crash nothing is granted until every session is back", () =>
     check(`
       0 ann acquire disk         -> ann granted #1

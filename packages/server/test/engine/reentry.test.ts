@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { check } from "./story.js";
+import { check, Story } from "./story.js";
 
 describe("what is granted again inside a hold", () => {
   test("[D3n] is not its request's own to cancel, after a crash either", () =>
@@ -29,6 +29,26 @@ describe("what is granted again inside a hold", () => {
       3 ann sync                         -> bob granted #1 again, ann welcome back
       4 bob cancel:9                     -> bob done false
       5 bob acquire a now                -> bob refused LOCK_TIMEOUT`));
+
+  test("[D3oa] found then, it is told as one that has left the queue, and is not its request's own to cancel", () => {
+    const story = new Story();
+    story.check(`
+      0 ann acquire a                    -> ann granted #1
+      1 bob acquire b                    -> bob granted #2
+      2 -   crash
+      3 ann resume
+      3 ann acquire:9 a 30s within=#1 reentrant=true -> ann queued t100001
+      3 ann hold #1 a
+      3 ann sync                         -> ann welcome back`);
+    story.events = [];
+    story.check(`
+      4 bob resume
+      4 bob sync                         -> ann granted #1 again, bob welcome back`);
+    expect(story.events).toMatchObject([{ type: "left", ticket: 100_001, reason: "granted again" }]);
+    story.check(`
+      5 ann cancel:9 #1                  -> ann done false
+      6 bob acquire a now                -> bob refused LOCK_TIMEOUT`);
+  });
 
   test("[D3p] must be all that is asked for: a set of which a part is held is a deadlock", () =>
     check(`

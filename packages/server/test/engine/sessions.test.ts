@@ -2,6 +2,22 @@ import { describe, expect, test } from "vitest";
 import { check, Story } from "./story.js";
 
 describe("request ids", () => {
+  test("[Q6o] an answer that nobody acknowledges is kept for a minute, and forgotten with one of the next answers", () =>
+    check(`
+      0     bob acquire disk 30s for=60m -> bob granted #1
+      1     ann acquire:1 disk now       -> ann refused LOCK_TIMEOUT
+      9000  ann heartbeat:2              -> ann done null
+      18000 ann heartbeat:3              -> ann done null
+      27000 ann heartbeat:4              -> ann done null
+      36000 ann heartbeat:5              -> ann done null
+      45000 ann heartbeat:6              -> ann done null
+      54000 ann heartbeat:7              -> ann done null
+      59000 ann acquire:8 disk now       -> ann refused LOCK_TIMEOUT
+      60000 ann acquire:1 disk now       -> ann refused LOCK_TIMEOUT
+      69001 ann acquire:9 disk now       -> ann refused LOCK_TIMEOUT
+      69002 ann acquire:1 disk now       -> ann refused REQUEST_ID_REUSED
+      69003 ann acquire:8 disk now       -> ann refused LOCK_TIMEOUT`));
+
   test("[Q6a] an acquire that is sent again gets the same token, and no second hold", () => {
     const story = check(`
       0 ann acquire:1 disk      -> ann granted #1
@@ -49,6 +65,34 @@ describe("request ids", () => {
       0 ann acquire:1 disk      -> ann granted #1
       1 ann ack 1
       2 ann acquire:1 disk      -> ann refused REQUEST_ID_REUSED`));
+
+  test("[Q6fa] so it is with a detached hold's, whose end then leaves no answer, and with what was granted again", () =>
+    check(`
+      0     http1 acquire other              -> http1 granted #1
+      1     ann acquire:7 disk 30s for=60s   -> ann granted #2
+      2     ann acquire:8 disk 30s within=#2 reentrant=true -> ann granted #2 again
+      3     ann ack 7 8                      -> |
+      4     ann acquire:7 disk 30s for=60s   -> ann refused REQUEST_ID_REUSED
+      5     ann acquire:9 tape 30s for=60s   -> ann granted #3
+      6     bob release:1 #3                 -> bob done true | +answer bob/1, -hold #3, +answer ann/9
+      7     ann ack 9                        -> | -answer ann/9
+      8     bob ack 1                        -> | -answer bob/1
+      9     bob release:2 #2                 -> bob done true | +answer bob/2, -hold #2
+      // All that was acknowledged is over with that: nothing ends at its minute.
+      9000  ann heartbeat                    -> ann done null
+      9000  bob heartbeat                    -> bob done null
+      18000 ann heartbeat                    -> ann done null
+      18000 bob heartbeat                    -> bob done null
+      27000 ann heartbeat                    -> ann done null
+      27000 bob heartbeat                    -> bob done null
+      36000 ann heartbeat                    -> ann done null
+      36000 bob heartbeat                    -> bob done null
+      45000 ann heartbeat                    -> ann done null
+      45000 bob heartbeat                    -> bob done null
+      54000 ann heartbeat                    -> ann done null
+      54000 bob heartbeat                    -> bob done null
+      60008 - tick                           -> |
+      60009 - tick                           -> | -answer bob/2`));
 
   test("[Q6g] a detached hold's request gets the same token after a crash", () =>
     check(`

@@ -40,6 +40,19 @@ describe("durability strict", () => {
       4     bob acquire disk now            -> bob granted #100002`);
   });
 
+  test("[Q6hn] a request whose hold is over is not told its grant again, after a crash either", () => {
+    strict(`
+      0     ann acquire:1 disk              -> ann granted #1
+      1     -   crash
+      2     ann resume
+      2     ann hold #1 disk
+      2     ann acquire:1 disk              -> ann granted #1
+      2     ann sync                        -> ann welcome back
+      3     ann release:2 #1                -> ann done true | -hold #1
+      4     ann ack 1 2
+      5     ann acquire:1 disk              -> ann refused REQUEST_ID_REUSED`);
+  });
+
   test("[R6c] a session that stays away ends after one lease, however often the server is restarted", () => {
     strict(`
       0     ann acquire disk                -> ann granted #1

@@ -15,6 +15,11 @@ describe("the end of a hold with a webhook owes a delivery, in the same batch", 
       5007  http5 acquire disk 30s hook=u        -> http5 granted #5 after #4 by force | +hold #5
       5008  ann   acquire disk now steal=ann     -> ann granted #6 after #5 by force | +audit, +delivery 5.0, -hold #5, +previous disk`));
 
+  test("[C5za] but a session's hold owes none", () =>
+    check(`
+      0     ann acquire disk 30s hook=u          -> ann granted #1
+      1     ann release #1                       -> ann done true |`));
+
   test("[C5b] it says where to, which lock, which hold and how that ended", () => {
     const story = check(`
       0     http1 acquire disk 30s hook=u        -> http1 granted #1
