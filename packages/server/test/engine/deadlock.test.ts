@@ -280,6 +280,15 @@ describe("who is stuck", () => {
       6 cid resume
       6 cid sync                   -> bob refused DEADLOCK, cid welcome back`));
 
+  test("[D2zf] what is asked while the server recovers is looked at when that is over, if it could be granted then", () =>
+    check(`
+      0 ann acquire own            -> ann granted #1
+      0 http1 acquire a 30s for=60m -> http1 granted #2
+      1 -   crash
+      2 bob acquire a forever within=#2 -> bob queued t100001
+      3 ann resume
+      3 ann sync                   -> bob refused DEADLOCK, ann welcome back`));
+
   test("[D2zc] it is seen though another request comes back at the same time that is no part of it", () =>
     check(`
       0 ann acquire a              -> ann granted #1

@@ -48,6 +48,17 @@ test("[Q9f] page by page everything is listed once, though locks come and go mea
   expect(third.next).toBeNull();
 });
 
+test("[Q9fa] a page has a hundred if nothing else is asked, and a list waits a minute for its next one", () => {
+  const { story, list, page } = lists();
+  for (let n = 1; n <= 101; n++) story.play(`0 http${n} acquire lock-${n}`);
+  const [first, other] = [page({}), page({})];
+  expect(first.locks).toHaveLength(100);
+  story.play("59999 - tick");
+  expect(page({ next: first.next! })).toMatchObject({ locks: [{ name: "lock-101" }], next: null });
+  story.play("60000 - tick");
+  expect(list({ next: other.next! })).toMatchObject(["refused", 1, "NOT_FOUND", expect.any(String)]);
+});
+
 test("[Q9aa] a list begins with the oldest lock that is left", () => {
   const { story, names } = lists();
   for (let n = 1; n <= 4; n++) story.play(`0 ann acquire lock-${n}`);

@@ -231,6 +231,47 @@ describe("where to look first", () => {
 });
 
 describe("a look at one lock", () => {
+  test("[Q9kq] shows the newest hundred who have it and the first hundred who wait, a list ten of each; and how many there are", () => {
+    const { story } = looked("0 ann acquire pool:1/102 -> ann granted #1", { waitersMax: 200, holdsMax: 200 });
+    for (let n = 2; n <= 101; n++) story.play(`${n} http${n} acquire pool:1/102`);
+    for (let n = 1; n <= 101; n++) {
+      story.play(`200 ${n % 2 === 0 ? "bob" : "cid"} acquire pool:2/102 forever`);
+      if (n === 90) story.play("200 bob away");
+      if (n === 90) story.play("200 bob resume");
+    }
+    const ask = (command: object) =>
+      story.apply({ session: null, address: "http", id: 1, ...command } as never).answers[0]!.message[2];
+    const shown = ({ holders, queue, holderCount, queueLength }: LockInfo) => ({
+      tokens: holders.map(({ token }) => token),
+      tickets: queue.map(({ ticket }) => ticket),
+      counts: [holderCount, queueLength],
+    });
+    const up = (from: number, count: number) => Array.from({ length: count }, (_, n) => from + n);
+    const { locks } = ask({ kind: "list", query: {} }) as unknown as { locks: LockInfo[] };
+    expect(shown(ask({ kind: "inspect", name: "pool" }) as never)).toEqual({
+      tokens: up(2, 100).reverse(),
+      tickets: up(1, 100),
+      counts: [101, 101],
+    });
+    expect(shown(locks[0]!)).toEqual({ tokens: up(92, 10).reverse(), tickets: up(1, 10), counts: [101, 101] });
+  });
+
+  test("[Q9kr] shows sixteen names of a set, and of what is waited for inside a hold", () => {
+    const set = Array.from({ length: 17 }, (_, n) => `l${n}`);
+    const { story } = looked("0 ann acquire own max=9s -> ann granted #1");
+    story.play(`0 bob acquire ${set.join("+")}`);
+    story.play(`1 ann acquire ${set.join("+")} forever within=#1`);
+    const info = (name: string) =>
+      story.apply({ kind: "inspect", session: null, address: "http", id: 1, name }).answers[0]!
+        .message[2] as unknown as LockInfo;
+    expect(info("l0").holders[0]!.names).toEqual(set.slice(0, 16));
+    expect(info("l0").queue[0]!.names).toEqual(set.slice(0, 16));
+    expect(info("own").holders[0]).toMatchObject({ waitsFor: set.slice(0, 16), expiresInMs: 9_000 - 1 });
+    // When nobody has said yet that it is over, nothing is left.
+    story.nowMs = 20_000;
+    expect(info("own").holders[0]!.expiresInMs).toBe(0);
+  });
+
   test("[Q9kg] shows the holder that is asked for first, once, before the newest of the others", () => {
     const { story } = looked(`
       0 ann acquire disk:s   -> ann granted #1

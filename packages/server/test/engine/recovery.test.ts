@@ -94,6 +94,18 @@ describe("resume", () => {
 });
 
 describe("recovery", () => {
+  test("[R4z] a ticket that was never given out is not believed, and nobody has the ticket of another", () =>
+    check(`
+      0 bob acquire disk                 -> bob granted #1
+      1 -   crash
+      2 ann hello
+      2 ann sync                         -> ann welcome
+      3 bob resume
+      3 bob hold #1 disk
+      3 bob acquire:2 tape 30s ticket=100001 -> bob queued t100001
+      4 ann acquire disk                 -> ann queued t100002
+      5 bob sync                         -> bob granted #100002, bob welcome back`));
+
   test("[R4y] at its end queues move in ticket order, whichever locks are older", () =>
     check(`
       0 http1 acquire a:s 30s for=60m    -> http1 granted #1

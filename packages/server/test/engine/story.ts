@@ -330,6 +330,7 @@ function acquireTerms(args: string[]) {
     stolenBy: options.steal ?? null,
     webhookUrl: options.hook,
     outboxIsFull: options.full === "true",
+    trialIsOver: options.over === "true",
   };
 }
 

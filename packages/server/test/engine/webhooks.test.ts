@@ -88,6 +88,17 @@ describe("the end of a hold with a webhook owes a delivery, in the same batch", 
       0     http1 acquire disk 30s hook=u full=true  -> http1 refused LIMIT_EXCEEDED |
       1     http2 acquire disk                       -> http2 granted #1`));
 
+  test("[C5zb] that is said, and what to do; any other limit is not said to be that one", () => {
+    const text = (options: object, action: string) => {
+      const story = new Story(options);
+      story.play("0 ann acquire other");
+      return story.play(action).answers[0]!.message[3];
+    };
+    expect(text({}, "1 http1 acquire disk 30s hook=u full=true")).toMatch(/webhook deliveries .* pending/);
+    expect(text({ holdsMax: 1 }, "1 ann acquire disk")).not.toMatch(/webhook/);
+    expect(text({}, "1 http1 acquire other now hook=u")).not.toMatch(/webhook/);
+  });
+
   test("[C5i] a request that comes again gets what it has, though the outbox is full by now", () =>
     check(`
       0     ann   acquire:3 disk 30s for=60s hook=u            -> ann granted #1
