@@ -120,28 +120,6 @@ describe("limits and ends", () => {
       4 bob acquire tape     -> bob granted #2`);
   });
 
-  test("[N3ic] a session's holds and those who wait for one count together", () =>
-    check(
-      `
-      0 bob acquire disk     -> bob granted #1
-      1 ann acquire disk     -> ann queued t1
-      2 ann acquire tape     -> ann granted #2
-      3 ann acquire reel     -> ann refused LIMIT_EXCEEDED
-      4 ann release #2       -> ann done true
-      5 ann acquire reel     -> ann granted #3
-      6 bob acquire tape     -> bob granted #4
-      7 bob acquire more     -> bob refused LIMIT_EXCEEDED`,
-      { holdsMax: 2 },
-    ));
-
-  test("[A4z] when a trial is over a new lock is refused, and what is held or waited for goes on", () =>
-    check(`
-      0 ann acquire:1 disk            -> ann granted #1
-      1 bob acquire:1 disk            -> bob queued t1
-      2 bob acquire:2 tape 30s over=true -> bob refused TRIAL_ENDED
-      3 ann acquire:1 disk 30s over=true -> ann granted #1
-      4 ann release:2 #1              -> bob granted #2, ann done true`));
-
   test("[Q11ia] of more lost holds than a service remembers the oldest are forgotten, again and again", () => {
     const story = new Story({ lostMax: () => 2 });
     for (let n = 1; n <= 7; n++) {

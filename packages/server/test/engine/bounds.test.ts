@@ -1,0 +1,150 @@
+import { describe, expect, test } from "vitest";
+import type { Effects } from "../../src/engine/index.js";
+import { check, Story } from "./story.js";
+
+describe("bounds, and what is said at them", () => {
+  test("[N3ic] a session's holds and those who wait for one count together", () =>
+    check(
+      `
+      0 bob acquire disk     -> bob granted #1
+      1 ann acquire disk     -> ann queued t1
+      2 ann acquire tape     -> ann granted #2
+      3 ann acquire reel     -> ann refused LIMIT_EXCEEDED
+      4 ann release #2       -> ann done true
+      5 ann acquire reel     -> ann granted #3
+      6 bob acquire tape     -> bob granted #4
+      7 bob acquire more     -> bob refused LIMIT_EXCEEDED`,
+      { holdsMax: 2 },
+    ));
+
+  test("[A4z] when a trial is over a new lock is refused, and what is held or waited for goes on", () =>
+    check(`
+      0 ann acquire:1 disk            -> ann granted #1
+      1 bob acquire:1 disk            -> bob queued t1
+      2 bob acquire:2 tape 30s over=true -> bob refused TRIAL_ENDED
+      3 ann acquire:1 disk 30s over=true -> ann granted #1
+      4 ann release:2 #1              -> bob granted #2, ann done true`));
+
+  test("[N3id] an account that has as many sessions as it may opens no more, of either kind", () => {
+    let isFull = false;
+    const story = new Story({ isFull: (what: string) => isFull && what === "sessions" });
+    story.check(`
+      0 http1 open cron            -> http1 done {"session":"cron","leaseMs":10000,"resumed":false}
+      0 ann hello`);
+    isFull = true;
+    story.check(`
+      1 bob hello                  -> bob ended LIMIT_EXCEEDED
+      2 http2 open other           -> http2 refused LIMIT_EXCEEDED
+      3 http3 open cron            -> http3 done {"session":"cron","leaseMs":10000,"resumed":true}
+      4 ann resume                 -> ann ended INVALID`);
+  });
+
+  test("[R4zb] who only looks is waited for by nobody, and his session is never one that may lock", () => {
+    const story = new Story();
+    const hello = { kind: "hello", session: "session-eve", client: "client-eve", leaseMs: 10_000 } as const;
+    const say = (connection: number, more: object) =>
+      story.apply({
+        ...hello,
+        address: `eve@${connection}`,
+        connection,
+        resume: false,
+        owner: "eve",
+        ...more,
+      });
+    expect(say(1, { reads: true }).changes).toMatchObject([{ type: "session", value: { reads: true } }]);
+    story.check(`
+      1 - crash
+      2 bob acquire disk now       -> bob granted #1`);
+    expect(say(2, {}).answers).toMatchObject([{ message: ["ended", "SESSION_ENDED", expect.any(String)] }]);
+    expect(say(2, { reads: true }).answers).toEqual([]);
+    const [, taken] = [say(3, { reads: false }), say(3, { reads: true })];
+    expect(taken.answers).toMatchObject([{ to: "eve@2", message: ["ended", "INVALID", expect.any(String)] }]);
+    expect(story.play("3 bob resume").answers).toMatchObject([{ to: "bob@1" }]);
+  });
+
+  test("[N3ie] so many questions wait for the end of a recovery as may wait for a lock", () =>
+    check(
+      `
+      0 ann acquire disk           -> ann granted #1
+      1 -   crash
+      2 http1 check tape
+      3 http2 check tape
+      4 http3 check tape           -> http3 refused QUEUE_FULL
+      5 http1 cancel               -> http1 done false
+      6 http3 check tape
+      7 ann resume
+      7 ann sync                   -> http2 done false, http3 done false, ann welcome back`,
+      { waitersMax: 2 },
+    ));
+
+  test("[Q10za] a refusal tells who has the first of its locks that somebody has, and how many wait for that one", () => {
+    const story = check(`
+      0 ann acquire held           -> ann granted #1
+      1 bob acquire held           -> bob queued t1
+      1 cid acquire held           -> cid queued t2`);
+    const details = (action: string) => story.play(action).answers[0]!.message[4];
+    expect(details("2 dan acquire free+held now")).toMatchObject({
+      holder: { token: 1, owner: "ann" },
+      ahead: 2,
+    });
+    story.check("3 - crash");
+    expect(details("4 dan acquire free now")).toEqual({ holder: null, ahead: 0 });
+    expect(details("4 http1 force #9 free")).toEqual(undefined);
+  });
+
+  test("[D2zg] a refusal tells two thousand characters of a long cycle, and all of it in its details", () => {
+    const story = new Story();
+    const name = (n: number) => `${n}`.padEnd(64, "x");
+    for (let n = 1; n <= 16; n++) story.play(`0 p${n} acquire ${name(n)}`);
+    for (let n = 1; n < 16; n++) story.play(`1 p${n} acquire ${name(n + 1)} forever within=#${n}`);
+    const { message } = story.play(`2 p16 acquire ${name(1)} forever within=#16`).answers[0]!;
+    const { cycle } = message[4] as { cycle: string[] };
+    expect(cycle).toHaveLength(16);
+    expect(message[3]).toBe(
+      `This request would wait for itself. ${cycle.join("; ").slice(0, 2_000)}…. Release what you hold, then ask again.`,
+    );
+  });
+
+  test("[I6zx] of those who have waited long ten thousand are counted a step, with sixteen names of a set", () => {
+    const story = new Story({ waitersMax: 20_000, holdsMax: 20_000 });
+    const set = Array.from({ length: 17 }, (_, n) => `s${n}`);
+    story.play("0 ann acquire s3");
+    story.play(`1 bob acquire ${set.join("+")} forever`);
+    for (let n = 0; n < 10_000; n++) story.play("2 bob acquire s3 forever");
+    const slow = (slowMs: number, nowMs: number) =>
+      story.engine.takeSlowWaits({ slowMs, shownMax: 1 }, nowMs);
+    expect(slow(30_000, 30_000).count).toBe(0);
+    expect(slow(30_000, 30_002)).toEqual({
+      count: 10_000,
+      shown: [
+        {
+          names: set.slice(0, 16),
+          owner: "bob",
+          ticket: 1,
+          waitedMs: 30_001,
+          lock: "s3",
+          holder: { owner: "ann", token: 1, heldMs: 30_002, state: "held" },
+          queueLength: 10_001,
+        },
+      ],
+    });
+    expect(slow(30_000, 30_002)).toMatchObject({ count: 1, shown: [{ lock: "s3", ticket: 10_001 }] });
+    expect(slow(30_000, 90_000).count).toBe(0);
+  });
+
+  test("[F2za] numbers are made durable ahead for a service that has sessions, and for no other", () => {
+    const story = new Story();
+    const reserved = () => {
+      const out: Effects = { answers: [], changes: [] };
+      story.engine.reserve(out);
+      return out.changes;
+    };
+    expect(reserved()).toEqual([]);
+    story.check("0 ann hello");
+    expect(reserved()).toEqual([{ type: "ceiling", id: "", value: { tokens: 100_001, tickets: 100_001 } }]);
+    story.check(`
+      0 ann sync           -> ann welcome
+      1 ann acquire disk   -> ann granted #1 |
+      2 ann acquire disk   -> ann queued t1 |`);
+  });
+});
