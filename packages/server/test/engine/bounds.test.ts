@@ -2,6 +2,85 @@ import { describe, expect, test } from "vitest";
 import type { Effects } from "../../src/engine/index.js";
 import { check, Story } from "./story.js";
 
+/** What the first answer to a line says in words. */
+function said(story: Story, line: string): string {
+  return story.play(line).answers[0]!.message[3] as string;
+}
+
+describe("refusals say why", () => {
+  test("[L9w] a lock cannot be unlocked by its name: each reason is its own", () => {
+    const story = check(`
+      0 ann   acquire session            -> ann granted #1
+      0 http1 acquire shared:s           -> http1 granted #2
+      0 http2 acquire shared:s           -> http2 granted #3
+      0 http3 call:r leased              -> http3 granted #4 for 30000
+      0 http4 acquire set+other          -> http4 granted #5
+      0 ann   acquire closed min=9s      -> ann granted #6
+      1 ann   release #6                 -> ann done true`);
+    expect(said(story, "2 bob unlock session")).toMatch(/held by a session \(ann\)/);
+    expect(said(story, "2 bob unlock shared")).toMatch(/^Several hold/);
+    expect(said(story, "2 bob unlock leased")).toMatch(/under a lease \(curl\)/);
+    expect(said(story, "2 bob unlock set")).toMatch(/part of a set/);
+    expect(said(story, "2 bob unlock closed")).toMatch(/closed for the rest/);
+    expect(story.engine.counts.holds).toBe(6);
+  });
+
+  test("[L4hg] what an HTTP session has is not renewed by its token, but with the session: that is said, and of no other", () => {
+    const story = check(`
+      0 http1 open cron                  -> http1 done {"session":"cron","leaseMs":10000,"resumed":false}
+      1 http2 call:r disk of=cron        -> http2 granted #1 for 10000
+      2 ann   acquire tape               -> ann granted #2`);
+    expect(said(story, "3 http3 renew #1")).toMatch(/heartbeats of the session/);
+    expect(said(story, "3 http4 renew #2")).not.toMatch(/heartbeats of the session/);
+    expect(said(story, "3 http5 renew #9")).not.toMatch(/heartbeats of the session/);
+  });
+
+  test("[Q6rd] a call whose hold is over, and one that was taken over, are told so", () => {
+    const story = check(`
+      0 http1 call:r disk                -> http1 granted #1 for 30000
+      1 http2 giveback #1                -> http2 done true
+      2 http3 acquire disk               -> http3 granted #2
+      3 http4 call:w disk                -> http4 queued t1`);
+    expect(said(story, "4 http5 call:r disk")).toMatch(/its hold is over/);
+    expect(said(story, "4 http6 call:r tape")).not.toMatch(/its hold is over/);
+    expect(said(story, "5 http7 call:w disk")).toMatch(/has taken this one's place/);
+  });
+
+  test("[Q9za] a list that is over says so, and settings that nobody changes are told and written nowhere", () => {
+    const story = check('0 http1 delay 2s -> http1 done {"lockDelayMs":2000} | +settings, +audit');
+    const ask = (command: object) =>
+      story.apply({ id: 1, session: null, address: "http", ...command } as never);
+    expect(ask({ kind: "settings", change: null, who: "http" })).toMatchObject({
+      answers: [{ message: ["done", 1, { lockDelayMs: 2_000 }] }],
+      changes: [],
+    });
+    const { answers } = ask({ kind: "list", query: { next: "7.1" } });
+    expect(answers).toMatchObject([
+      { message: ["refused", 1, "NOT_FOUND", expect.stringMatching(/Begin anew/)] },
+    ]);
+  });
+
+  test("[Q2ib] a call hears how many stand before it, a thousand at most, and of a set's locks as many as before the fullest", () => {
+    const story = new Story({ waitersMax: 2_000, holdsMax: 2_000 });
+    story.play("0 ann acquire disk");
+    for (let n = 0; n < 1_001; n++) story.play("1 bob acquire disk forever");
+    expect(story.play("2 http1 call:r disk").answers[0]!.message).toEqual(["queued", 1, 1_002, 1_000]);
+    story.check("3 ann acquire tape -> ann granted #2\n3 cid acquire tape -> cid queued t1003");
+    expect(story.play("4 dan acquire tape+disk forever").answers[0]!.message).toEqual([
+      "queued",
+      1,
+      1_004,
+      1_002,
+    ]);
+    expect(story.play("4 dan acquire disk+tape forever").answers[0]!.message).toEqual([
+      "queued",
+      2,
+      1_005,
+      1_003,
+    ]);
+  });
+});
+
 describe("bounds, and what is said at them", () => {
   test("[N3ic] a session's holds and those who wait for one count together", () =>
     check(

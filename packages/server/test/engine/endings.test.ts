@@ -291,6 +291,18 @@ describe("release by force", () => {
       2     eve   force #1 disk             -> ann lost #1 by force, bob granted #2 after #1 by force, eve done true
       3     ann   release #1                -> ann refused NOT_HELD`));
 
+  test("[L9v] a set is freed by any of its names; sent again it does no more, and its id is for nothing else", () =>
+    check(`
+      0     ann   acquire disk+tape         -> ann granted #1
+      0     bob   acquire reel              -> bob granted #2
+      1     eve   force:3 #1 reel           -> eve refused NOT_HELD
+      2     eve   force:4 #1 tape           -> ann lost #1 by force, eve done true
+      3     eve   force:4 #1 tape           -> eve done true
+      4     eve   force:4 #2 reel           -> eve refused REQUEST_ID_REUSED
+      5     eve   check reel                -> eve done true
+      6     -     crash
+      7     http1 force #2 reel             -> http1 refused RECOVERING`));
+
   test("[L9f] a refusal tells who has the lock now", () => {
     const story = check("0 ann acquire disk -> ann granted #1");
     expect(story.play("5 eve force #7 disk").answers[0]!.message[4]).toMatchObject({

@@ -56,7 +56,35 @@ describe("resume", () => {
       0 ann hello connection=5
       0 ann sync                 -> ann welcome back
       1 ann resume connection=4  -> ann ended INVALID
-      1 ann resume connection=5  -> ann ended INVALID`));
+      1 ann resume connection=5  -> ann ended INVALID
+      // Neither of these began to say anew what it has.
+      2 ann sync`));
+
+  test("[R3zi] a resume renews the lease at once, and what is not asked again after it was answered is forgotten", () =>
+    check(`
+      0     bob acquire disk 30s for=60m -> bob granted #1
+      0     ann acquire:1 disk now   -> ann refused LOCK_TIMEOUT
+      0     ann acquire:2 disk now   -> ann refused LOCK_TIMEOUT
+      1     ann away
+      9000  bob bye                  -> bob done true
+      9000  ann resume
+      9001  ann acquire:2 disk now   -> ann refused LOCK_TIMEOUT
+      10500 -   tick
+      19000 -   tick
+      19000 ann sync                 -> ann welcome back
+      19001 ann acquire:2 disk now   -> ann refused LOCK_TIMEOUT
+      19002 ann acquire:1 disk now   -> ann refused REQUEST_ID_REUSED
+      29001 -   tick
+      29002 -   tick                 -> ann ended SESSION_ENDED`));
+
+  test("[R3zj] a claim of its own hold under another name is none", () =>
+    check(`
+      0 ann acquire disk             -> ann granted #1
+      1 ann away
+      2 ann resume
+      2 ann hold #1 tape             -> ann lost #1
+      2 ann sync                     -> ann welcome back
+      3 bob acquire disk now         -> bob granted #2 after #1 by expiry`));
 
   test("[R3g] a newer connection supersedes the older, whose words are then ignored", () => {
     const story = check("0 ann acquire:1 disk -> ann granted #1");
