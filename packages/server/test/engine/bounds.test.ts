@@ -8,6 +8,51 @@ function said(story: Story, line: string): string {
 }
 
 describe("refusals say why", () => {
+  test("[Q10zb] whatever a session asks that is over is refused as such, and has no effect", () => {
+    const story = check(`
+      0 http1 acquire disk               -> http1 granted #1
+      1 ann   hello
+      1 ann   sync                       -> ann welcome
+      2 ann   bye                        -> ann done true`);
+    const of = { id: 9, session: "session-ann", address: "ann@1" };
+    const terms = { detachedMs: null, minHoldMs: 0, maxHoldMs: null, metadata: {}, within: [], leads: false };
+    for (const command of [
+      { kind: "acquire", names: "tape", waitMs: 0, ticket: null, reentrant: false, stolenBy: null, ...terms },
+      { kind: "release", token: 1, name: null },
+      { kind: "abandon", token: 1 },
+      { kind: "force", name: "disk", token: 1, reason: "", who: "ann" },
+      { kind: "check", name: "disk", waitMs: 0 },
+      { kind: "unlock", name: "disk", waitMs: 0 },
+      { kind: "inspect", name: "disk" },
+      { kind: "list", query: {} },
+      { kind: "cancel", token: null },
+      { kind: "heartbeat" },
+      { kind: "bye" },
+    ]) {
+      const { answers, changes } = story.apply({ ...of, ...command } as never);
+      expect(answers, command.kind).toMatchObject([
+        { to: "ann@1", message: ["refused", 9, "SESSION_ENDED", expect.any(String)] },
+      ]);
+      expect(changes).toEqual([]);
+    }
+    for (const kind of ["sync", "disconnect", "claim", "acknowledge"]) {
+      const more = { token: 1, names: "disk", extra: {}, ids: [1], lostTokens: [1] };
+      expect(story.apply({ ...of, kind, ...more } as never)).toEqual({ answers: [], changes: [] });
+    }
+    expect(story.engine.counts).toMatchObject({ sessions: 0, holds: 1, locks: 1 });
+  });
+
+  test("[Q10zc] a plain grant says its token and nothing else, one inside a hold also how long that lasts", () => {
+    const story = new Story();
+    expect(story.play("0 ann acquire disk").answers[0]!.message).toEqual(["granted", 1, 1]);
+    expect(story.play("4 ann acquire disk 30s within=#1 reentrant=true").answers[0]!.message).toEqual([
+      "granted",
+      2,
+      1,
+      { reentrant: true, expiresInMs: 10_000 },
+    ]);
+  });
+
   test("[L9w] a lock cannot be unlocked by its name: each reason is its own", () => {
     const story = check(`
       0 ann   acquire session            -> ann granted #1
@@ -139,6 +184,11 @@ describe("bounds, and what is said at them", () => {
     const [, taken] = [say(3, { reads: false }), say(3, { reads: true })];
     expect(taken.answers).toMatchObject([{ to: "eve@2", message: ["ended", "INVALID", expect.any(String)] }]);
     expect(story.play("3 bob resume").answers).toMatchObject([{ to: "bob@1" }]);
+    // Nor does recovery end with him.
+    story.check("4 - crash");
+    say(4, { reads: true });
+    story.apply({ kind: "sync", session: "session-eve", address: "eve@4" });
+    story.check("5 cid acquire tape now -> cid refused RECOVERING");
   });
 
   test("[N3ie] so many questions wait for the end of a recovery as may wait for a lock", () =>

@@ -59,6 +59,21 @@ test("[Q9fa] a page has a hundred if nothing else is asked, and a list waits a m
   expect(list({ next: other.next! })).toMatchObject(["refused", 1, "NOT_FOUND", expect.any(String)]);
 });
 
+test("[Q9ab] what a start has brought comes before what is new, also when it is first touched later", () => {
+  const { story, names } = lists({ packedMin: 1 });
+  story.check(`
+    0 http1 acquire a 30s for=60m  -> http1 granted #1
+    0 http2 acquire b 30s for=60m  -> http2 granted #2
+    1 -     crash
+    2 http3 acquire c              -> http3 granted #100002
+    3 http4 check b                -> http4 done true
+    3 http4 check a                -> http4 done true
+    4 http5 acquire d              -> http5 granted #100003`);
+  expect(names({})).toEqual(["b", "a", "c", "d"]);
+  story.check("5 http6 unlock c -> http6 done true");
+  expect(names({})).toEqual(["b", "a", "d"]);
+});
+
 test("[Q9aa] a list begins with the oldest lock that is left", () => {
   const { story, names } = lists();
   for (let n = 1; n <= 4; n++) story.play(`0 ann acquire lock-${n}`);

@@ -232,7 +232,10 @@ describe("where to look first", () => {
 
 describe("a look at one lock", () => {
   test("[Q9kq] shows the newest hundred who have it and the first hundred who wait, a list ten of each; and how many there are", () => {
-    const { story } = looked("0 ann acquire pool:1/102 -> ann granted #1", { waitersMax: 200, holdsMax: 200 });
+    const { story } = looked("0 ann acquire pool:1/102 -> ann granted #1", {
+      waitersMax: 200,
+      holdsMax: 200,
+    });
     for (let n = 2; n <= 101; n++) story.play(`${n} http${n} acquire pool:1/102`);
     for (let n = 1; n <= 101; n++) {
       story.play(`200 ${n % 2 === 0 ? "bob" : "cid"} acquire pool:2/102 forever`);
@@ -253,7 +256,11 @@ describe("a look at one lock", () => {
       tickets: up(1, 100),
       counts: [101, 101],
     });
-    expect(shown(locks[0]!)).toEqual({ tokens: up(92, 10).reverse(), tickets: up(1, 10), counts: [101, 101] });
+    expect(shown(locks[0]!)).toEqual({
+      tokens: up(92, 10).reverse(),
+      tickets: up(1, 10),
+      counts: [101, 101],
+    });
   });
 
   test("[Q9kr] shows sixteen names of a set, and of what is waited for inside a hold", () => {

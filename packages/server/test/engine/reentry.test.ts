@@ -129,6 +129,18 @@ describe("a claim that is outranked", () => {
       3 ann resume
       3 ann hold #1 a:s                  -> ann lost #1`));
 
+  test("[R3an] a claim that is none leaves nothing of its locks that nobody else has", () => {
+    const story = check(`
+      0 ann acquire a+b                  -> ann granted #1
+      0 bob acquire c                    -> bob granted #2
+      1 -   crash
+      2 bob resume
+      2 bob hold #2 b
+      2 ann resume
+      2 ann hold #1 a+b                  -> ann lost #1`);
+    expect(story.engine.counts).toMatchObject({ holds: 1, locks: 1 });
+  });
+
   test("[R3ab] if it was a set, it leaves nothing of the locks that nobody else claims", () => {
     const story = check(`
       0 ann acquire a+b                  -> ann granted #1
@@ -143,6 +155,15 @@ describe("a claim that is outranked", () => {
 });
 
 describe("an unlock while the service recovers", () => {
+  test("[R4ah] that is sent again waits no longer than it said at first", () =>
+    check(`
+      0    ann acquire disk              -> ann granted #1
+      1    -   crash
+      2    bob unlock:5 disk 1s
+      902  bob unlock:5 disk 1s
+      1001 -   tick
+      1002 -   tick                      -> bob refused RECOVERING`));
+
   test("[R4ag] waits where others may share the lock: its name would not say whose hold is meant", () =>
     check(`
       0 ann   acquire a:s 30s for=60s    -> ann granted #1

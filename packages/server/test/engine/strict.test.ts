@@ -53,6 +53,27 @@ describe("durability strict", () => {
       5     ann acquire:1 disk              -> ann refused REQUEST_ID_REUSED`);
   });
 
+  test("[R4mb] a server that was not strict before writes what comes back, and waits for that session no more", () => {
+    const story = new Story();
+    story.check("0 ann acquire disk -> ann granted #1");
+    story.options = { ...story.options, writesSessionHolds: true };
+    story.check(`
+      1000  -   crash                       -> | +session ann
+      2000  bob acquire disk now            -> bob refused RECOVERING
+      2001  ann resume                      -> | +session ann
+      2001  ann hold #1 disk
+      2001  ann sync                        -> ann welcome back | +hold #1, +session ann`);
+    expect(story.durable.get("session/session-ann")!.value).toEqual({
+      client: "client-ann",
+      leaseMs: 10_000,
+      owner: "ann",
+      holdsKnown: true,
+    });
+    story.check(`
+      3000  -   crash
+      3001  bob acquire disk now            -> bob refused LOCK_TIMEOUT`);
+  });
+
   test("[R6c] a session that stays away ends after one lease, however often the server is restarted", () => {
     strict(`
       0     ann acquire disk                -> ann granted #1

@@ -1,0 +1,66 @@
+/** Of the client. @type {readonly import("./equivalents.js").Equivalent[]} */
+export const CLIENT = [
+  {
+    file: "packages/lockdb/src/client/trust.ts",
+    line: "#isOver = false;",
+    from: "false",
+    to: "true",
+    why: "Nothing is over before the first renewal, which sets it.",
+  },
+  {
+    file: "packages/lockdb/src/client/trust.ts",
+    line: "#warned = false;",
+    from: "false",
+    to: "true",
+    why: "Nobody is warned before the first renewal, which sets it.",
+  },
+  {
+    file: "packages/lockdb/src/client/request.ts",
+    line: 'signal.addEventListener("abort", this.#onAbort, { once: true });',
+    from: "true",
+    to: "false",
+    why: "A signal aborts once.",
+  },
+  {
+    file: "packages/lockdb/src/client/request.ts",
+    line: 'if (this.#onAbort !== undefined) this.#signal?.removeEventListener("abort", this.#onAbort);',
+    from: "this.#signal?.removeEventListener",
+    to: "this.#signal.removeEventListener",
+    why: "There is a listener only where there is a signal.",
+  },
+  {
+    file: "packages/lockdb/src/client/cancels.ts",
+    line: "cancel.unanswered = 1;",
+    from: "1",
+    to: "(1 - 1)",
+    why: "One answer ends it as well: none or fewer are left.",
+  },
+  {
+    file: "packages/lockdb/src/client/inner-lease.ts",
+    line: "if (outer.previous !== undefined) this.previous = outer.previous;",
+    from: "outer.previous !== void 0",
+    to: "true",
+    why: "Undefined is what it has anyway.",
+  },
+  {
+    file: "packages/lockdb/src/client/heartbeats.ts",
+    line: "if (request.beatMs >= this.#leaseMs / 3 || this.#shortWaits.has(request)) return;",
+    from: "request.beatMs >= this.#leaseMs / 3",
+    to: "request.beatMs > this.#leaseMs / 3",
+    why: "The shorter of two equal times is the same.",
+  },
+  {
+    file: "packages/lockdb/src/client/heartbeats.ts",
+    line: "return this.#arm(beatMs);",
+    from: "return this.#arm(beatMs);",
+    to: ";",
+    why: "Nothing has passed since it was sent: below the timer is set to the same time.",
+  },
+  {
+    file: "packages/lockdb/src/client/session.ts",
+    line: "#isRefused = false;",
+    from: "false",
+    to: "true",
+    why: "It is looked at after a welcome only, which sets it.",
+  },
+];
