@@ -126,6 +126,15 @@ describe("refusals say why", () => {
   });
 });
 
+test("[R9za] a hold that is stored without the session it belongs to is not taken up, and both are named", () => {
+  const story = new Story({ writesSessionHolds: true });
+  story.play("0 ann acquire disk");
+  story.durable.delete("session/session-ann");
+  expect(() => story.play("1 - crash")).toThrow(
+    /hold\/1 belongs to the session session-ann, which is not stored/,
+  );
+});
+
 describe("bounds, and what is said at them", () => {
   test("[N3ic] a session's holds and those who wait for one count together", () =>
     check(

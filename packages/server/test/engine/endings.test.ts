@@ -281,6 +281,15 @@ describe("asking for a hold", () => {
       8     http5 ask #1 disk               -> http5 refused NOT_HELD`));
 });
 
+test("[L9x] while the service recovers a hold may be there that is not known yet: who asks for it asks again", () =>
+  check(`
+      0     ann   acquire disk              -> ann granted #1
+      1     -     crash
+      2     http1 ask #1 disk               -> http1 refused RECOVERING
+      3     ann   resume
+      3     ann   hold #1 disk
+      4     http2 ask #1 disk               -> ann asked #1: repair, http2 done {"told":true}`));
+
 describe("release by force", () => {
   test("[L9e] frees what somebody else holds, if the token fits, and its holder is told", () =>
     check(`

@@ -138,6 +138,16 @@ describe("locking", () => {
       2 ann cancel:3            -> bob granted #2, ann done true
       3 ann release #1          -> ann refused NOT_HELD`));
 
+  test("[Q7da] also before all is said on a new connection: its grant is not told again", () =>
+    check(`
+      0 ann acquire:1 disk         -> ann granted #1
+      1 ann away
+      2 ann resume
+      2 ann cancel:1               -> ann done true
+      3 ann acquire:1 disk         -> ann refused REQUEST_ID_REUSED
+      4 ann sync                   -> ann welcome back
+      5 bob acquire disk now       -> bob granted #2`));
+
   test("[Q7e] a waiter whose connection is down keeps its ticket and is passed over", () =>
     check(`
       0 ann acquire disk        -> ann granted #1
