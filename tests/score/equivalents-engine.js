@@ -462,4 +462,19 @@ export const ENGINE = [
     to: "(2 + 1)",
     why: "With more room the same is found.",
   },
+  ...[
+    "token",
+    "nameAt",
+    "nameEnd",
+    "grantedAtMs",
+    "expiresAtMs",
+    "requestAt",
+    "requestEnd",
+    "#at",
+    "#number",
+  ].map((field) => ({
+    file: "packages/server/src/engine/packed-record.ts",
+    line: `${field} = 0;`,
+    why: "A record that is read sets it before anybody looks.",
+  })),
 ];

@@ -183,6 +183,14 @@ describe("a leased hold", () => {
       23999 -     tick
       24000 http4 call:s disk now        -> http4 granted #100002 for 30000 after #1 by expiry`));
 
+  test("[R6hd] need not be written anew after a crash, as long as what is written is late enough", () =>
+    check(`
+          0 http1 call:r disk lease=10s  -> http1 granted #1 for 10000
+       3000 http2 renew #1               -> http2 done {"token":1,"expiresInMs":10000} | +hold #1
+       4000 -     crash
+      13000 http3 renew #1               -> http3 done {"token":1,"expiresInMs":10000} |
+      13001 http4 renew #1               -> http4 done {"token":1,"expiresInMs":10000} | +hold #1`));
+
   test("[R6hc] is not prolonged by crash after crash", () =>
     check(`
           0 http1 call:r disk lease=10s  -> http1 granted #1 for 10000
