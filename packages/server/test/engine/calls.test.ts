@@ -103,6 +103,13 @@ describe("a call that nobody listens to", () => {
       3 http2 call:r disk                -> http2 queued t2
       4 bob   release #2                 -> http2 granted #3 for 30000, bob done true`));
 
+  test("[Q7hl] keeps a grant that was told just as its HTTP request would have waited no longer", () =>
+    check(`
+      0 http1 call:r disk          -> http1 granted #1 for 30000
+      1 http1 leave                -> |
+      2 http2 call:r disk          -> http2 granted #1 for 29998
+      3 http3 call:s disk now      -> http3 refused LOCK_TIMEOUT`));
+
   test("[Q7he] keeps a grant that somebody has heard, whatever becomes of later HTTP requests", () =>
     check(`
       0 http1 call:r disk                -> http1 granted #1 for 30000
