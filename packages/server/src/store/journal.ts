@@ -34,6 +34,8 @@ const VERSION = 1;
 export const EPOCH_BYTES = 8;
 const DELETED = 0xffff_ffff;
 const CHANGE_HEADER_BYTES = 6;
+/** Of the 96 of its magic word and its epoch. As few are different by chance in one of 10^10 frames of another epoch. */
+const DAMAGED_BITS_MAX = 8;
 
 const flush = promisify(fdatasync);
 
@@ -105,7 +107,7 @@ export class Journal {
    */
   frames(epoch: Uint8Array, sequence: number): readonly Frame[] {
     const found: Frame[] = [];
-    let brokenCount = 0;
+    const broken: Begun[] = [];
     const bytes = Buffer.allocUnsafe(2 * HALF_BYTES);
     for (let at = 0; at < bytes.length; ) {
       const count = readSync(this.#fd, bytes, at, bytes.length - at, at);
@@ -116,7 +118,7 @@ export class Journal {
       if (frameLength(half, epoch) === null) throw foreign();
       for (let at = PAGE_BYTES; at < half.length; ) {
         const length = frameLength(half.subarray(at), epoch);
-        if (length === null && isBroken(half.subarray(at), epoch)) brokenCount++;
+        if (length === null && isBroken(half.subarray(at), epoch)) broken.push(begunAt(half, at));
         if (length !== null) {
           const frame = decoded(half.subarray(at, at + length));
           if (frame.sequence > sequence) found.push(frame);
@@ -128,8 +130,8 @@ export class Journal {
     found.forEach((frame, at) => {
       if (frame.sequence !== sequence + 1 + at) throw damaged(sequence + 1 + at);
     });
-    // Only one is written at a time.
-    if (brokenCount > 1) throw damaged(sequence + 1 + found.length);
+    const next = sequence + 1 + found.length;
+    if (!isTornWrite(broken, sequence, next)) throw damaged(next);
     return found;
   }
 
@@ -197,9 +199,50 @@ function frameLength(bytes: Buffer, epoch: Uint8Array): number | null {
   );
 }
 
-/** Whether a frame of this epoch was begun here; asked where none is whole. */
+/**
+ * Whether a frame of this epoch was begun here; asked where none is whole. Its beginning may be damaged itself, in a few bits: of other epochs, and of what
+ * is no frame, more than that are different.
+ */
 function isBroken(bytes: Buffer, epoch: Uint8Array): boolean {
-  return bytes.readUInt32LE(0) === MAGIC && bytes.compare(epoch, 0, EPOCH_BYTES, 24, 24 + EPOCH_BYTES) === 0;
+  let different = bitsSet(bytes.readUInt32LE(0) ^ MAGIC);
+  for (const [at, byte] of epoch.entries()) different += bitsSet(bytes[24 + at]! ^ byte);
+  return different <= DAMAGED_BITS_MAX;
+}
+
+/** A frame that is not whole, as its beginning says. */
+interface Begun {
+  readonly half: Buffer;
+  readonly at: number;
+  readonly end: number;
+  readonly sequence: number;
+}
+
+function begunAt(half: Buffer, at: number): Begun {
+  const length = half.readUInt32LE(at + 4);
+  return { half, at, end: at + padded(length), sequence: sequenceOf(half.subarray(at)) };
+}
+
+/**
+ * Whether that is what a power cut leaves of the frame that was being written. There is one at most, and all before it are whole. In its place, and only there, may lie
+ * what it did not overwrite of older ones, which are copied.
+ */
+function isTornWrite(broken: readonly Begun[], copied: number, next: number): boolean {
+  const [last, ...others] = broken.filter(({ sequence }) => sequence > copied);
+  if (last === undefined) return true;
+  const isWithin = ({ half, at }: Begun) => half === last.half && at > last.at && at < last.end;
+  return (
+    others.length === 0 && last.sequence === next && broken.every((each) => each === last || isWithin(each))
+  );
+}
+
+function bitsSet(word: number): number {
+  let count = 0;
+  for (let rest = word; rest !== 0; rest &= rest - 1) count++;
+  return count;
+}
+
+function sequenceOf(frame: Buffer): number {
+  return Number(frame.readBigUInt64LE(16));
 }
 
 function checksum(frame: Buffer, length: number): number {
@@ -215,7 +258,7 @@ function decoded(frame: Buffer): Frame {
     at = valueLength === DELETED ? keyEnd : keyEnd + valueLength;
     changes.push({ key, value: valueLength === DELETED ? null : new Uint8Array(frame.subarray(keyEnd, at)) });
   }
-  return { sequence: Number(frame.readBigUInt64LE(16)), changes };
+  return { sequence: sequenceOf(frame), changes };
 }
 
 function padded(length: number): number {

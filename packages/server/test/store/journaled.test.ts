@@ -2,7 +2,7 @@ import { copyFileSync, readFileSync, rmSync, statSync, truncateSync, writeFileSy
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { StoreFailedError, StoreUnusableError } from "../../src/store/errors.js";
-import { Journal, ROOM_BYTES } from "../../src/store/journal.js";
+import { EPOCH_BYTES, frameOf, Journal, ROOM_BYTES } from "../../src/store/journal.js";
 import { openDiskStore, withJournal } from "../../src/store/journaled.js";
 import { openLmdbStore } from "../../src/store/lmdb.js";
 import { openMemoryStore } from "../../src/store/memory.js";
@@ -218,6 +218,59 @@ describe("a journal that is not as it was left", () => {
     await expect(withJournal(inner.asAfterACrash(), folder)).rejects.toThrow(
       /Batch 2 of the journal is damaged/,
     );
+  });
+
+  test("[R9al] a damaged batch beside one whose beginning is damaged, too, is none that was half written", async () => {
+    // In the magic word, the length, the sequence and the epoch; of either of the two.
+    for (const at of [0, 4, 16, 24, 31])
+      for (const [one, other] of [
+        [2, 3],
+        [3, 2],
+      ] as const) {
+        const { file, folder, inner } = await crashed();
+        flip(file, one * PAGE + at);
+        flip(file, other * PAGE + 39);
+        await expect(withJournal(inner.asAfterACrash(), folder)).rejects.toThrow(
+          /Batch 2 of the journal is damaged/,
+        );
+      }
+  });
+
+  test("[R9am] the last batch's beginning alone shows that all before it were whole", async () => {
+    const { file, folder, inner } = await crashed();
+    const bytes = readFileSync(file);
+    // Nothing is left of the one before.
+    bytes.fill(0, 2 * PAGE, 3 * PAGE);
+    writeFileSync(file, bytes);
+    flip(file, 3 * PAGE + 39);
+    await expect(withJournal(inner.asAfterACrash(), folder)).rejects.toThrow(
+      /Batch 2 of the journal is damaged/,
+    );
+  });
+
+  test("[R9an] older batches that the last one has overwritten in part are no damage; elsewhere they are", async () => {
+    const epoch = new Uint8Array(EPOCH_BYTES).fill(7);
+    const frame = (sequence: number, bytes: number) =>
+      frameOf(sequence, epoch, [{ key: Buffer.from("k"), value: Buffer.alloc(bytes, sequence) }]);
+    const broken = (sequence: number) => frame(sequence, 10).fill(1, 40, 50);
+    // Five are copied. What is there of the pages behind the half's first one.
+    const found = async (...pages: readonly (Buffer | null)[]) => {
+      const journal = Journal.open(join(newFolder(), "journal"), false);
+      await journal.begin(epoch);
+      for (const [at, page] of pages.entries())
+        if (page !== null) await journal.append(page.subarray(0, PAGE), 0, at * PAGE);
+      try {
+        return journal.frames(epoch, 5).length;
+      } finally {
+        journal.close();
+      }
+    };
+    const torn = frame(6, 2 * PAGE);
+    expect(await found(torn, broken(2), broken(3))).toBe(0);
+    expect(await found(null, broken(2), broken(3))).toBe(0);
+    expect(await found(frame(6, 10), frame(7, 2 * PAGE), broken(2), broken(3))).toBe(1);
+    await expect(found(torn, broken(2), null, null, broken(3))).rejects.toThrow(/Batch 6 of the journal/);
+    await expect(found(torn, broken(6))).rejects.toThrow(/Batch 6 of the journal/);
   });
 
   test("[R9ah] the journal of another store, and an empty one, are told from that of this store", async () => {
