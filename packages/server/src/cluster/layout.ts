@@ -1,5 +1,5 @@
-import type { EtcdLayout } from "../store/etcd.js";
-import { AUDIT, COMMON, COMMON_VERSION, clusterKeyOf, DATA, HEADS, STAGED } from "./keys.js";
+import type { EtcdLayout } from "../store/etcd-layout.js";
+import { AUDIT, COMMON, COMMON_VERSION, clusterKeyOf, DATA, HEADS, NOTES_AREA, STAGED } from "./keys.js";
 
 /** Where a member's loop has its records: each in its partition, or in what all members share. */
 export function layoutOf(memberId: string): EtcdLayout {
@@ -7,7 +7,7 @@ export function layoutOf(memberId: string): EtcdLayout {
     head: `${HEADS}${memberId}`,
     staged: `${STAGED}${memberId}/`,
     keyOf: (key) => clusterKeyOf(key, memberId),
-    markOf: (place) => (place.startsWith(COMMON) ? COMMON_VERSION : null),
+    mark: { key: COMMON_VERSION, notes: NOTES_AREA, isMarked: (place) => place.startsWith(COMMON) },
     rangesOf: (prefix) => {
       // What a loop reads when it opens: partitions are read as they are claimed.
       if (prefix === "")

@@ -11,7 +11,10 @@ import {
   endOf,
   type Op,
   type Revision,
+  type Txn,
 } from "./etcd-api.js";
+import { type EtcdLayout, PLAIN } from "./etcd-layout.js";
+import { type Marked, Marking } from "./etcd-mark.js";
 import { slicesOf } from "./etcd-slices.js";
 import { changesIn, piecesOf } from "./etcd-staged.js";
 import { type EncodedChange, encodeBatch, encodePrefix } from "./keys.js";
@@ -27,35 +30,6 @@ export interface Guard {
   readonly key: string;
   readonly value: Uint8Array;
 }
-
-/** Where a store has what, behind its prefix. */
-export interface EtcdLayout {
-  /** Says what the last transaction was. */
-  readonly head: string;
-  /** What the keys of pieces begin with. */
-  readonly staged: string;
-  /** Of a record. */
-  keyOf(key: string): string;
-  /** A key beside the records that is changed together with what lies there; null: none. @param place as `keyOf` gives it */
-  markOf(place: string): string | null;
-  /** Where all records are whose keys begin so: what they begin with in etcd, and how many bytes of that are not the record's key. */
-  rangesOf(prefix: string): readonly EtcdRange[];
-}
-
-export interface EtcdRange {
-  readonly prefix: string;
-  readonly outside: number;
-  /** Others write there too: it is read as it is now, and not as of this store's last batch. */
-  readonly isShared?: boolean;
-}
-
-const PLAIN: EtcdLayout = {
-  head: "head",
-  staged: "staged/",
-  keyOf: (key) => `${RECORDS}${key}`,
-  markOf: () => null,
-  rangesOf: (prefix) => [{ prefix: `${RECORDS}${prefix}`, outside: RECORDS.length }],
-};
 
 /** Waits, and knows how long. */
 export interface EtcdStoreClock {
@@ -117,6 +91,7 @@ class EtcdStore implements Store {
   readonly #layout: EtcdLayout;
   readonly #clock: EtcdStoreClock;
   readonly #opening: string;
+  readonly #marking: Marking | null;
   #sequence = 0;
   /** As it is in etcd; null: absent. */
   #head: Uint8Array | null = null;
@@ -133,6 +108,7 @@ class EtcdStore implements Store {
     this.#layout = layout;
     this.#clock = clock;
     this.#opening = opening;
+    this.#marking = layout.mark === null ? null : new Marking(at, layout.mark, opening);
     this.#etcd = etcd;
     this.#at = at;
     this.#guards = guards;
@@ -143,7 +119,7 @@ class EtcdStore implements Store {
   async open(): Promise<void> {
     const { staged } = await this.#take();
     // Another's batch that counts already: it is brought to its end before anything else.
-    if (staged > 0) await this.#copy(await this.#stagedChanges(staged));
+    if (staged > 0) await this.#copy(await this.#stagedChanges(staged), staged);
     this.#revision = this.#seen;
   }
 
@@ -220,7 +196,7 @@ class EtcdStore implements Store {
     try {
       const bytes = changes.reduce((sum, { key, value }) => sum + key.length + (value?.length ?? 0), 0);
       if (changes.length <= CHANGES_A_TXN && bytes <= BYTES_A_TXN)
-        await this.#write(this.#newHead(0), this.#opsOf(changes));
+        await this.#write(this.#newHead(0), this.#opsOf(changes), this.#marked(changes));
       else await this.#commitInPieces(changes);
       this.#revision = this.#seen;
     } catch (error) {
@@ -238,13 +214,17 @@ class EtcdStore implements Store {
     const ops = pieces.map((piece, at): Op => ({ put: this.#stagedKey(at), value: piece }));
     for (const op of ops.slice(0, -1)) await this.#repeatable([op]);
     await this.#write(this.#newHead(pieces.length), [ops.at(-1)!]);
-    await this.#copy(changes);
+    await this.#copy(changes, pieces.length);
   }
 
-  /** In any order and perhaps twice, as long as the head is the one of that batch. The last ones go with the head that ends it. */
-  async #copy(changes: readonly EncodedChange[]): Promise<void> {
-    const slices = slicesFromTheEnd(changes);
-    const last = slices.pop()!;
+  /**
+   * In any order and perhaps twice, as long as the head is the one of that batch. The last ones go with the head that ends it. Before that come those that are
+   * marked, one transaction after the other, and each counts once (decision 028).
+   */
+  async #copy(changes: readonly EncodedChange[], staged: number): Promise<void> {
+    const marked = changes.filter((change) => this.#isMarked(change));
+    const slices = slicesFromTheEnd(changes.filter((change) => !this.#isMarked(change)));
+    const last = slices.pop() ?? [];
     const rest = slices.values();
     const copying = Array.from({ length: COPIES }, async () => {
       for (const slice of rest) await this.#repeatable(this.#opsOf(slice));
@@ -252,6 +232,8 @@ class EtcdStore implements Store {
     // All of them: nothing of ours may be under way when the head changes, or when this is over.
     const failed = (await Promise.allSettled(copying)).find((outcome) => outcome.status === "rejected");
     if (failed !== undefined) throw failed.reason;
+    for (const slice of slicesOf(marked, sizeOf, A_TXN))
+      await this.#write(this.#newHead(staged), this.#opsOf(slice), this.#marked(slice));
     await this.#write(this.#newHead(0), [...this.#opsOf(last), this.#deleteStaged()]);
   }
 
@@ -288,8 +270,8 @@ class EtcdStore implements Store {
   }
 
   /** A transaction that counts once, however often it is sent: the first that is applied changes the head, and the others compare false. */
-  async #write(head: Uint8Array, ops: readonly Op[]): Promise<void> {
-    if (await this.#attempt(head, ops, this.#until())) return;
+  async #write(head: Uint8Array, ops: readonly Op[], marked: readonly string[] = []): Promise<void> {
+    if (await this.#attempt(head, ops, this.#until(), marked)) return;
     if (this.#isHead(head)) return;
     throw new StoreDeposedError("somebody else writes to it", []);
   }
@@ -302,34 +284,60 @@ class EtcdStore implements Store {
 
   /**
    * Sends it until etcd says what came of it. True: applied. False: the head is not what it was; it is known anew.
+   * @param places of what it changes, as far as that is marked
    * @throws StoreDeposedError, StoreFailedError
    */
-  async #attempt(head: Uint8Array | null, ops: readonly Op[], untilMs: number): Promise<boolean> {
-    const headKey = this.#headKey;
-    const txn = {
-      compare: [...this.#guards, this.#headCompare()],
-      // Not without a put, also when it is refused: then it goes through etcd's log, and what it says is not old.
-      ops: [...(head === null ? [] : [{ put: headKey, value: head }]), ...ops],
-      otherwise: [headKey, ...this.#guards.map(({ key }) => key)].map((get) => ({ get })),
-    };
+  async #attempt(
+    head: Uint8Array | null,
+    ops: readonly Op[],
+    untilMs: number,
+    places: readonly string[] = [],
+  ): Promise<boolean> {
+    let marked = this.#nextMarked(places);
     for (;;) {
-      const outcome = await this.#etcd.txn(txn);
+      const outcome = await this.#etcd.txn(this.#txn(head, ops, marked));
       if (outcome.kind === "applied") {
         this.#seen = outcome.revision;
         if (head !== null) this.#head = head;
+        if (marked !== null) this.#marking!.wrote(marked);
         return true;
       }
       if (outcome.kind === "refused") {
-        const [[found], ...guards] = outcome.gets as [EtcdEntry[], ...EtcdEntry[][]];
+        const [[found], ...rest] = outcome.gets as [EtcdEntry[], ...EtcdEntry[][]];
+        const guards = rest.slice(0, this.#guards.length);
         const lost = this.#guards.filter((guard, at) => !holds(guard, guards[at]![0]));
         if (lost.length > 0) throw new StoreDeposedError("the right to write to it was taken away", lost);
+        const known = this.#head;
         this.#head = found?.value ?? null;
         this.#seen = outcome.revision;
-        return false;
+        if (marked === null) return false;
+        // It was applied after all, and its mark with it.
+        if (head !== null && this.#isHead(head)) this.#marking!.wrote(marked);
+        if (!isSame(known, this.#head)) return false;
+        // The mark is another's. What was sent with the old one, and is still on its way, comes to nothing: no mark comes back.
+        this.#marking!.found(rest.at(-1)![0]?.value ?? null);
+        marked = this.#nextMarked(places);
+        continue;
       }
       if (!outcome.error.isTransient || this.#clock.monotonicMs() >= untilMs) throw outcome.error;
       await new Promise<void>((resolve) => this.#clock.setTimer(resolve, AGAIN_MS));
     }
+  }
+
+  #txn(head: Uint8Array | null, ops: readonly Op[], marked: Marked | null): Txn {
+    const headKey = this.#headKey;
+    const keys = [headKey, ...this.#guards.map(({ key }) => key)];
+    if (marked !== null) keys.push(this.#marking!.key);
+    return {
+      compare: [...this.#guards, this.#headCompare(), ...(marked === null ? [] : [marked.compare])],
+      // Not without a put, also when it is refused: then it goes through etcd's log, and what it says is not old.
+      ops: [...(head === null ? [] : [{ put: headKey, value: head }]), ...ops, ...(marked?.ops ?? [])],
+      otherwise: keys.map((get) => ({ get })),
+    };
+  }
+
+  #nextMarked(places: readonly string[]): Marked | null {
+    return places.length === 0 ? null : this.#marking!.next(places);
   }
 
   get #headKey(): string {
@@ -364,21 +372,25 @@ class EtcdStore implements Store {
   }
 
   #opsOf(changes: readonly EncodedChange[]): Op[] {
-    const marks = new Set<string>();
-    const ops = changes.map(({ key, value }): Op => {
-      const place = this.#layout.keyOf(key.toString());
-      const mark = this.#layout.markOf(place);
-      if (mark !== null) marks.add(mark);
-      const whole = `${this.#at}${place}`;
-      return value === null ? { delete: whole } : { put: whole, value };
+    return changes.map((change): Op => {
+      const whole = `${this.#at}${this.#placeOf(change)}`;
+      return change.value === null ? { delete: whole } : { put: whole, value: change.value };
     });
-    for (const mark of marks) ops.push({ put: `${this.#at}${mark}`, value: this.#newMark() });
-    return ops;
   }
 
-  /** Never the same twice. */
-  #newMark(): Uint8Array {
-    return Buffer.from(`${this.#opening}/${++this.#sequence}`);
+  /** The places of those that are marked. */
+  #marked(changes: readonly EncodedChange[]): string[] {
+    return changes
+      .filter((change) => this.#isMarked(change))
+      .map((change) => this.#placeOf(change));
+  }
+
+  #isMarked(change: EncodedChange): boolean {
+    return this.#layout.mark?.isMarked(this.#placeOf(change)) === true;
+  }
+
+  #placeOf({ key }: EncodedChange): string {
+    return this.#layout.keyOf(key.toString());
   }
 
   #until(): number {
@@ -395,11 +407,9 @@ class EtcdStore implements Store {
   }
 }
 
-const RECORDS = "records/";
-
 const PATIENCE_MS = 5_000;
 const AGAIN_MS = 50;
-/** Of the 128 operations that a transaction may have, but for the head, the deletion of what was staged, and a mark. */
+/** Of the 128 operations that a transaction may have, but for the head, and the deletion of what was staged or a mark with its note. */
 const CHANGES_A_TXN = 125;
 /** Of 1.5 MiB that a request may have. A value may be as large, or it could not be written at all. */
 const BYTES_A_TXN = 1_024 * 1_024;
@@ -438,6 +448,10 @@ function slicesFromTheEnd(changes: readonly EncodedChange[]): EncodedChange[][] 
 
 function sizeOf({ key, value }: EncodedChange): number {
   return key.length + (value?.length ?? 0);
+}
+
+function isSame(one: Uint8Array | null, other: Uint8Array | null): boolean {
+  return one === null || other === null ? one === other : Buffer.compare(one, other) === 0;
 }
 
 function holds({ value }: Guard, found: EtcdEntry | undefined): boolean {
