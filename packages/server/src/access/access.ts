@@ -3,18 +3,29 @@ import {
   type Keeper,
   type Need,
   type OutsideChange,
+  type OutsideRead,
   type OutsideRecord,
   Refusal,
 } from "../loop/index.js";
 import {
   ACCOUNT_DEFAULT,
-  Account,
+  type Account,
   type AccountRecord,
   LIMITS_FULL,
   type Limits,
   TRIAL_MS,
 } from "./account.js";
-import { isWithin, Key, type KeyInfo, type KeyRecord, ROOT, rootHash, rootRecord, timeOf } from "./key.js";
+import { Book } from "./book.js";
+import {
+  isWithin,
+  type Key,
+  type KeyInfo,
+  type KeyRecord,
+  ROOT,
+  rootHash,
+  rootRecord,
+  timeOf,
+} from "./key.js";
 import { KeyCaller } from "./key-caller.js";
 import { bearerKey, isSameHash, keyHash, keyIdIn, newAccountId, newApiKey, newKeyId } from "./keys.js";
 import type { AccessOptions, AccountChange, AccountInfo, KeyWish, Narrowing, NewKey } from "./wishes.js";
@@ -31,8 +42,7 @@ interface Loop {
 export class Access implements Keeper {
   readonly kinds: ReadonlySet<string> = new Set(["account", "key"]);
   readonly #options: AccessOptions;
-  readonly #accounts = new Map<string, Account>();
-  readonly #keys = new Map<string, Key>();
+  readonly #book: Book;
   #loop: Loop | null = null;
   /** Changes are made one after the other: each begins with what the one before has left. */
   #last: Promise<unknown> = Promise.resolve();
@@ -46,7 +56,7 @@ export class Access implements Keeper {
     this.#options = options;
     this.#sweptMs = options.runtime.wallMs();
     this.#useWrittenMs = options.runtime.monotonicMs();
-    this.#addDefault();
+    this.#book = new Book((account, rate) => options.shares?.rateOf(account, rate) ?? 1);
   }
 
   /**
@@ -60,12 +70,12 @@ export class Access implements Keeper {
   ): Promise<{ readonly rootKey: string | null; readonly isNew: boolean }> {
     this.#loop = loop;
     this.#sweep();
-    this.#rootAtStart = rootHash(this.#keys.get(ROOT));
+    this.#rootAtStart = rootHash(this.#book.keys.get(ROOT));
     return this.takeRootKey(givenKey);
   }
 
   get hasRootKey(): boolean {
-    return this.#keys.has(ROOT);
+    return this.#book.keys.has(ROOT);
   }
 
   /**
@@ -75,7 +85,7 @@ export class Access implements Keeper {
   async takeRootKey(
     givenKey: string | null,
   ): Promise<{ readonly rootKey: string | null; readonly isNew: boolean }> {
-    const known = this.#keys.get(ROOT);
+    const known = this.#book.keys.get(ROOT);
     const isKnown = givenKey !== null && known !== undefined && known.endsMs(keyHash(givenKey)) > 0;
     if (isKnown || (known !== undefined && givenKey === null)) return { rootKey: givenKey, isNew: false };
     const { isKeeper } = this.#options;
@@ -86,13 +96,20 @@ export class Access implements Keeper {
     const record = rootRecord(keyHash(rootKey), this.#now());
     const act = { account: ACCOUNT_DEFAULT, who: "operator", what: "root key replaced from the environment" };
     await this.#write([keyChange(ACCOUNT_DEFAULT, ROOT, record)], known === undefined ? [] : [act]);
-    this.#put(ROOT, this.#accounts.get(ACCOUNT_DEFAULT)!, record);
+    this.#book.putKey(ROOT, this.#book.accounts.get(ACCOUNT_DEFAULT)!, record);
     return { rootKey, isNew: givenKey === null };
   }
 
-  /** In a cluster: takes what there is by now. Between two changes of its own, so that neither is lost. */
-  readAnew(read: () => Promise<readonly OutsideRecord[]>): Promise<void> {
-    return this.#change(async () => this.restore(await read()));
+  /**
+   * In a cluster: takes what there is by now, or what has changed. Between two changes of its own, so that neither is lost.
+   * @throws Error as `Book.apply`
+   */
+  readAnew(read: () => Promise<OutsideRead>): Promise<void> {
+    return this.#change(async () => {
+      const found = await read();
+      if (found.isWhole) this.#book.restore(found.records);
+      else this.#book.apply(found.changes);
+    });
   }
 
   async stop(): Promise<void> {
@@ -103,27 +120,7 @@ export class Access implements Keeper {
   }
 
   restore(records: readonly OutsideRecord[]): void {
-    const accounts = new Set([ACCOUNT_DEFAULT]);
-    const keys = new Set<string>();
-    for (const { key, value } of records) {
-      const [account, kind] = key.split("/");
-      if (kind !== "account") continue;
-      accounts.add(account!);
-      const known = this.#accounts.get(account!);
-      if (known === undefined) this.#accounts.set(account!, this.#account(account!, value as AccountRecord));
-      else known.record = value as AccountRecord;
-    }
-    for (const { key, value } of records) {
-      const [accountId, kind, id] = key.split("/");
-      const account = this.#accounts.get(accountId!);
-      if (kind !== "key" || account === undefined) continue;
-      const isFirstForm = "hash" in value;
-      this.#put(id!, account, isFirstForm ? rootRecord(value.hash as string, null) : (value as KeyRecord));
-      keys.add(id!);
-    }
-    // After a failure of the store some may be gone that had been seen.
-    for (const id of [...this.#keys.keys()]) if (!keys.has(id)) this.#forget(id);
-    for (const id of [...this.#accounts.keys()]) if (!accounts.has(id)) this.#accounts.delete(id);
+    this.#book.restore(records);
   }
 
   /** Who shows this `Authorization` header, or null. */
@@ -131,8 +128,8 @@ export class Access implements Keeper {
     const text = bearerKey(authorization);
     if (text === null) return null;
     const hash = keyHash(text);
-    const root = this.#keys.get(ROOT);
-    const named = this.#keys.get(keyIdIn(text) ?? ROOT) ?? root;
+    const root = this.#book.keys.get(ROOT);
+    const named = this.#book.keys.get(keyIdIn(text) ?? ROOT) ?? root;
     // The root key may have any form, also one that looks like another key's.
     for (const key of named === root ? [root] : [named, root]) {
       for (const secret of key?.record?.secrets ?? []) {
@@ -148,7 +145,7 @@ export class Access implements Keeper {
   limitsOf(account: string): Limits | null {
     if (account === ACCOUNT_DEFAULT) return null;
     // Services are read before it is known what their accounts may.
-    return this.#accounts.get(account)?.limits ?? LIMITS_FULL;
+    return this.#book.accounts.get(account)?.limits ?? LIMITS_FULL;
   }
 
   /** What of them may be had at this server: in a cluster others have some. */
@@ -159,11 +156,11 @@ export class Access implements Keeper {
 
   /** Accounts that have limits. */
   *limited(): Generator<Account> {
-    for (const account of this.#accounts.values()) if (account.isLimited) yield account;
+    for (const account of this.#book.accounts.values()) if (account.isLimited) yield account;
   }
 
   get counts(): { readonly accounts: number; readonly keys: number } {
-    return { accounts: this.#accounts.size, keys: this.#keys.size };
+    return { accounts: this.#book.accounts.size, keys: this.#book.keys.size };
   }
 
   // --- accounts ---
@@ -175,14 +172,14 @@ export class Access implements Keeper {
    */
   accountFor(caller: KeyCaller, id: string | undefined): Account {
     const isOwn = id === undefined || id === caller.account;
-    const account = this.#accounts.get(isOwn ? caller.account : id);
+    const account = this.#book.accounts.get(isOwn ? caller.account : id);
     if (account === undefined || !(isOwn || isOperator(caller))) throw new Refusal("NOT_FOUND");
     return account;
   }
 
   /** In the order of their ids. */
   accounts(): readonly Account[] {
-    return [...this.#accounts.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+    return [...this.#book.accounts.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
   /**
@@ -199,7 +196,7 @@ export class Access implements Keeper {
   ): Promise<{ readonly account: AccountInfo; readonly apiKey: string }> {
     return this.#change(async () => {
       if (by !== undefined) this.#assertOperator(by);
-      if (this.#accounts.size >= this.#options.accountsMax)
+      if (this.#book.accounts.size >= this.#options.accountsMax)
         throw new Refusal("LIMIT_EXCEEDED", "There are too many accounts. Ask the operator.");
       const { email, isTrial } = wish;
       const id = newAccountId();
@@ -211,9 +208,8 @@ export class Access implements Keeper {
       const key = { ...rootRecord(keyHash(apiKey), this.#now()), name: "first key", createdBy };
       const changes = [{ key: `${id}/account`, value: record }, keyChange(id, keyId, key)];
       await this.#write(changes, actsOf(by, id, who, "account made", { key: keyId, trialEndsAt }));
-      const account = this.#account(id, record);
-      this.#accounts.set(id, account);
-      this.#put(keyId, account, key);
+      const account = this.#book.putAccount(id, record);
+      this.#book.putKey(keyId, account, key);
       return { account: this.accountInfo(account), apiKey };
     });
   }
@@ -259,7 +255,7 @@ export class Access implements Keeper {
 
   /** @throws Refusal `NOT_FOUND` also for a key of another account (A3) */
   keyOf(account: Account, id: string): Key {
-    const key = this.#keys.get(id);
+    const key = this.#book.keys.get(id);
     if (key === undefined || key.account !== account) throw new Refusal("NOT_FOUND");
     return key;
   }
@@ -284,7 +280,7 @@ export class Access implements Keeper {
       const details = { key: id, ...wish };
       const acts = actsOf(caller, account.id, who, "key made", details);
       await this.#write([keyChange(account.id, id, record)], acts);
-      return { key: this.keyInfo(this.#put(id, account, record)), apiKey };
+      return { key: this.keyInfo(this.#book.putKey(id, account, record)), apiKey };
     });
   }
 
@@ -328,7 +324,7 @@ export class Access implements Keeper {
       const { account, id } = key;
       const acts = actsOf(caller, account.id, who, "key revoked", { key: id });
       await this.#write([keyChange(account.id, id, null)], acts);
-      this.#forget(id);
+      this.#book.forgetKey(id);
     });
   }
 
@@ -378,34 +374,6 @@ export class Access implements Keeper {
     key.record = record;
   }
 
-  #put(id: string, account: Account, record: KeyRecord): Key {
-    const known = this.#keys.get(id);
-    if (known !== undefined && known.account === account) {
-      known.record = record;
-      return known;
-    }
-    const key = new Key(id, account, record);
-    this.#keys.set(id, key);
-    account.keys.add(key);
-    return key;
-  }
-
-  #forget(id: string): void {
-    const key = this.#keys.get(id)!;
-    this.#keys.delete(id);
-    key.account.keys.delete(key);
-    key.record = null;
-  }
-
-  #addDefault(): void {
-    const record = { createdAt: isoTime(0), email: null, trialEndsAt: null };
-    this.#accounts.set(ACCOUNT_DEFAULT, this.#account(ACCOUNT_DEFAULT, record));
-  }
-
-  #account(id: string, record: AccountRecord): Account {
-    return new Account(id, record, (account, rate) => this.#options.shares?.rateOf(account, rate) ?? 1);
-  }
-
   #change<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#last.then(work);
     this.#last = done.catch(() => {});
@@ -428,7 +396,7 @@ export class Access implements Keeper {
   #sweep(): void {
     const { runtime } = this.#options;
     const nowMs = runtime.wallMs();
-    for (const key of this.#keys.values()) {
+    for (const key of this.#book.keys.values()) {
       if (key.watchers.size > 0 && key.ends.some((endMs) => endMs > this.#sweptMs && endMs <= nowMs))
         key.changed();
     }
@@ -442,7 +410,7 @@ export class Access implements Keeper {
     this.#useWrittenMs = this.#options.runtime.monotonicMs();
     return this.#change(async () => {
       const lastUsedAt = this.#now();
-      const used = [...this.#keys.values()].filter((key) => key.wasUsed);
+      const used = [...this.#book.keys.values()].filter((key) => key.wasUsed);
       // What other members have seen in use is not written down.
       if (used.length === 0 || !this.#isKeeper) return;
       for (const key of used) key.wasUsed = false;

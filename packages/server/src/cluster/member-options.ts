@@ -1,4 +1,4 @@
-import type { LoopRuntime, OutsideRecord } from "../loop/index.js";
+import type { LoopRuntime, OutsideRead } from "../loop/index.js";
 import type { Etcd } from "../store/etcd-api.js";
 
 export interface MemberOptions {
@@ -17,8 +17,8 @@ export interface MemberOptions {
     warn(facts: object, text: string): void;
     error(facts: object, text: string): void;
   };
-  /** What is common to all members was changed: it is to be read anew. */
-  readonly onCommon?: (read: () => Promise<readonly OutsideRecord[]>) => Promise<void>;
+  /** What is common to all members was changed: what `read` gives is to be taken. Rejects when that cannot be: all of it is read then. */
+  readonly onCommon?: (read: () => Promise<OutsideRead>) => Promise<void>;
   /** What all other members are to know, at most 64 KiB as JSON; null: nothing. Asked before each beat, and written when it has changed. */
   readonly share?: () => object | null;
   /** What the others share, by their ids, after each look: as old as their last beat. @param members how many there are, with this one */

@@ -62,7 +62,7 @@ export class Member implements Placement {
   #lastBeatMs = Number.NEGATIVE_INFINITY;
   /** Told after each look. */
   #onLook: (() => void)[] = [];
-  #urls: readonly string[] = [];
+  #urls: readonly string[];
   #problem: string | null = "it has not joined yet";
   #beatenMs: number | null = null;
 
@@ -75,6 +75,7 @@ export class Member implements Placement {
       ...this.#options,
       totals: this.totals,
       isNow: (self) => this.#self === self,
+      isOpen: () => this.#loop?.ready === true,
       pause: () => new Promise((resolve) => options.runtime.defer(resolve)),
       changed: () => this.#changed(),
       lookSoon: () => this.#hint(),
@@ -231,7 +232,6 @@ export class Member implements Placement {
     this.#problem = null;
     this.#trust(self, sentMs, sentWallMs);
     this.#saw(self, outcome.gets, sentMs);
-    // What the loop reads of what is common when it opens its store may be old: the first step reads it again, by a transaction.
     const watches = WATCHED.map((area) =>
       etcd.watch(`${at}${area}`, (entries) => {
         this.#hint(self.membership.hintMs);

@@ -28,7 +28,7 @@ import type { Words } from "./words.js";
 const PAGE = 400;
 /** Of one that has more: some hundred kilobytes. */
 const REST_PAGE = 4_000;
-/** Prefixes that are read in one transaction, which has 128 operations. */
+/** Prefixes or keys that are read in one transaction, which has 128 operations. */
 const PARTS_A_TXN = 120;
 
 /** What is stored of a partition. */
@@ -113,6 +113,32 @@ async function readRest(member: Fenced, entries: EtcdEntry[], end: Uint8Array, p
       if (!isTooLarge(error) || limit === 1) throw error;
       limit = Math.ceil(limit / 8);
     }
+  }
+}
+
+/**
+ * What some keys have, behind the cluster's prefix, read as `readThrough` does. Null: absent.
+ * @throws Error when this member was fenced, or etcd does not answer
+ */
+export async function readKeys(member: Fenced, keys: readonly string[]): Promise<(Buffer | null)[]> {
+  const found: (Buffer | null)[] = [];
+  for (let at = 0; at < keys.length; at += PARTS_A_TXN)
+    found.push(...(await readSomeKeys(member, keys.slice(at, at + PARTS_A_TXN))));
+  return found;
+}
+
+async function readSomeKeys(member: Fenced, keys: readonly string[]): Promise<(Buffer | null)[]> {
+  try {
+    const entries = await gets(
+      member,
+      keys.map((key) => ({ get: `${member.at}${key}` })),
+    );
+    return entries.map(([entry]) => entry?.value ?? null);
+  } catch (error) {
+    if (keys.length === 1 || !(isTooLarge(error) || isDeadlineExceeded(error))) throw error;
+    const half = keys.length >> 1;
+    const first = await readSomeKeys(member, keys.slice(0, half));
+    return [...first, ...(await readSomeKeys(member, keys.slice(half)))];
   }
 }
 
@@ -208,7 +234,7 @@ export interface Redo {
   readonly partition: number;
   /** The owner record says so: what is on its way for long must not come once it is served. */
   readonly owner: Compare;
-  /** No other redo has the same. */
+  /** Nothing else has the same, no other try of this redo either. */
   readonly name: string;
 }
 

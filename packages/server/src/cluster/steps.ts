@@ -3,16 +3,19 @@ import {
   FLOOR_KEY,
   type FloorRecord,
   type Loop,
-  type OutsideRecord,
+  type LoopRuntime,
+  type OutsideChange,
+  type OutsideRead,
   type ServiceKey,
 } from "../loop/index.js";
 import { type Compare, type Etcd, endOf, type Op } from "../store/etcd-api.js";
 import { slicesOf } from "../store/etcd-slices.js";
 import { decodeRecord } from "../store/index.js";
+import { readCommon } from "./common.js";
 import type { Identity } from "./identity.js";
-import { CLOCKS, COMMON, HEADS, KEEPERS_PARTITION, ownerKeyInStore, STAGED } from "./keys.js";
+import { CLOCKS, HEADS, KEEPERS_PARTITION, ownerKeyInStore, STAGED } from "./keys.js";
 import type { Claim, Plan } from "./membership.js";
-import { fencedBy, readKey, readParts, readThrough } from "./part.js";
+import { fencedBy, readKey, readThrough } from "./part.js";
 import { partitionOfKey } from "./partitions.js";
 import {
   fenceKey,
@@ -35,8 +38,6 @@ const CLAIMS_A_TXN = 60;
  * to wait for nothing.
  */
 const HANDED_OVER_AT_ONCE = { itemsMax: 110, bytesMax: 110 };
-/** Records that are read at once of what is common: mostly all of it. */
-const COMMON_PAGE = 4_000;
 
 export interface StepsHost {
   readonly etcd: Etcd;
@@ -48,9 +49,12 @@ export interface StepsHost {
     warn(facts: object, text: string): void;
     error(facts: object, text: string): void;
   };
-  readonly onCommon?: ((read: () => Promise<readonly OutsideRecord[]>) => Promise<void>) | undefined;
+  readonly onCommon?: ((read: () => Promise<OutsideRead>) => Promise<void>) | undefined;
+  readonly runtime: Pick<LoopRuntime, "randomId">;
   /** Lets others have their turn of the event loop. */
   pause(): Promise<void>;
+  /** What the store had when it was opened was put in its place. */
+  isOpen(): boolean;
   /** Still what this member is. */
   isNow(self: Identity): boolean;
   /** What is served where has changed. */
@@ -75,10 +79,11 @@ export class Steps {
 
   /**
    * Takes what others have changed of what is common, until nothing newer is known. By itself, whatever else is under way: a key that was
-   * revoked ends within a second (A2). @returns whether there was something
+   * revoked ends within a second (A2). Not before the loop runs: what it has read of that, perhaps before this, must not come behind it.
+   * @returns whether there was something
    */
   async follow(self: Identity): Promise<boolean> {
-    if (self.following !== null || isCommonRead(self)) return false;
+    if (self.following !== null || isCommonRead(self) || !this.#host.isOpen()) return false;
     self.following = this.#follow(self).finally(() => {
       self.following = null;
     });
@@ -86,11 +91,25 @@ export class Steps {
   }
 
   async #follow(self: Identity): Promise<boolean> {
+    let before = self.commonVersion;
     try {
       while (this.#isNow(self) && !isCommonRead(self)) {
         const version = self.newCommonVersion;
-        await this.#host.onCommon?.(() => this.#common(self));
-        self.commonVersion = version;
+        let isWhole = before === null;
+        const read = async () => {
+          const common = await this.#common(self, before, version);
+          ({ isWhole } = common);
+          return common;
+        };
+        try {
+          await this.#host.onCommon?.(read);
+          self.commonVersion = version;
+          before = version;
+        } catch (err) {
+          if (isWhole) throw err;
+          // What has changed does not go with what is known here, or could not be read: all of it, then.
+          before = null;
+        }
       }
     } catch (err) {
       // The next look asks again.
@@ -131,13 +150,15 @@ export class Steps {
     return hasChanged;
   }
 
-  async #common(self: Identity): Promise<readonly OutsideRecord[]> {
-    const [part] = await readParts(fencedBy(this.#host.etcd, this.words, self.id), [COMMON], COMMON_PAGE);
-    if (part instanceof Error) throw part;
-    const { outside } = part!;
-    const floor = outside.find(({ key }) => key === FLOOR_KEY);
-    if (floor !== undefined) self.floor = floor.value as FloorRecord;
-    return outside;
+  async #common(self: Identity, before: Uint8Array | null, now: Uint8Array | null): Promise<OutsideRead> {
+    const common = await readCommon(fencedBy(this.#host.etcd, this.words, self.id), before, now);
+    const records: readonly OutsideChange[] = common.isWhole ? common.records : common.changes;
+    const floor = records.find(({ key }) => key === FLOOR_KEY)?.value;
+    if (floor != null) self.floor = floor as FloorRecord;
+    const { totals } = this.#host;
+    if (common.isWhole) totals.commonReads.whole++;
+    else totals.commonReads.changes++;
+    return common;
   }
 
   async #fence(self: Identity, { id, bytes }: Plan["fence"][number]): Promise<boolean> {

@@ -109,7 +109,8 @@ export class TakeUps {
     const { redo, ...rest } = record;
     const fenced = fencedBy(this.#host.etcd, this.#words, self.id);
     for (const former of redo!) {
-      const name = `redo/${former}/${record.epoch}`;
+      // What it writes of this try is not taken for what it wrote in an earlier one: others may have written between.
+      const name = `redo/${former}/${this.#host.runtime.randomId()}`;
       await redoPart(fenced, { former, partition, owner: is, name });
     }
     await this.#host.etcd.txn({

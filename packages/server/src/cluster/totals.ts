@@ -17,6 +17,8 @@ export class ClusterTotals {
   fences = 0;
   /** How often this member was out of its cluster: fenced by another one, without an answer of etcd for most of its lease, or after a commit that failed. */
   readonly lost = { fenced: 0, silent: 0, failed: 0 };
+  /** How often it has read what other members have changed of keys and accounts: all of them, or those that had changed. */
+  readonly commonReads = { whole: 0, changes: 0 };
   readonly etcdErrors: Readonly<Record<EtcdTrouble, number>> = {
     ...{ unavailable: 0, late: 0, refused: 0, other: 0 },
   };

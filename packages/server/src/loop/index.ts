@@ -18,7 +18,15 @@ export { LeaseClock } from "./lease-clock.js";
 export { Loop } from "./loop.js";
 export { measured } from "./measured-store.js";
 export type { LoopOptions } from "./options.js";
-export type { Act, Keeper, Outbox, OutsideChange, OutsideRecord, OwedDelivery } from "./outbox.js";
+export type {
+  Act,
+  Keeper,
+  Outbox,
+  OutsideChange,
+  OutsideRead,
+  OutsideRecord,
+  OwedDelivery,
+} from "./outbox.js";
 export { type Place, type Placement, TrustLostError } from "./placement.js";
 export type { Recipient } from "./recipient.js";
 export { type LoopRuntime, nodeRuntime } from "./runtime.js";

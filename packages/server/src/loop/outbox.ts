@@ -13,6 +13,11 @@ export interface OutsideChange {
   readonly value: object | null;
 }
 
+/** In a cluster: all records that members share, or what has changed of them since they were read last. */
+export type OutsideRead =
+  | { readonly isWhole: true; readonly records: readonly OutsideRecord[] }
+  | { readonly isWhole: false; readonly changes: readonly OutsideChange[] };
+
 /** The end of a hold, as it is first written down (C5). */
 export interface OwedDelivery extends DeliveryFacts {
   /** The same over all attempts, and no other's. */

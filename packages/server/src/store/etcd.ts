@@ -380,9 +380,7 @@ class EtcdStore implements Store {
 
   /** The places of those that are marked. */
   #marked(changes: readonly EncodedChange[]): string[] {
-    return changes
-      .filter((change) => this.#isMarked(change))
-      .map((change) => this.#placeOf(change));
+    return changes.filter((change) => this.#isMarked(change)).map((change) => this.#placeOf(change));
   }
 
   #isMarked(change: EncodedChange): boolean {

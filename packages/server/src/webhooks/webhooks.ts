@@ -3,6 +3,7 @@ import {
   type LoopRuntime,
   type Outbox,
   type OutsideChange,
+  type OutsideRead,
   type OutsideRecord,
   type OwedDelivery,
   ServiceKey,
@@ -143,10 +144,11 @@ export class Webhooks implements Outbox {
     }
   }
 
-  /** In a cluster: takes what others have changed of secrets. @returns the records, for whoever is next */
-  readSecrets(records: readonly OutsideRecord[]): readonly OutsideRecord[] {
-    for (const record of records) if (record.key.split("/")[1] === "webhook") this.#secrets.restore(record);
-    return records;
+  /** In a cluster: takes what others have changed of secrets. @returns what was read, for whoever is next */
+  readSecrets(found: OutsideRead): OutsideRead {
+    for (const { key, value } of found.isWhole ? found.records : found.changes)
+      if (value !== null && key.split("/")[1] === "webhook") this.#secrets.restore({ key, value });
+    return found;
   }
 
   named(): Pick<OwedDelivery, "id" | "createdAt"> {

@@ -7,7 +7,7 @@ import { ServiceKey } from "../../src/loop/index.js";
 import { openEtcdStore } from "../../src/store/etcd.js";
 import type { Txn } from "../../src/store/etcd-api.js";
 import { encodeRecord } from "../../src/store/index.js";
-import { AT, turns, World } from "./world.js";
+import { AT, Common, turns, World } from "./world.js";
 
 const puts = ({ ops }: Txn, key: string) =>
   ops.some((op) => "put" in op && String(op.put).startsWith(`${AT}${key}`));
@@ -93,12 +93,8 @@ test("[A2yf] a member that brings a former keeper's batch to its end knows what 
   world.etcd.fate = () => "answered";
   await world.delete(fence.key);
 
-  let known = 0;
-  const one = world.member("http://one", {
-    onCommon: async (read) => {
-      known = (await read()).filter(({ key }) => key.startsWith("default/key/")).length;
-    },
-  });
+  const common = new Common();
+  const one = world.member("http://one", common);
   // A look is made while the redo is under way.
   const redo = gate();
   let isUnderWay = false;
@@ -111,11 +107,11 @@ test("[A2yf] a member that brings a former keeper's batch to its end knows what 
   await one.join();
   one.start();
   one.member.watch(() => {
-    if (one.member.keeper === "here") knownAsKeeper.push(known);
+    if (one.member.keeper === "here") knownAsKeeper.push(common.records.size);
   });
   for (let at = 0; at < 30 && !isUnderWay; at++) await world.pass(100);
   await world.pass(600);
-  expect(known).toBe(0);
+  expect(common.records.size).toBe(0);
   redo.open();
   await world.pass(2_000);
   expect(knownAsKeeper[0]).toBe(150);

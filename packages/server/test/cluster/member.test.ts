@@ -4,7 +4,7 @@ import { fenceKey, memberKey, type OwnerRecord, ownerKey } from "../../src/clust
 import { ServiceKey } from "../../src/loop/index.js";
 import type { Txn } from "../../src/store/etcd-api.js";
 import { encodeRecord as encode, StoreDeposedError } from "../../src/store/index.js";
-import { AT, type TestMember, World } from "./world.js";
+import { AT, Common, type TestMember, World } from "./world.js";
 
 const PARTITIONS = 256;
 const LEASE_MS = 5_000;
@@ -230,18 +230,18 @@ function clockRecord(nowMs: number): Uint8Array {
 }
 
 test("[A4qa] what all members share is read by a transaction before a member claims anything: what its store has shown may be old", async () => {
-  const read: (readonly object[])[] = [];
-  const one = world.member("http://one", { onCommon: async (get) => void read.push(await get()) });
+  const { reads, onCommon } = new Common();
+  const one = world.member("http://one", { onCommon });
   await one.join();
   const key = "default/key/abc";
   await one.store.commit([{ key, value: encode(key, { is: "new" }) }]);
   await one.join();
-  const atJoin = read.length;
+  const atJoin = reads.length;
   one.start();
   await world.pass(700);
-  expect(read.slice(atJoin)).toEqual([[{ key, value: { is: "new" } }]]);
+  expect(reads.slice(atJoin)).toEqual([{ isWhole: true, records: [{ key, value: { is: "new" } }] }]);
   await world.pass(3_000);
-  expect(read).toHaveLength(atJoin + 1);
+  expect(reads).toHaveLength(atJoin + 1);
 });
 
 test("[R9qb] a record of a member or an owner that cannot be read stops nobody, and is fenced when it is silent", async () => {

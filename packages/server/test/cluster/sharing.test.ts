@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
 import { fenceKey, memberKey, shareKey } from "../../src/cluster/records.js";
 import { encodeRecord } from "../../src/store/index.js";
-import { AT, World } from "./world.js";
+import { AT, Common, World } from "./world.js";
 
 let world: World;
 beforeEach(() => {
@@ -76,39 +76,31 @@ async function changeKey(value: object): Promise<void> {
 }
 
 test("[A2ya] who waits until a member has caught up waits for a look that was sent later, and for what it shows to be read", async () => {
-  let known: unknown[] = [];
-  const one = world.member("http://one", {
-    onCommon: async (read) => {
-      known = (await read()).map(({ value }) => value);
-    },
-  });
+  const common = new Common();
+  const one = world.member("http://one", common);
   await one.join();
   one.start();
   await world.pass(5_000);
   await changeKey({ is: "new" });
   const knownThen: unknown[][] = [];
-  void one.member.caughtUp().then(() => knownThen.push(known));
+  void one.member.caughtUp().then(() => knownThen.push(common.values));
   await world.pass(100);
   expect(knownThen).toEqual([[{ is: "new" }]]);
 });
 
 test("[A2yb] a key that was revoked is known within a second where no watch tells, also while a step of the member takes its time", async () => {
-  let known: unknown[] = [];
-  const one = world.member("http://one", {
-    onCommon: async (read) => {
-      known = (await read()).map(({ value }) => value);
-    },
-  });
+  const common = new Common();
+  const one = world.member("http://one", common);
   await one.join();
   await changeKey({ is: "first" });
   // Nothing that it takes up comes to its end.
   one.store = { ...one.store, commit: () => new Promise<never>(() => {}) };
   one.start();
   await world.pass(1_000);
-  expect([known, one.taken.length > 0, one.serves]).toEqual([[{ is: "first" }], true, 0]);
+  expect([common.values, one.taken.length > 0, one.serves]).toEqual([[{ is: "first" }], true, 0]);
   await changeKey({ is: "revoked" });
   await world.pass(510);
-  expect(known).toEqual([{ is: "revoked" }]);
+  expect(common.values).toEqual([{ is: "revoked" }]);
 });
 
 test("[I6yc] a member says why it is out of its cluster, and nothing while it is in", async () => {

@@ -1,6 +1,6 @@
 import { Member } from "../../src/cluster/member.js";
 import type { MemberOptions } from "../../src/cluster/member-options.js";
-import type { Loop } from "../../src/loop/index.js";
+import type { Loop, OutsideRead } from "../../src/loop/index.js";
 import type { Etcd, Txn, TxnOutcome } from "../../src/store/etcd-api.js";
 import { type Change, encodeRecord } from "../../src/store/index.js";
 import type { Store } from "../../src/store/store.js";
@@ -67,6 +67,27 @@ export class World {
 
   async delete(...keys: string[]): Promise<void> {
     await this.etcd.client().txn({ compare: [], ops: keys.map((key) => ({ delete: `${AT}${key}` })) });
+  }
+}
+
+/** What a member knows of what all share. */
+export class Common {
+  readonly records = new Map<string, object>();
+  /** What was read, in this order. */
+  readonly reads: OutsideRead[] = [];
+
+  readonly onCommon = async (read: () => Promise<OutsideRead>): Promise<void> => {
+    const found = await read();
+    this.reads.push(found);
+    if (found.isWhole) this.records.clear();
+    for (const { key, value } of found.isWhole ? found.records : found.changes) {
+      if (value === null) this.records.delete(key);
+      else this.records.set(key, value);
+    }
+  };
+
+  get values(): object[] {
+    return [...this.records.values()];
   }
 }
 

@@ -1,0 +1,80 @@
+import type { OutsideChange, OutsideRead } from "../loop/index.js";
+import { markIn, NOTES, nameOf, noteIn, noteKey } from "../store/etcd-mark.js";
+import { decodeRecord } from "../store/index.js";
+import { COMMON, COMMON_VERSION, NOTES_AREA } from "./keys.js";
+import { type Fenced, readKeys, readParts } from "./part.js";
+
+/** Records that are read at once of what is common: mostly all of it. */
+const PAGE = 4_000;
+
+/** Marks of one chain that come one after the other (decision 028). */
+export interface Way {
+  readonly chain: string;
+  /** The first and the last that are new. */
+  readonly from: number;
+  readonly to: number;
+}
+
+/**
+ * Which marks are between two, when it is certain that there are no others.
+ * @param before the mark up to which all is known @param now the one that a look has shown @returns null: nobody knows
+ */
+export function wayBetween(before: Uint8Array | null, now: Uint8Array): Way | null {
+  const last = markIn(COMMON_VERSION, now);
+  if (last === null || before === null) return null;
+  const first = markIn(COMMON_VERSION, before);
+  const isOfChain = first?.chain === last.chain;
+  if (!isOfChain && (last.after === null || last.after !== nameOf(COMMON_VERSION, before))) return null;
+  const from = isOfChain ? first.at + 1 : 1;
+  const count = last.at - from + 1;
+  return count >= 1 && count <= NOTES ? { chain: last.chain, from, to: last.at } : null;
+}
+
+/**
+ * What all members share, up to a mark at least.
+ * @param before the mark up to which all is known; null: read all
+ * @throws Error as `readThrough`; DamagedRecordError (R9)
+ */
+export async function readCommon(
+  member: Fenced,
+  before: Uint8Array | null,
+  now: Uint8Array | null,
+): Promise<OutsideRead> {
+  const way = now === null ? null : wayBetween(before, now);
+  const keys = way === null ? null : await keysChanged(member, way);
+  if (keys !== null) return { isWhole: false, changes: await changesOf(member, keys) };
+  const [part] = await readParts(member, [COMMON], PAGE);
+  if (part instanceof Error) throw part;
+  return { isWhole: true, records: part!.outside };
+}
+
+/** @returns null: a note is another's by now, or cannot be read */
+async function keysChanged(member: Fenced, { chain, from, to }: Way): Promise<ReadonlySet<string> | null> {
+  const marks = Array.from({ length: to - from + 1 }, (_, index) => from + index);
+  const found = await readKeys(
+    member,
+    marks.map((at) => noteKey(NOTES_AREA, at)),
+  );
+  const keys = new Set<string>();
+  for (const [index, at] of marks.entries()) {
+    const value = found[index];
+    const note = value == null ? null : noteIn(noteKey(NOTES_AREA, at), value);
+    if (note === null || note.chain !== chain || note.at !== at) return null;
+    for (const key of note.keys) {
+      if (!key.startsWith(COMMON)) return null;
+      keys.add(key);
+    }
+  }
+  return keys;
+}
+
+/** As they are now: that may be newer than the mark, and is never older. */
+async function changesOf(member: Fenced, places: ReadonlySet<string>): Promise<OutsideChange[]> {
+  const all = [...places];
+  const found = await readKeys(member, all);
+  return all.map((place, index) => {
+    const key = place.slice(COMMON.length);
+    const value = found[index] ?? null;
+    return { key, value: value === null ? null : (decodeRecord({ key, value }) as object) };
+  });
+}
