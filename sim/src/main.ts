@@ -18,12 +18,13 @@ const NUMBERS: Readonly<
 const options = optionsOf(process.argv.slice(2));
 if (options.members > 0) process.exit(await tellScale());
 const startedMs = performance.now();
-let [steps, violations, seeds, grants, unjudged, takeovers, handOvers] = [0, 0, 0, 0, 0, 0, 0];
+let [steps, violations, seeds, grants, unjudged, takeovers, handOvers, keyChecks] = [0, 0, 0, 0, 0, 0, 0, 0];
 for (let seed = options.seed; seed < options.seed + options.seeds; seed++) {
   const run = { seed, steps: options.steps, wildClocks: options.wild };
   const result = await (options.cluster ? simulateCluster(run) : simulate(run));
   takeovers += result.takeovers ?? 0;
   handOvers += result.handOvers ?? 0;
+  keyChecks += result.keyChecks ?? 0;
   seeds++;
   steps += result.steps;
   grants += result.grants;
@@ -37,7 +38,10 @@ for (let seed = options.seed; seed < options.seed + options.seeds; seed++) {
 }
 const perSecond = Math.round(steps / ((performance.now() - startedMs) / 1_000));
 console.log(`${grants} grants`);
-if (options.cluster) console.log(`partitions: ${takeovers} taken after a fence, ${handOvers} handed over`);
+if (options.cluster)
+  console.log(
+    `partitions: ${takeovers} taken after a fence, ${handOvers} handed over; members asked ${keyChecks} times what they know of keys`,
+  );
 if (unjudged > 0) console.log(`${unjudged} lock histories were too large to be judged`);
 console.log(`seeds ${seeds}, steps ${steps}, violations ${violations}, steps/s ${perSecond}`);
 process.exit(violations === 0 ? 0 : 1);

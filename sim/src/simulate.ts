@@ -39,6 +39,8 @@ export interface RunResult {
   /** Of a cluster: partitions that another member took after a fence, and that were handed to it. */
   readonly takeovers?: number;
   readonly handOvers?: number;
+  /** How often a member was asked what it knows of keys. */
+  readonly keyChecks?: number;
 }
 
 /** One seed. A run with a violation is told again in words: it is the same run. */

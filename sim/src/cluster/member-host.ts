@@ -9,6 +9,7 @@ import type { Wire } from "../wire.js";
 import type { World } from "../world.js";
 import type { ClusterPlan } from "./cluster-plan.js";
 import type { SimEtcd } from "./etcd.js";
+import { type Keys, MemberKeys } from "./keys.js";
 import { AT, type ClusterRules } from "./rules.js";
 
 const RESTART_MS = 100;
@@ -20,6 +21,8 @@ export interface MemberParts {
   readonly etcd: SimEtcd;
   readonly watch: EngineWatch;
   readonly rules: ClusterRules;
+  /** Null: nobody changes keys. */
+  readonly keys: Keys | null;
 }
 
 /** The machine of one member: it starts, crashes, stops and starts again, and keeps nothing. */
@@ -92,9 +95,11 @@ export class MemberHost implements Listener {
       setTimer: (run: () => void, ms: number) => process.setTimer(run, ms),
     };
     const way = etcd.clientOf(process, this.name, () => member.memberId);
+    const keys = this.#parts.keys === null ? null : new MemberKeys(this.#parts.keys);
     const member: Member = new Member({
       ...{ etcd: way, at: AT, url: this.url, version: "1", runtime, log },
       leaseMs: plan.memberLeaseMs,
+      ...(keys === null ? {} : { onCommon: keys.onCommon }),
     });
     this.member = member;
     member.watch(() => void this.life++);
@@ -106,10 +111,12 @@ export class MemberHost implements Listener {
         },
         ...{ placement: member, servicesMax: SERVICES_MAX, runtime, log },
         service: { ...LIMITS, writesSessionHolds: isStrict },
+        keepers: keys === null ? [] : [keys],
       });
       if (this.process !== process) return;
       this.#loop = loop;
       member.start(loop);
+      keys?.start(process, this.name, loop, member);
       note({}, "listens");
     } catch (error) {
       note({ err: error }, "does not start");

@@ -9,6 +9,7 @@ import { ACCOUNT } from "../server-host.js";
 import type { Durable, Servers } from "../servers.js";
 import type { World } from "../world.js";
 import type { EtcdState } from "./etcd-state.js";
+import type { Keys } from "./keys.js";
 import type { MemberHost } from "./member-host.js";
 
 /** Behind what all keys of the simulated cluster begin with. */
@@ -41,6 +42,7 @@ export class ClusterRules implements Durable, Servers {
   onApply: (batch: readonly Change[]) => void = () => {};
   onOpen: () => void = () => {};
   watch!: EngineWatch;
+  keys: Keys | null = null;
   hosts: readonly MemberHost[] = [];
   takeovers = 0;
   handOvers = 0;
@@ -170,7 +172,8 @@ export class ClusterRules implements Durable, Servers {
     } else if (key.startsWith(DATA)) {
       const [, place, ...rest] = key.split("/");
       const stored = rest.join("/");
-      if (place === "common" || place === "audit") return;
+      if (place === "common") return this.keys?.changed(stored, value);
+      if (place === "audit") return;
       this.#byOwner(place!, key);
       this.#stored(stored, value, before);
     } else if (key.startsWith(MEMBERS) && value !== null && !this.#fences.has(key.slice(MEMBERS.length)))

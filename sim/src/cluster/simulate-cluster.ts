@@ -18,11 +18,16 @@ import { World } from "../world.js";
 import { AnyMember, ClusterFaults } from "./cluster-faults.js";
 import { type ClusterPlan, clusterPlanOf } from "./cluster-plan.js";
 import { SimEtcd } from "./etcd.js";
+import { Keys } from "./keys.js";
 import { MemberHost } from "./member-host.js";
 import { AT, ClusterRules } from "./rules.js";
 
 /** How long after the last fault each partition must be served. */
 const HEALED_MS_MAX = 60_000;
+
+/** One seed of so many has keys that change, from this one on. */
+const KEYS_EVERY = 4;
+const KEYS_FIRST = 2;
 
 /** One seed of a cluster. A run with a violation is told again in words: it is the same run. */
 export async function simulateCluster(options: RunOptions): Promise<RunResult> {
@@ -33,8 +38,8 @@ export async function simulateCluster(options: RunOptions): Promise<RunResult> {
 async function run(options: RunOptions, tells: boolean): Promise<RunResult> {
   const simulation = new ClusterSimulation(options, tells);
   const result = await play(simulation, options);
-  const { takeovers, handOvers } = simulation.rules;
-  return { ...result, takeovers, handOvers };
+  const { takeovers, handOvers, keys } = simulation.rules;
+  return { ...result, takeovers, handOvers, keyChecks: keys?.checks ?? 0 };
 }
 
 class ClusterSimulation {
@@ -50,6 +55,8 @@ class ClusterSimulation {
     const etcd = new SimEtcd(world, plan.etcd);
     const rules = new ClusterRules(world, plan.services, etcd.state);
     this.rules = rules;
+    const keys = seed % KEYS_EVERY === KEYS_FIRST ? new Keys(world, new Random(seed * 2 + 7)) : null;
+    rules.keys = keys;
     setUp(plan, etcd);
     const watch = new EngineWatch(world, plan, rules, rules);
     this.watch = watch;
@@ -57,7 +64,7 @@ class ClusterSimulation {
     const hosts = Array.from({ length: plan.members }, (_, at) => {
       const name = `m${at + 1}`;
       return new MemberHost(
-        { world, plan, etcd, watch, rules },
+        { world, plan, etcd, watch, rules, keys },
         name,
         `http://${name}-${world.random.int(1e9)}`,
       );
