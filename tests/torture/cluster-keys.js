@@ -1,5 +1,6 @@
 // Keys and accounts that are made at one member, and revoked at one, at all others.
 import { setTimeout } from "node:timers/promises";
+import { putKeys } from "./lib/many-keys.js";
 import { RawSession } from "./lib/raw.js";
 import { asked, clockMs, ms, quantile } from "./lib/stage.js";
 
@@ -8,14 +9,34 @@ export const needs = ["etcd"];
 
 const ROUNDS = 12;
 const ROUNDS_QUICK = 3;
+/** Keys that there are besides, in the second half. */
+const KEYS = 100_000;
+const KEYS_QUICK = 2_000;
 const HEARD_MS = 1_000;
 const LOOK_MS = 10;
 const PATIENCE_MS = 10_000;
+/** Until all of those are known everywhere. */
+const FILLED_MS = 120_000;
 
 export async function run(stage) {
   const cluster = await stage.cluster();
   const services = [];
   for (const member of cluster.members) services.push((await cluster.servicesOf(member, 1, "keys"))[0]);
+  const few = await rounds(stage, cluster, services, "");
+  const count = stage.isQuick ? KEYS_QUICK : KEYS;
+  const last = await putKeys(cluster.etcd.endpoints, count);
+  const putMs = clockMs();
+  const known = await everywhere(cluster, putMs, (url) => isTaken(url, last), FILLED_MS);
+  const many = await rounds(stage, cluster, services, `with ${count.toLocaleString("en")} other keys, `);
+  const all = {
+    what: `${count.toLocaleString("en")} keys that nobody made over the API are known to each`,
+    seen: ms(Math.max(...known)),
+  };
+  return [...few, all, ...many];
+}
+
+/** Keys and accounts that come and go. @param where before what is said of them */
+async function rounds(stage, cluster, services, where) {
   const madeMs = [];
   const accountMs = [];
   const refusedMs = [];
@@ -63,7 +84,11 @@ export async function run(stage) {
     for (const session of sessions) session.close();
   }
   const row = (what, values) =>
-    stage.within(`${what} (median ${ms(quantile(values, 0.5))}); longest`, Math.max(...values), HEARD_MS);
+    stage.within(
+      `${where}${what} (median ${ms(quantile(values, 0.5))}); longest`,
+      Math.max(...values),
+      HEARD_MS,
+    );
   return [
     row("a key made at one member works at each", madeMs),
     row("an account made at one member has a key made at another, which works at each", accountMs),
@@ -73,10 +98,10 @@ export async function run(stage) {
 }
 
 /** How long after that moment it was so at each member. */
-function everywhere(cluster, sinceMs, isSo) {
+function everywhere(cluster, sinceMs, isSo, patienceMs = PATIENCE_MS) {
   return Promise.all(
     cluster.members.map(async ({ ownUrl }) => {
-      for (const endMs = clockMs() + PATIENCE_MS; clockMs() < endMs; await setTimeout(LOOK_MS)) {
+      for (const endMs = clockMs() + patienceMs; clockMs() < endMs; await setTimeout(LOOK_MS)) {
         const askedMs = clockMs();
         // Known at the latest when it was asked.
         if (await isSo(ownUrl)) return Math.max(0, askedMs - sinceMs);
