@@ -34,6 +34,7 @@ export async function run(stage) {
     FILLED_MS,
     FILLED_LOOK_MS,
   );
+  await cluster.settled();
   const many = await rounds(stage, cluster, services, `with ${count.toLocaleString("en")} other keys, `);
   const all = {
     what: `${count.toLocaleString("en")} keys that nobody made over the API are known to each`,
