@@ -439,8 +439,8 @@ export class Member implements Placement {
   /** Writes a record that all members share, unless there is one. @returns the one that is there then */
   async putIfAbsent(key: string, value: object): Promise<object> {
     const { etcd, runtime } = this.#options;
-    const by = { etcd, words: this.#words, id: this.#present.id, mark: runtime.randomId() };
-    return putIfAbsent(by, key, value);
+    const { id, newCommonVersion: seen } = this.#present;
+    return putIfAbsent({ etcd, words: this.#words, id, mark: runtime.randomId(), seen }, key, value);
   }
 
   get #present(): Identity {

@@ -17,7 +17,7 @@ export interface Mark {
   readonly chain: string;
   /** From 1, and one more with each mark of the chain. */
   readonly at: number;
-  /** The name of the mark that was there before the chain began; null: there was none, or it has no name. */
+  /** The name of the mark that was there before the chain began; null: none with a name. */
   readonly after: string | null;
 }
 
@@ -30,9 +30,6 @@ export interface Note {
 
 /** Notes that are kept: whoever has missed more changes than that reads all. */
 export const NOTES = 100;
-
-/** Of a mark that is none of ours: as bytes in base64. A longer one has no name. */
-const FOREIGN_BYTES_MAX = 300;
 
 export function noteKey(notes: string, at: number): string {
   return `${notes}${String(at % NOTES).padStart(2, "0")}`;
@@ -52,12 +49,10 @@ export function noteIn(key: string, value: Uint8Array): Note | null {
   return isWhole && keys.every((each) => typeof each === "string") ? { chain, at, keys } : null;
 }
 
-/** What no other mark is called. */
+/** What no other mark is called; null: it is none of a chain. An older LockDB writes such, and may write one twice, with another between. */
 export function nameOf(key: string, value: Uint8Array | null): string | null {
-  if (value === null) return null;
-  const mark = markIn(key, value);
-  if (mark !== null) return `${mark.chain}/${mark.at}`;
-  return value.length > FOREIGN_BYTES_MAX ? null : `=${Buffer.from(value).toString("base64")}`;
+  const mark = value === null ? null : markIn(key, value);
+  return mark === null ? null : `${mark.chain}/${mark.at}`;
 }
 
 /** What a transaction has besides, as it changes records that are marked. */
