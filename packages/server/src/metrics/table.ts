@@ -314,6 +314,13 @@ export const METRICS: readonly MetricRow[] = [
     "reason",
     ({ cluster }) => cluster?.totals.lost ?? null,
   ),
+  labelled(
+    "lockdb_cluster_key_reads_total",
+    "The cluster",
+    "How often this member has read what others had changed of keys and accounts: what has changed, or the whole.",
+    "what",
+    ({ cluster }) => cluster?.totals.commonReads ?? null,
+  ),
   gauge(
     "lockdb_cluster_beat_age_seconds",
     "The cluster",

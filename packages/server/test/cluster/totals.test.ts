@@ -3,7 +3,8 @@ import { fenceKey, memberKey } from "../../src/cluster/records.js";
 import { ClusterTotals, counted } from "../../src/cluster/totals.js";
 import { METRICS } from "../../src/metrics/index.js";
 import { CODE, type Etcd, EtcdError } from "../../src/store/etcd-api.js";
-import { AT, type TestMember, World } from "./world.js";
+import { encodeRecord } from "../../src/store/index.js";
+import { AT, Common, type TestMember, World } from "./world.js";
 
 /** Those that http/cluster-metrics.test.ts sees move. */
 const OVER_HTTP = ["lockdb_requests_passed_on_total", "lockdb_clients_moved_total", "lockdb_etcd_members"];
@@ -22,7 +23,7 @@ function readings({ member }: TestMember): Readonly<Record<string, unknown>> {
 
 test("[I6ya] what a member does in its cluster moves its metrics", async () => {
   const world = new World();
-  const [one, two] = [world.member("http://one"), world.member("http://two")];
+  const [one, two] = [world.member("http://one", new Common()), world.member("http://two")];
   const id = await one.join();
   one.start();
   await world.pass(700);
@@ -38,6 +39,13 @@ test("[I6ya] what a member does in its cluster moves its metrics", async () => {
   });
   const { sum, counts } = readings(one).lockdb_cluster_beat_seconds as { sum: number; counts: number[] };
   expect([sum, counts.some((count) => count > 0)]).toEqual([0, true]);
+  expect(readings(one)).toMatchObject({ lockdb_cluster_key_reads_total: { whole: 0, changes: 0 } });
+  for (const is of [1, 2]) {
+    const key = "default/key/k";
+    await one.store.commit([{ key, value: encodeRecord(key, { is }) }]);
+    await world.pass(700);
+  }
+  expect(readings(one)).toMatchObject({ lockdb_cluster_key_reads_total: { whole: 1, changes: 1 } });
   await two.join();
   two.start();
   await world.pass(3_000);
