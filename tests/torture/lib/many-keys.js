@@ -36,8 +36,9 @@ export async function putKeys(endpoints, count) {
       put(`${owner}/key/${id}`, { name: `filled ${at}`, scopes: ["lock", "read"], secrets, ...all });
       if (ops.length >= A_TXN) await send();
     }
-    // None of a chain: all members read all.
-    ops.push({ put: `${AT}${COMMON_VERSION}`, value: Buffer.from(apiKey.slice(-20)) });
+    // All members read all, and the keeper's next mark is linked to this one.
+    const mark = { chain: `filled/${count}`, at: 1, after: null };
+    ops.push({ put: `${AT}${COMMON_VERSION}`, value: encodeRecord(COMMON_VERSION, mark) });
     await send();
   } finally {
     etcd.close();
