@@ -1,8 +1,10 @@
-import type { OutsideChange, OutsideRead } from "../loop/index.js";
+import { type OutsideChange, type OutsideRead, type OutsideRecord, readServices } from "../loop/index.js";
+import { blocksOf } from "../store/block.js";
+import type { EtcdEntry } from "../store/etcd-api.js";
 import { markIn, NOTES, nameOf, noteIn, noteKey } from "../store/etcd-mark.js";
 import { decodeRecord } from "../store/index.js";
 import { COMMON, COMMON_VERSION, NOTES_AREA } from "./keys.js";
-import { type Fenced, readKeys, readParts } from "./part.js";
+import { type Fenced, readKeys, readThrough } from "./part.js";
 
 /** Records that are read at once of what is common: mostly all of it. */
 const PAGE = 4_000;
@@ -33,19 +35,33 @@ export function wayBetween(before: Uint8Array | null, now: Uint8Array): Way | nu
 /**
  * What all members share, up to a mark at least.
  * @param before the mark up to which all is known; null: read all
+ * @param pause lets others have their turn: a member that is busy for long does not beat
  * @throws Error as `readThrough`; DamagedRecordError (R9)
  */
 export async function readCommon(
   member: Fenced,
   before: Uint8Array | null,
   now: Uint8Array | null,
+  pause: () => Promise<void>,
 ): Promise<OutsideRead> {
   const way = now === null ? null : wayBetween(before, now);
   const keys = way === null ? null : await keysChanged(member, way);
   if (keys !== null) return { isWhole: false, changes: await changesOf(member, keys) };
-  const [part] = await readParts(member, [COMMON], PAGE);
-  if (part instanceof Error) throw part;
-  return { isWhole: true, records: part!.outside };
+  return { isWhole: true, records: await readAll(member, pause) };
+}
+
+async function readAll(member: Fenced, pause: () => Promise<void>): Promise<OutsideRecord[]> {
+  const [entries] = (await readThrough(member, [COMMON], PAGE)) as [EtcdEntry[]];
+  const outside = member.at.length + COMMON.length;
+  const records: OutsideRecord[] = [];
+  for (let at = 0; at < entries.length; at += PAGE) {
+    const page = entries
+      .slice(at, at + PAGE)
+      .map(({ key, value }) => ({ key: key.subarray(outside), value }));
+    await readServices({ blocks: () => blocksOf(page) }, (_kind, record) => records.push(record));
+    await pause();
+  }
+  return records;
 }
 
 /** @returns null: a note is another's by now, or cannot be read */

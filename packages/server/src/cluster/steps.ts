@@ -151,7 +151,8 @@ export class Steps {
   }
 
   async #common(self: Identity, before: Uint8Array | null, now: Uint8Array | null): Promise<OutsideRead> {
-    const common = await readCommon(fencedBy(this.#host.etcd, this.words, self.id), before, now);
+    const member = fencedBy(this.#host.etcd, this.words, self.id);
+    const common = await readCommon(member, before, now, () => this.#host.pause());
     const records: readonly OutsideChange[] = common.isWhole ? common.records : common.changes;
     const floor = records.find(({ key }) => key === FLOOR_KEY)?.value;
     if (floor != null) self.floor = floor as FloorRecord;
