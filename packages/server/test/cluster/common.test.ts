@@ -354,7 +354,7 @@ test("[A2cl] whatever is changed by whom, seen or not, lost or late: what a memb
       } else if (each.is === "secret") {
         const mark = `s${++values}`;
         await putIfAbsent({ etcd: etcd.client(), words, id: "one", mark }, KEYS[each.key]!, { is: values });
-      } else {
+      } else if (each.is === "old") {
         const key = KEYS[each.key]!;
         const value = encodeRecord(key, { is: ++values });
         const ops = [
