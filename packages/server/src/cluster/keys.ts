@@ -21,7 +21,7 @@ export const AUDIT = "data/audit/";
 /** Changes with every change of what is common. */
 export const COMMON_VERSION = "version/common";
 /** Which keys the last changes of what is common were of (decision 028). Not below the version: that is watched. */
-export const NOTES_AREA = "changes/";
+export const NOTES_AREA = "note/";
 
 /** Of whoever writes what is common: the owner of this partition. */
 export const KEEPERS_PARTITION = 0;

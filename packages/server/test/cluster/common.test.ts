@@ -181,7 +181,7 @@ test("[A2ch] what a redo has put in its place is read, whichever part of it was 
 
 test("[A2ci] a note that is damaged, gone, or of another chain is not believed: all is read", async () => {
   const noteKeys = async () => {
-    const { entries } = await etcd.client().range({ key: `${AT}changes/`, end: `${AT}changes/~` });
+    const { entries } = await etcd.client().range({ key: `${AT}note/`, end: `${AT}note/~` });
     return entries;
   };
   const changed = (change: (note: Note) => object) => (key: string, value: Uint8Array) =>
