@@ -81,6 +81,28 @@ describe("what is durable", () => {
     await other.close();
   });
 
+  test("[A1ia] a new root key is not undone by a note of the use of the old one, nor by keys that were read before", async () => {
+    const { key } = stage.root;
+    const before = key.record!;
+    let answer: () => void = () => {};
+    const reading = stage.access.readAnew(async () => {
+      await new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+      return { isWhole: false, changes: [{ key: "default/key/root", value: before }] };
+    });
+    stage.root.take(ANY);
+    const taken = stage.access.takeRootKey("another-root-key");
+    await stage.time.pass(61_000);
+    answer();
+    await Promise.all([reading, taken]);
+    await stage.access.stop();
+    expect([stage.caller(ROOT_KEY), stage.caller("another-root-key")?.key]).toEqual([null, key]);
+    const again = await AccessStage.open(stage.store, null);
+    expect([again.caller(ROOT_KEY), again.caller("another-root-key")?.label]).toEqual([null, "root key"]);
+    await again.close();
+  });
+
   test("[A2q] a change shows when it is durable, and not before", async () => {
     const { key, caller } = await stage.key({ scopes: ["lock", "read"] });
     stage.store.isManual = true;
