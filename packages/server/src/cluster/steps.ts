@@ -95,10 +95,12 @@ export class Steps {
     try {
       while (this.#isNow(self) && !isCommonRead(self)) {
         const version = self.newCommonVersion;
-        let isWhole = before === null;
+        let found = null as OutsideRead | null;
         const read = async () => {
           const common = await this.#common(self, before, version);
-          ({ isWhole } = common);
+          // It may be older than what this member has read since, by its next id.
+          if (!this.#isNow(self)) throw new Error("This member is another one by now.");
+          found = common;
           return common;
         };
         try {
@@ -106,13 +108,16 @@ export class Steps {
           self.commonVersion = version;
           before = version;
         } catch (err) {
-          if (isWhole) throw err;
-          // What has changed does not go with what is known here, or could not be read: all of it, then.
+          // It could not be read: the next look asks for the same again.
+          if (found === null || found.isWhole) throw err;
+          this.#host.log.warn(
+            { err },
+            "what others have changed does not go with what is known: all is read",
+          );
           before = null;
         }
       }
     } catch (err) {
-      // The next look asks again.
       if (this.#isNow(self)) this.#host.log.warn({ err }, "what all members share could not be read");
       return false;
     }

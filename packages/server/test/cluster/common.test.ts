@@ -228,6 +228,39 @@ test("[A2cj] changes that do not go with what is known are no reason to know not
   await two.look();
   await two.follow();
   expect([refused, two.reads, two.known]).toEqual([1, { whole: 2, changes: 1 }, await commonIn(etcd)]);
+  expect(two.warnings).toEqual([expect.stringContaining("does not go with what is known")]);
+});
+
+test("[A2cn] changes that etcd does not tell once are asked for again at the next look, and nothing else is", async () => {
+  await keeper.commit([gone("a/key/1")]);
+  const isRead = ({ ops }: Txn, area: string) =>
+    ops.some((op) => "get" in op && String(op.get).startsWith(`${AT}${area}`));
+  for (const area of ["note/", "data/common/"]) {
+    etcd.fate = (txn) => (isRead(txn, area) ? "never" : "answered");
+    await followed();
+  }
+  expect(one.reads).toEqual({ whole: 1, changes: 0 });
+  expect(one.known["a/key/1"]).toBeDefined();
+  expect(one.warnings).toHaveLength(2);
+  etcd.fate = () => "answered";
+  await followed();
+  expect([one.reads, one.known]).toEqual([{ whole: 1, changes: 1 }, await commonIn(etcd)]);
+});
+
+test("[A2co] what a member has asked for and is told when it has another id is not taken: it may know newer things by then", async () => {
+  for (const before of ["changes", "whole"]) {
+    await keeper.commit([put("a/key/1", before.length)]);
+    if (before === "whole") one.self.commonVersion = null;
+    const { known } = one;
+    one.isNow = true;
+    etcd.fate = (txn) => {
+      one.isNow = !txn.ops.some((op) => "get" in op && String(op.get).startsWith(`${AT}data/common/`));
+      return "answered";
+    };
+    await followed();
+    expect([before, one.known]).toEqual([before, known]);
+  }
+  expect(one.warnings).toEqual([]);
 });
 
 test("[A2cm] what is common is not read before the store that was opened is in its place: what that has shown is older, and must not come behind it", async () => {

@@ -18,6 +18,10 @@ export class Follower {
   readonly common = new Common();
   readonly totals = new ClusterTotals();
   readonly self: Identity;
+  /** False: it has another id by now. */
+  isNow = true;
+  /** What its log says. */
+  readonly warnings: string[] = [];
   readonly #etcd: MemoryEtcd;
   readonly #steps: Steps;
 
@@ -27,11 +31,11 @@ export class Follower {
     this.self = new Identity(id);
     this.#steps = new Steps({
       ...{ etcd: etcd.client(), at: AT, url: `http://${id}`, totals: this.totals, onCommon },
-      log: { info: () => {}, warn: () => {}, error: () => {} },
+      log: { info: () => {}, warn: (_facts, text) => this.warnings.push(text), error: () => {} },
       runtime: { randomId: () => id },
       pause: async () => {},
       isOpen: () => true,
-      isNow: () => true,
+      isNow: () => this.isNow,
       changed: () => {},
       lookSoon: () => {},
     });
