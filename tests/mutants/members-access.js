@@ -12,6 +12,7 @@ const BOOK = `${SOURCES}/access/book.ts`;
 const ETCD_STORE = `${SOURCES}/store/etcd.ts`;
 const ETCD_MARK = `${SOURCES}/store/etcd-mark.ts`;
 const COMMON_TEST = `${TESTS}/cluster/common.test.ts`;
+const REJOIN_TEST = `${TESTS}/cluster/rejoin.test.ts`;
 const CHANGES_TEST = `${TESTS}/access/changes.test.ts`;
 const COUNTS_TEST = `${TESTS}/http/member-counts.test.ts`;
 
@@ -209,14 +210,40 @@ export const MEMBERS_ACCESS = [
     killedBy: { test: COMMON_TEST, name: "[A2co]" },
   },
   {
-    id: "old-store-behind-new-keys",
+    id: "store-open-before-keys-are-read",
     rule: "A2",
+    file: MEMBER,
+    find: "await this.#steps.begun(self);",
+    put: "void this.#steps;",
+    wrong: "A key that was revoked while a member was none works there until all keys are read.",
+    killedBy: { test: REJOIN_TEST, name: "[A2cp]" },
+  },
+  {
+    id: "keys-as-a-bare-range-has-them",
+    rule: "A2",
+    file: `${SOURCES}/cluster/layout.ts`,
+    find: 'if (prefix === "") return [{ prefix: AUDIT, outside: AUDIT.length, isShared: true }];',
+    put: 'if (prefix === "") return [COMMON, AUDIT].map((at) => ({ prefix: at, outside: at.length, isShared: true }));',
+    wrong: "What a store shows of keys as it is opened, which may be old, is read by the loop.",
+    killedBy: { test: REJOIN_TEST, name: "[A2cm]" },
+  },
+  {
+    id: "keys-wait-for-the-loop",
+    rule: "A2",
+    file: MEMBER,
+    find: "void this.#steps.follow(self).then",
+    put: "if (this.#loop?.ready !== false) void this.#steps.follow(self).then",
+    wrong: "While a member opens its store anew it learns of no revocation.",
+    killedBy: { test: REJOIN_TEST, name: "[A2cm]" },
+  },
+  {
+    id: "damaged-keys-asked-again",
+    rule: "R9",
     file: STEPS,
-    find: " || isCommonRead(self) || !this.#host.isOpen()) return false;",
-    put: " || isCommonRead(self)) return false;",
-    wrong:
-      "What a store has shown as it was opened, which may be old, comes behind what is read by a transaction.",
-    killedBy: { test: COMMON_TEST, name: "[A2cm]" },
+    find: "if (self.refused !== null) throw self.refused;",
+    put: "if (self.refused === undefined) throw self.refused;",
+    wrong: "A member with a damaged key does not start, and says nothing.",
+    killedBy: { test: REJOIN_TEST, name: "[R9qd]" },
   },
   {
     id: "caught-up-with-an-old-look",

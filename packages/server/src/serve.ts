@@ -85,7 +85,8 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
     openStore: async () => measured(await openStore(), totals, nodeRuntime.monotonicMs),
     totals,
     onFatal,
-    keepers: [access],
+    // A member's keys are not read with its store, but by what others say that they have changed.
+    keepers: part === null ? [access] : [],
     limitsOf: (account) => access.leftOf(account),
     outbox: webhooks,
     service: { ...options, writesSessionHolds: options.durability === "strict" },

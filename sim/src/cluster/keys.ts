@@ -1,7 +1,8 @@
 import type { Member } from "../../../packages/server/dist/cluster/member.js";
 import type { Loop } from "../../../packages/server/dist/loop/loop.js";
-import type { Keeper, OutsideRead, OutsideRecord } from "../../../packages/server/dist/loop/outbox.js";
+import type { OutsideRead } from "../../../packages/server/dist/loop/outbox.js";
 import { decodeRecord } from "../../../packages/server/dist/store/records.js";
+import type { Store } from "../../../packages/server/dist/store/store.js";
 import type { Process } from "../process.js";
 import type { Random } from "../random.js";
 import type { World } from "../world.js";
@@ -76,8 +77,7 @@ export class Keys {
 }
 
 /** What one process of a member knows of keys, and changes as their keeper. */
-export class MemberKeys implements Keeper {
-  readonly kinds: ReadonlySet<string> = new Set(["key"]);
+export class MemberKeys {
   readonly #keys: Keys;
   readonly #known = new Map<string, number>();
   /** One after the other, as the access room does it. */
@@ -87,17 +87,20 @@ export class MemberKeys implements Keeper {
     this.#keys = keys;
   }
 
-  restore(records: readonly OutsideRecord[]): void {
-    this.#known.clear();
-    this.#take(records);
-  }
-
   readonly onCommon = (read: () => Promise<OutsideRead>): Promise<void> =>
     this.#change(async () => {
       const found = await read();
-      if (found.isWhole) this.restore(found.records);
-      else this.#take(found.changes);
+      if (found.isWhole) this.#known.clear();
+      this.#take(found.isWhole ? found.records : found.changes);
     });
+
+  /** Opens the member's store: what there was when that began is known then. */
+  async opened(name: string, member: Member): Promise<Store> {
+    const { order } = this.#keys;
+    const store = await member.openStore();
+    if (member.isTrusted()) this.#keys.check(name, this.#known, order);
+    return store;
+  }
 
   start(process: Process, name: string, loop: Loop, member: Member): void {
     const { random } = this.#keys;

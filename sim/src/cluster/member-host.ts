@@ -107,11 +107,10 @@ export class MemberHost implements Listener {
       const loop = await Loop.start({
         openStore: () => {
           this.life++;
-          return member.openStore();
+          return keys === null ? member.openStore() : keys.opened(this.name, member);
         },
         ...{ placement: member, servicesMax: SERVICES_MAX, runtime, log },
         service: { ...LIMITS, writesSessionHolds: isStrict },
-        keepers: keys === null ? [] : [keys],
       });
       if (this.process !== process) return;
       this.#loop = loop;

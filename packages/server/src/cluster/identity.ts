@@ -37,6 +37,8 @@ export class Identity {
   newCommonVersion: Uint8Array | null = null;
   /** While it is read. */
   following: Promise<boolean> | null = null;
+  /** Why it could not be taken the last time, when it is not that etcd did not answer. */
+  refused: unknown = null;
   /** What it shares with the others, as etcd has it; null: nothing; undefined: not known. */
   share: Uint8Array | null | undefined = null;
 

@@ -16,9 +16,8 @@ export function layoutOf(memberId: string): EtcdLayout {
     keyOf: (key) => clusterKeyOf(key, memberId),
     mark: COMMON_MARK,
     rangesOf: (prefix) => {
-      // What a loop reads when it opens: partitions are read as they are claimed.
-      if (prefix === "")
-        return [COMMON, AUDIT].map((area) => ({ prefix: area, outside: area.length, isShared: true }));
+      // What a loop reads when it opens: partitions are read as they are claimed, and what is common by transactions (decision 028).
+      if (prefix === "") return [{ prefix: AUDIT, outside: AUDIT.length, isShared: true }];
       const whole = clusterKeyOf(prefix, memberId);
       const isShared = whole.startsWith(COMMON) || whole.startsWith(AUDIT);
       return [

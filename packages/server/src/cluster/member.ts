@@ -75,7 +75,7 @@ export class Member implements Placement {
       ...this.#options,
       totals: this.totals,
       isNow: (self) => this.#self === self,
-      isOpen: () => this.#loop?.ready === true,
+      looked: () => this.#looked(),
       pause: () => new Promise((resolve) => options.runtime.defer(resolve)),
       changed: () => this.#changed(),
       lookSoon: () => this.#hint(),
@@ -172,8 +172,8 @@ export class Member implements Placement {
 
   /**
    * Joins as a member that never was before, and gives the store that this one writes to. Tries for as long as it takes: the loop opens its store
-   * with this, at first and after each failure.
-   * @throws StoreUnusableError when the cluster was moved, or is not whole yet
+   * with this, at first and after each failure. What all members share is known then, as of the join or later.
+   * @throws StoreUnusableError when the cluster was moved, or is not whole yet; DamagedRecordError (R9)
    */
   async openStore(): Promise<Store> {
     if (this.#self !== null) this.totals.lost[this.isTrusted() ? "failed" : "silent"]++;
@@ -189,12 +189,12 @@ export class Member implements Placement {
       await new Promise<void>((resolve) => runtime.setTimer(resolve, BEAT_MS));
     }
     const self = this.#self!;
+    await this.#steps.begun(self);
     const { fence } = fencedBy(etcd, this.#words, self.id);
-    const guards = [{ key: `${at}${fence.key}`, value: fence.value }];
-    const patienceMs = this.#leaseMs;
     const store = await openEtcdStore({
-      ...{ etcd, at, guards, patienceMs, layout: layoutOf(self.id), clock: runtime },
-      opening: runtime.randomId(),
+      ...{ etcd, at, layout: layoutOf(self.id), clock: runtime, opening: runtime.randomId() },
+      guards: [{ key: `${at}${fence.key}`, value: fence.value }],
+      patienceMs: this.#leaseMs,
     });
     log.info({ member: self.id, url: this.#options.url }, "joined the cluster");
     return store;

@@ -8,7 +8,7 @@ import {
   type OutsideRead,
   type ServiceKey,
 } from "../loop/index.js";
-import { type Compare, type Etcd, endOf, type Op } from "../store/etcd-api.js";
+import { type Compare, type Etcd, EtcdError, endOf, type Op } from "../store/etcd-api.js";
 import { slicesOf } from "../store/etcd-slices.js";
 import { decodeRecord } from "../store/index.js";
 import { readCommon } from "./common.js";
@@ -53,8 +53,8 @@ export interface StepsHost {
   readonly runtime: Pick<LoopRuntime, "randomId">;
   /** Lets others have their turn of the event loop. */
   pause(): Promise<void>;
-  /** What the store had when it was opened was put in its place. */
-  isOpen(): boolean;
+  /** The next look, or the time of one. */
+  looked(): Promise<void>;
   /** Still what this member is. */
   isNow(self: Identity): boolean;
   /** What is served where has changed. */
@@ -79,15 +79,27 @@ export class Steps {
 
   /**
    * Takes what others have changed of what is common, until nothing newer is known. By itself, whatever else is under way: a key that was
-   * revoked ends within a second (A2). Not before the loop runs: what it has read of that, perhaps before this, must not come behind it.
+   * revoked ends within a second (A2).
    * @returns whether there was something
    */
   async follow(self: Identity): Promise<boolean> {
-    if (self.following !== null || isCommonRead(self) || !this.#host.isOpen()) return false;
+    if (self.following !== null || isCommonRead(self)) return false;
     self.following = this.#follow(self).finally(() => {
       self.following = null;
     });
     return self.following;
+  }
+
+  /**
+   * Resolves when all that members share is known as it was at the join, or later. Before the loop runs: no key may work then that was revoked
+   * while this member was none, and no request is refused whose key is only not read yet.
+   * @throws Error when it cannot be taken as it is, such as DamagedRecordError (R9)
+   */
+  async begun(self: Identity): Promise<void> {
+    while (this.#isNow(self) && !isCommonRead(self)) {
+      await (self.following ?? this.#host.looked());
+      if (self.refused !== null) throw self.refused;
+    }
   }
 
   async #follow(self: Identity): Promise<boolean> {
@@ -117,7 +129,9 @@ export class Steps {
           before = null;
         }
       }
+      self.refused = null;
     } catch (err) {
+      self.refused = err instanceof EtcdError ? null : err;
       if (this.#isNow(self)) this.#host.log.warn({ err }, "what all members share could not be read");
       return false;
     }

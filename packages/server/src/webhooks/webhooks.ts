@@ -119,7 +119,8 @@ export class Webhooks implements Outbox {
   restore(records: readonly OutsideRecord[]): void {
     this.#logs.clear();
     this.#unwanted = [];
-    this.#secrets = this.#newSecrets();
+    // In a cluster they are not among these records: what `readSecrets` was given counts.
+    if (this.#options.putIfAbsent === undefined) this.#secrets = this.#newSecrets();
     this.#deliverer = this.#newDeliverer();
     this.#take(records);
     if (this.#keeper !== null) this.#resume();

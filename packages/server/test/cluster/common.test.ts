@@ -10,7 +10,7 @@ import type { Note } from "../../src/store/etcd-mark.js";
 import { decodeRecord, encodeRecord, type Store } from "../../src/store/index.js";
 import { type Fate, MemoryEtcd } from "../store/memory-etcd.js";
 import { commonIn, diesAndIsRedone, Follower, gone, MANY, put, storeOf } from "./follower.js";
-import { AT, Common, World } from "./world.js";
+import { AT } from "./world.js";
 
 const MARK = "version/common";
 const words = new Words(AT);
@@ -261,20 +261,6 @@ test("[A2co] what a member has asked for and is told when it has another id is n
     expect([before, one.known]).toEqual([before, known]);
   }
   expect(one.warnings).toEqual([]);
-});
-
-test("[A2cm] what is common is not read before the store that was opened is in its place: what that has shown is older, and must not come behind it", async () => {
-  const world = new World();
-  const common = new Common();
-  const member = world.member("http://one", common);
-  await member.join();
-  await world.etcd.client().txn({ compare: [], ops: [{ put: `${AT}${MARK}`, value: Buffer.from("old/1") }] });
-  await world.pass(2_000);
-  expect(common.reads).toEqual([]);
-  member.start();
-  await world.pass(700);
-  expect(common.reads).toEqual([{ isWhole: true, records: [] }]);
-  expect(member.serves).toBe(256);
 });
 
 test("[A2ck] marks say which ones are between them, or that nobody knows", () => {

@@ -105,7 +105,10 @@ export class TestMember {
   services: readonly unknown[] = [];
   /** Nothing that it asks of etcd is answered any more. */
   readonly die: () => void;
-  ranges = 0;
+  /** What it has asked for without a transaction. */
+  readonly ranges: string[] = [];
+  /** While set, answers to that wait for it. */
+  heldRanges: Promise<void> | null = null;
   /** Tells it of entries below a prefix, as a watch does. */
   hint: (entries: Readonly<Record<string, object>>) => void = () => {};
   leaseMs = 0;
@@ -154,9 +157,11 @@ export class TestMember {
         };
         return () => {};
       },
-      range: (query) => {
-        this.ranges++;
-        return client.range(query);
+      range: async (query) => {
+        this.ranges.push(String(query.key).slice(AT.length));
+        const found = await client.range(query);
+        await this.heldRanges;
+        return found;
       },
     };
     const log = { info: () => {}, warn: () => {}, error: () => {} };

@@ -132,7 +132,8 @@ export class MemoryEtcd {
     return sorted.slice(placeOf(first), placeOf(last));
   }
 
-  #range({ key, end, limit = 0, atRevision = this.#revision }: RangeQuery): RangeAnswer {
+  #range({ key, end, limit = 0, ...query }: RangeQuery): RangeAnswer {
+    const atRevision = query.atRevision || this.#revision;
     if (atRevision > this.#revision)
       throw new EtcdError(
         CODE.OUT_OF_RANGE,

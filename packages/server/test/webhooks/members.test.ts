@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import { nodeRuntime } from "../../src/loop/index.js";
-import { Webhooks } from "../../src/webhooks/webhooks.js";
+import { Webhooks, type WebhooksOptions } from "../../src/webhooks/webhooks.js";
 import { Records, recordOf, settled, VirtualTime } from "./stage.js";
 
 /** The webhooks of one member, whose attempts hang until the test says that no name is known. */
-function member(records: Records, chance = 0) {
+function member(records: Records, chance = 0, options: Partial<WebhooksOptions> = {}) {
   const time = new VirtualTime();
   const attempts: (() => void)[] = [];
   const webhooks = new Webhooks({
@@ -17,6 +17,7 @@ function member(records: Records, chance = 0) {
       setTimer: time.setTimer,
     },
     log: { info: () => {}, warn: () => {} },
+    ...options,
     random: () => chance,
     lookup: () =>
       new Promise((_, reject) => {
@@ -84,5 +85,15 @@ test("[C5kb] the next member goes on with what is owed, and shows it among its o
   webhooks.drop(goes);
   const rest = webhooks.page("default", { limit: 9 });
   expect(rest.deliveries.map(({ id }) => id)).toEqual(["msg_2"]);
+  await webhooks.stop();
+});
+
+test("[C5kc] what a member has read of secrets stays when its store is opened anew: there is nothing of them in it", async () => {
+  const putIfAbsent = () => Promise.reject(new Error("there is one"));
+  const { webhooks } = member(new Records(), 0, { putIfAbsent });
+  const value = { secret: `whsec_${"B".repeat(32)}` };
+  webhooks.readSecrets({ isWhole: false, changes: [{ key: "default/webhook/secret", value }] });
+  webhooks.restore([]);
+  expect(await webhooks.secret("default")).toMatchObject(value);
   await webhooks.stop();
 });
