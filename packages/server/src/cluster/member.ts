@@ -191,10 +191,10 @@ export class Member implements Placement {
     const self = this.#self!;
     await this.#steps.begun(self);
     const { fence } = fencedBy(etcd, this.#words, self.id);
+    const guards = [{ key: `${at}${fence.key}`, value: fence.value }];
     const store = await openEtcdStore({
-      ...{ etcd, at, layout: layoutOf(self.id), clock: runtime, opening: runtime.randomId() },
-      guards: [{ key: `${at}${fence.key}`, value: fence.value }],
-      patienceMs: this.#leaseMs,
+      ...{ etcd, at, guards, layout: layoutOf(self.id), clock: runtime },
+      ...{ patienceMs: this.#leaseMs, opening: runtime.randomId() },
     });
     log.info({ member: self.id, url: this.#options.url }, "joined the cluster");
     return store;
