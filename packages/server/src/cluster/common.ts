@@ -32,21 +32,27 @@ export function wayBetween(before: Uint8Array | null, now: Uint8Array): Way | nu
   return count >= 1 && count <= NOTES ? { chain: last.chain, from, to: last.at } : null;
 }
 
+/** What is read of what all members share. */
+export type CommonRead = OutsideRead & {
+  /** Of what has changed, records that cannot be read (R9): they are not among the changes. */
+  readonly damage?: Error | undefined;
+};
+
 /**
  * What all members share, up to a mark at least.
  * @param before the mark up to which all is known; null: read all
  * @param pause lets others have their turn: a member that is busy for long does not beat
- * @throws Error as `readThrough`; DamagedRecordError (R9)
+ * @throws Error as `readThrough`; DamagedRecordError (R9) when all is read
  */
 export async function readCommon(
   member: Fenced,
   before: Uint8Array | null,
   now: Uint8Array | null,
   pause: () => Promise<void>,
-): Promise<OutsideRead> {
+): Promise<CommonRead> {
   const way = now === null ? null : wayBetween(before, now);
   const keys = way === null ? null : await keysChanged(member, way);
-  if (keys !== null) return { isWhole: false, changes: await changesOf(member, keys) };
+  if (keys !== null) return changesOf(member, keys);
   return { isWhole: true, records: await readAll(member, pause) };
 }
 
@@ -85,12 +91,19 @@ async function keysChanged(member: Fenced, { chain, from, to }: Way): Promise<Re
 }
 
 /** As they are now: that may be newer than the mark, and is never older. */
-async function changesOf(member: Fenced, places: ReadonlySet<string>): Promise<OutsideChange[]> {
+async function changesOf(member: Fenced, places: ReadonlySet<string>): Promise<CommonRead> {
   const all = [...places];
   const found = await readKeys(member, all);
-  return all.map((place, index) => {
+  const changes: OutsideChange[] = [];
+  let damage: Error | undefined;
+  for (const [index, place] of all.entries()) {
     const key = place.slice(COMMON.length);
     const value = found[index] ?? null;
-    return { key, value: value === null ? null : (decodeRecord({ key, value }) as object) };
-  });
+    try {
+      changes.push({ key, value: value === null ? null : (decodeRecord({ key, value }) as object) });
+    } catch (error) {
+      damage = error as Error;
+    }
+  }
+  return { isWhole: false, changes, damage };
 }

@@ -11,7 +11,7 @@ import {
 import { type Compare, type Etcd, EtcdError, endOf, type Op } from "../store/etcd-api.js";
 import { slicesOf } from "../store/etcd-slices.js";
 import { decodeRecord } from "../store/index.js";
-import { readCommon } from "./common.js";
+import { type CommonRead, readCommon } from "./common.js";
 import type { Identity } from "./identity.js";
 import { CLOCKS, HEADS, KEEPERS_PARTITION, ownerKeyInStore, STAGED } from "./keys.js";
 import type { Claim, Plan } from "./membership.js";
@@ -107,7 +107,7 @@ export class Steps {
     try {
       while (this.#isNow(self) && !isCommonRead(self)) {
         const version = self.newCommonVersion;
-        let found = null as OutsideRead | null;
+        let found = null as CommonRead | null;
         const read = async () => {
           const common = await this.#common(self, before, version);
           // It may be older than what this member has read since, by its next id.
@@ -117,8 +117,6 @@ export class Steps {
         };
         try {
           await this.#host.onCommon?.(read);
-          self.commonVersion = version;
-          before = version;
         } catch (err) {
           // It could not be read: the next look asks for the same again.
           if (found === null || found.isWhole) throw err;
@@ -127,7 +125,12 @@ export class Steps {
             "what others have changed does not go with what is known: all is read",
           );
           before = null;
+          continue;
         }
+        // What could be read counts, such as a revocation; the rest is asked for again.
+        if (found?.damage !== undefined) throw found.damage;
+        self.commonVersion = version;
+        before = version;
       }
       self.refused = null;
     } catch (err) {
@@ -169,7 +172,7 @@ export class Steps {
     return hasChanged;
   }
 
-  async #common(self: Identity, before: Uint8Array | null, now: Uint8Array | null): Promise<OutsideRead> {
+  async #common(self: Identity, before: Uint8Array | null, now: Uint8Array | null): Promise<CommonRead> {
     const member = fencedBy(this.#host.etcd, this.words, self.id);
     const common = await readCommon(member, before, now, () => this.#host.pause());
     const records: readonly OutsideChange[] = common.isWhole ? common.records : common.changes;

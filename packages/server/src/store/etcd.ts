@@ -83,6 +83,11 @@ interface Head {
   readonly staged: number;
 }
 
+interface PlacedChange extends EncodedChange {
+  /** Where its record is, as the layout has it. */
+  readonly place: string;
+}
+
 class EtcdStore implements Store {
   readonly #etcd: Etcd;
   readonly #at: string;
@@ -119,7 +124,7 @@ class EtcdStore implements Store {
   async open(): Promise<void> {
     const { staged } = await this.#take();
     // Another's batch that counts already: it is brought to its end before anything else.
-    if (staged > 0) await this.#copy(await this.#stagedChanges(staged), staged);
+    if (staged > 0) await this.#copy(this.#placed(await this.#stagedChanges(staged)), staged);
     this.#revision = this.#seen;
   }
 
@@ -178,7 +183,7 @@ class EtcdStore implements Store {
 
   async commit(batch: readonly Change[]): Promise<void> {
     this.#assertUsable();
-    const changes = lastOfEachKey(batch, encodeBatch(batch));
+    const changes = this.#placed(lastOfEachKey(batch, encodeBatch(batch)));
     const done = this.#last.then(() => this.#commit(changes));
     this.#last = done.catch(() => {});
     return done;
@@ -190,7 +195,7 @@ class EtcdStore implements Store {
     return this.#closing;
   }
 
-  async #commit(changes: readonly EncodedChange[]): Promise<void> {
+  async #commit(changes: readonly PlacedChange[]): Promise<void> {
     this.#assertNotFailed();
     if (changes.length === 0) return;
     try {
@@ -209,7 +214,7 @@ class EtcdStore implements Store {
    * First the pieces, which mean nothing; then, in one transaction with the last of them, the head that says that they count: now the batch is
    * durable, all of it. Then they are copied to the records. Whoever opens the store meanwhile goes on with that.
    */
-  async #commitInPieces(changes: readonly EncodedChange[]): Promise<void> {
+  async #commitInPieces(changes: readonly PlacedChange[]): Promise<void> {
     const pieces = piecesOf(changes, BYTES_A_TXN);
     const ops = pieces.map((piece, at): Op => ({ put: this.#stagedKey(at), value: piece }));
     for (const op of ops.slice(0, -1)) await this.#repeatable([op]);
@@ -221,7 +226,7 @@ class EtcdStore implements Store {
    * In any order and perhaps twice, as long as the head is the one of that batch. The last ones go with the head that ends it. Before that come those that are
    * marked, one transaction after the other, and each counts once (decision 028).
    */
-  async #copy(changes: readonly EncodedChange[], staged: number): Promise<void> {
+  async #copy(changes: readonly PlacedChange[], staged: number): Promise<void> {
     const marked = changes.filter((change) => this.#isMarked(change));
     const slices = slicesFromTheEnd(changes.filter((change) => !this.#isMarked(change)));
     const last = slices.pop() ?? [];
@@ -371,24 +376,24 @@ class EtcdStore implements Store {
     return `${this.#at}${this.#layout.staged}${String(at).padStart(6, "0")}`;
   }
 
-  #opsOf(changes: readonly EncodedChange[]): Op[] {
-    return changes.map((change): Op => {
-      const whole = `${this.#at}${this.#placeOf(change)}`;
-      return change.value === null ? { delete: whole } : { put: whole, value: change.value };
+  #placed(changes: readonly EncodedChange[]): PlacedChange[] {
+    return changes.map(({ key, value }) => ({ key, value, place: this.#layout.keyOf(key.toString()) }));
+  }
+
+  #opsOf(changes: readonly PlacedChange[]): Op[] {
+    return changes.map(({ place, value }): Op => {
+      const whole = `${this.#at}${place}`;
+      return value === null ? { delete: whole } : { put: whole, value };
     });
   }
 
   /** The places of those that are marked. */
-  #marked(changes: readonly EncodedChange[]): string[] {
-    return changes.filter((change) => this.#isMarked(change)).map((change) => this.#placeOf(change));
+  #marked(changes: readonly PlacedChange[]): string[] {
+    return changes.filter((change) => this.#isMarked(change)).map(({ place }) => place);
   }
 
-  #isMarked(change: EncodedChange): boolean {
-    return this.#layout.mark?.isMarked(this.#placeOf(change)) === true;
-  }
-
-  #placeOf({ key }: EncodedChange): string {
-    return this.#layout.keyOf(key.toString());
+  #isMarked({ place }: PlacedChange): boolean {
+    return this.#layout.mark?.isMarked(place) === true;
   }
 
   #until(): number {
@@ -440,7 +445,7 @@ function lastOfEachKey(
  * So many that each fits into one transaction, and as many in the last as it takes: who puts few small changes at the end of a batch knows that they are there
  * together, and not before all others (decision 023: who serves a partition from now on).
  */
-function slicesFromTheEnd(changes: readonly EncodedChange[]): EncodedChange[][] {
+function slicesFromTheEnd(changes: readonly PlacedChange[]): PlacedChange[][] {
   return slicesOf([...changes].reverse(), sizeOf, A_TXN).reverse();
 }
 

@@ -263,6 +263,21 @@ test("[A2co] what a member has asked for and is told when it has another id is n
   expect(one.warnings).toEqual([]);
 });
 
+test("[A2cq] a damaged record keeps no later revocation from a member, and is no reason to read all at each look", async () => {
+  await keeper.commit([put("a/key/2", 9)]);
+  const damaged = { put: `${AT}data/common/a/key/2`, value: Buffer.from("damaged!") };
+  await etcd.client().txn({ compare: [], ops: [damaged] });
+  await followed();
+  await keeper.commit([gone("a/key/1")]);
+  for (let looks = 0; looks < 3; looks++) await followed();
+  expect([Object.keys(one.known), one.reads.whole]).toEqual([["a/account", "a/key/2"], 1]);
+  // It is told at each look, and once it is whole again all is well.
+  expect(one.warnings).toHaveLength(4);
+  await keeper.commit([put("a/key/2", 10)]);
+  await followed();
+  expect([one.known, one.reads.whole, one.warnings.length]).toEqual([await commonIn(etcd), 1, 4]);
+});
+
 test("[A2ck] marks say which ones are between them, or that nobody knows", () => {
   const mark = (chain: string, at: number, after: string | null = null) =>
     encodeRecord(MARK, { chain, at, after });
