@@ -12,8 +12,8 @@ export interface Putting {
   readonly id: string;
   /** No other chain of marks begins so. */
   readonly mark: string;
-  /** The mark as this member has seen it last. */
-  readonly seen?: Uint8Array | null;
+  /** The mark as this member has seen it last; null: none. */
+  readonly seen: Uint8Array | null;
 }
 
 /**
@@ -22,7 +22,7 @@ export interface Putting {
  * @throws Error when this member was fenced, or etcd does not answer
  */
 export async function putIfAbsent(
-  { etcd, words, id, mark, seen = null }: Putting,
+  { etcd, words, id, mark, seen }: Putting,
   key: string,
   value: object,
 ): Promise<object> {

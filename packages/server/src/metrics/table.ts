@@ -317,7 +317,7 @@ export const METRICS: readonly MetricRow[] = [
   labelled(
     "lockdb_cluster_key_reads_total",
     "The cluster",
-    "How often this member has read what others had changed of keys and accounts: what has changed, or the whole.",
+    "How often this member has read keys and accounts after a change, its own changes as their keeper too: what has changed, or the whole.",
     "what",
     ({ cluster }) => cluster?.totals.commonReads ?? null,
   ),

@@ -124,7 +124,7 @@ class EtcdStore implements Store {
   async open(): Promise<void> {
     const { staged } = await this.#take();
     // Another's batch that counts already: it is brought to its end before anything else.
-    if (staged > 0) await this.#copy(this.#placed(await this.#stagedChanges(staged)), staged);
+    if (staged > 0) await this.#copy(await this.#stagedChanges(staged), staged);
     this.#revision = this.#seen;
   }
 
@@ -242,7 +242,7 @@ class EtcdStore implements Store {
     await this.#write(this.#newHead(0), [...this.#opsOf(last), this.#deleteStaged()]);
   }
 
-  async #stagedChanges(staged: number): Promise<EncodedChange[]> {
+  async #stagedChanges(staged: number): Promise<PlacedChange[]> {
     const changes: EncodedChange[] = [];
     for (let at = 0; at < staged; at++) {
       const key = this.#stagedKey(at);
@@ -255,7 +255,7 @@ class EtcdStore implements Store {
         );
       changes.push(...found);
     }
-    return changes;
+    return this.#placed(changes);
   }
 
   // --- transactions ---

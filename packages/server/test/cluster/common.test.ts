@@ -106,7 +106,7 @@ test("[A2cd] another keeper goes on from where the last one was: whoever knew al
 test("[A2ce] what somebody else writes between two changes of the keeper is not missed: a first secret, or a member of an older LockDB", async () => {
   await keeper.commit([put("a/key/1", 2)]);
   const by = { etcd: etcd.client(), words, id: "one" };
-  const secret = await putIfAbsent({ ...by, mark: "m1" }, "a/webhook/secret", { secret: "s" });
+  const secret = await putIfAbsent({ ...by, mark: "m1", seen: null }, "a/webhook/secret", { secret: "s" });
   await keeper.commit([put("a/key/1", 3)]);
   await followed();
   expect([secret, one.known]).toEqual([{ secret: "s" }, await commonIn(etcd)]);
@@ -121,7 +121,7 @@ test("[A2ce] what somebody else writes between two changes of the keeper is not 
   const again = await putIfAbsent({ ...by, mark: "m4", seen }, "c/webhook/secret", { secret: "v" });
   expect(again).toEqual({ secret: "u" });
   await etcd.client().txn({ compare: [], ops: [words.delete(fenceKey("one"))] });
-  const late = putIfAbsent({ ...by, mark: "m5" }, "d/webhook/secret", { secret: "w" });
+  const late = putIfAbsent({ ...by, mark: "m5", seen: null }, "d/webhook/secret", { secret: "w" });
   await expect(late).rejects.toThrow("fenced");
   await one.join();
   const ops = [
@@ -387,7 +387,8 @@ test("[A2cl] whatever is changed by whom, seen or not, lost or late: what a memb
         );
       } else if (each.is === "secret") {
         const mark = `s${++values}`;
-        await putIfAbsent({ etcd: etcd.client(), words, id: "one", mark }, KEYS[each.key]!, { is: values });
+        const by = { etcd: etcd.client(), words, id: "one", mark, seen: null };
+        await putIfAbsent(by, KEYS[each.key]!, { is: values });
       } else if (each.is === "old") {
         const key = KEYS[each.key]!;
         const value = encodeRecord(key, { is: ++values });
