@@ -82,7 +82,9 @@ export class Access implements Keeper {
    * Makes the root key, or takes the one from outside, if that is to be done. In a cluster again whenever this member comes to keep the keys: it replaces
    * the one that there was when it started, and no later one, so that members with an old one do not bring it back.
    */
-  takeRootKey(givenKey: string | null): Promise<{ readonly rootKey: string | null; readonly isNew: boolean }> {
+  takeRootKey(
+    givenKey: string | null,
+  ): Promise<{ readonly rootKey: string | null; readonly isNew: boolean }> {
     return this.#change(async () => {
       const known = this.#book.keys.get(ROOT);
       const isKnown = givenKey !== null && known !== undefined && known.endsMs(keyHash(givenKey)) > 0;
@@ -93,7 +95,11 @@ export class Access implements Keeper {
       }
       const rootKey = givenKey ?? newApiKey(ROOT);
       const record = rootRecord(keyHash(rootKey), this.#now());
-      const act = { account: ACCOUNT_DEFAULT, who: "operator", what: "root key replaced from the environment" };
+      const act = {
+        account: ACCOUNT_DEFAULT,
+        who: "operator",
+        what: "root key replaced from the environment",
+      };
       await this.#write([keyChange(ACCOUNT_DEFAULT, ROOT, record)], known === undefined ? [] : [act]);
       this.#book.putKey(ROOT, this.#book.accounts.get(ACCOUNT_DEFAULT)!, record);
       return { rootKey, isNew: givenKey === null };
