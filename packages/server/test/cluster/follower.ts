@@ -34,7 +34,7 @@ export class Follower {
       log: { info: () => {}, warn: (_facts, text) => this.warnings.push(text), error: () => {} },
       runtime: { randomId: () => id },
       pause: async () => {},
-      isOpen: () => true,
+      looked: async () => {},
       isNow: () => this.isNow,
       changed: () => {},
       lookSoon: () => {},
