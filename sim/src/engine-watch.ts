@@ -63,7 +63,7 @@ export class EngineWatch {
   readonly #ended = new Set<string>();
   readonly #audibleMax = new Map<string, number>();
   readonly #apply = Engine.prototype.apply;
-  readonly #restore = Engine.prototype.restore;
+  readonly #restoring = Engine.prototype.restoring;
   /** The engine in use, by service. */
   readonly #living = new Map<string, Engine>();
   grants = 0;
@@ -91,7 +91,7 @@ export class EngineWatch {
   /** Puts itself between the loop and its engines, until the returned function is called. */
   install(): () => void {
     const watch = this;
-    const [apply, restore] = [this.#apply, this.#restore];
+    const [apply, restoring] = [this.#apply, this.#restoring];
     Engine.prototype.apply = function (this: Engine, command, nowMs, out) {
       if (watch.#isElsewhere(watch.#viewOf(this).service || serviceFor(command)))
         return apply.call(this, command, nowMs, out);
@@ -103,16 +103,16 @@ export class EngineWatch {
       out.changes.push(...outcome.changes);
       out.events?.push(...outcome.events);
     };
-    Engine.prototype.restore = function (this: Engine, records, nowMs, out, many) {
+    Engine.prototype.restoring = function* (this: Engine, records, nowMs, out, many, slices) {
       // Before: what an engine has taken it may let go.
       const holds = Array.from({ length: many?.size ?? 0 }, (_, index) => many!.at(index));
-      restore.call(this, records, nowMs, out, many);
+      yield* restoring.call(this, records, nowMs, out, many, slices);
       if (watch.#isElsewhere(serviceIn(records))) return;
       watch.#restored(this, [...records, ...holds], nowMs);
     };
     return () => {
       Engine.prototype.apply = apply;
-      Engine.prototype.restore = restore;
+      Engine.prototype.restoring = restoring;
     };
   }
 

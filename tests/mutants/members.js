@@ -2,9 +2,11 @@
 
 const SOURCES = "packages/server/src";
 const LOOP = `${SOURCES}/loop/loop.ts`;
+const MOVES = `${SOURCES}/loop/moves.ts`;
 const BATCHES = `${SOURCES}/loop/batches.ts`;
 const TESTS = "packages/server/test";
 const HAND_OVER_TEST = `${TESTS}/loop/hand-over.test.ts`;
+const SLICES_TEST = `${TESTS}/loop/slices.test.ts`;
 const TAKE_UP_TEST = `${TESTS}/loop/take-up.test.ts`;
 const TRUST_TEST = `${TESTS}/loop/trust.test.ts`;
 const PLACED_TEST = `${TESTS}/loop/placed-connection.test.ts`;
@@ -33,11 +35,56 @@ export const MEMBERS = [
   {
     id: "hand-over-with-others",
     rule: "R5",
-    file: LOOP,
-    find: "this.#batches.seal();\n    for (const service of [...this.#services.all()]) {",
-    put: "\n    for (const service of [...this.#services.all()]) {",
+    file: MOVES,
+    find: "batches.seal();\n        for (const change of changes)",
+    put: "\n        for (const change of changes)",
     wrong: "What others write goes along in the batch of a hand-over.",
-    killedBy: { seed: 923, steps: 3_000, cluster: true },
+    killedBy: { test: HAND_OVER_TEST, name: "[R5kb]" },
+  },
+  {
+    id: "half-taken-up-is-here",
+    rule: "R4",
+    file: `${SOURCES}/loop/services.ts`,
+    find: "of stored) {\n      const service = this.#made(key, 0);",
+    put: "of stored) {\n      const service = this.add(key, 0);",
+    wrong: "A service that is taken up is known to those who ask for it before it is whole.",
+    killedBy: { test: SLICES_TEST, name: "[R4ka]" },
+  },
+  {
+    id: "moves-outlive-memory",
+    rule: "R7",
+    file: MOVES,
+    find: "if (store === null || this.#host.store() !== store)",
+    put: "if (store === null || this.#host.store() === null)",
+    wrong: "A take-up goes on behind a new identity that was begun before the fence.",
+    killedBy: { test: SLICES_TEST, name: "[R7kj]" },
+  },
+  {
+    id: "hand-over-half-done",
+    rule: "R7",
+    file: MOVES,
+    find: "if (host.store() === store) host.failed(error as Error);",
+    put: "if (host.store() !== store) host.failed(error as Error);",
+    wrong: "After an error of ours in a hand-over its services are served nowhere.",
+    killedBy: { test: SLICES_TEST, name: "[R7km]" },
+  },
+  {
+    id: "hand-over-before-its-batch",
+    rule: "R5",
+    file: `${SOURCES}/loop/hand-overs.ts`,
+    find: "batch: Number.POSITIVE_INFINITY,",
+    put: "batch: 0,",
+    wrong: "A hand-over counts as done with a batch that is flushed before its own is made.",
+    killedBy: { test: SLICES_TEST, name: "[R5kg]" },
+  },
+  {
+    id: "part-of-a-list",
+    rule: "R4",
+    file: MOVES,
+    find: "stopping(listMax - all.length, slices)",
+    put: "stopping(listMax + 1_000_000, slices)",
+    wrong: "However much is to be written of a service, it is handed over with all of it.",
+    killedBy: { test: SLICES_TEST, name: "[R4kc]" },
   },
   {
     id: "hand-over-lost",
@@ -69,18 +116,18 @@ export const MEMBERS = [
   {
     id: "list-not-deleted-at-take-up",
     rule: "R5",
-    file: LOOP,
-    find: "for (const service of taken) this.#collect(service);",
-    put: "for (const service of taken) this.#timed.set(service, service.nextDeadlineMs);",
+    file: MOVES,
+    find: "this.#encode(service, service.takeEffects().changes, all, slices)",
+    put: "this.#encode(service, service.takeEffects().changes.slice(0, 0), all, slices)",
     wrong: "The next member leaves a clean stop's list where it is.",
     killedBy: { test: TAKE_UP_TEST, name: "[R5ka]" },
   },
   {
     id: "taken-up-too-soon",
     rule: "R5",
-    file: LOOP,
-    find: "if (!this.#batches.isEmpty) await this.#outside.kept(this.#batches.number);",
-    put: "if (this.#batches.number < 0) await this.#outside.kept(this.#batches.number);",
+    file: MOVES,
+    find: "return batches.isEmpty ? undefined : host.outside.kept(batches.number);",
+    put: "return batches.number > 0 ? undefined : host.outside.kept(batches.number);",
     wrong: "A partition counts as taken up before that is flushed.",
     killedBy: { test: TAKE_UP_TEST, name: "[R5ka]" },
   },

@@ -443,7 +443,7 @@ export const ENGINE = [
   },
   {
     file: "packages/server/src/engine/packed-holds.ts",
-    line: "for (let at = (this.#heapSize >> 1) - 1; at >= 0; at--) this.#down(at);",
+    line: "for (let at = (this.#heapSize >> 1) - 1; at >= 0; at--) {",
     from: "1",
     to: "(1 - 1)",
     why: "One that has nothing below it stays where it is.",

@@ -12,6 +12,7 @@ import type { SimEtcd } from "./etcd.js";
 import { type Keys, MemberKeys } from "./keys.js";
 import { AT, type ClusterRules } from "./rules.js";
 
+const SLICE_MAX = 16;
 const RESTART_MS = 100;
 
 /** What all members of a simulated cluster have in common. */
@@ -110,6 +111,8 @@ export class MemberHost implements Listener {
           return keys === null ? member.openStore() : keys.opened(this.name, member);
         },
         ...{ placement: member, servicesMax: SERVICES_MAX, runtime, log },
+        // Small, or there would be no slices: what else happens is to happen between them.
+        sliceMax: SLICE_MAX,
         service: { ...LIMITS, writesSessionHolds: isStrict },
       });
       if (this.process !== process) return;

@@ -24,6 +24,10 @@ export class Identity {
   readonly epochs = new Map<number, number>();
   /** Read, and not yet durably ours. */
   readonly takingUp = new Set<number>();
+  /** Resolves when those with very much are served: one after the other, for the sake of memory. */
+  large: Promise<void> = Promise.resolve();
+  /** Partitions with very much that were not begun, as this member leaves: the next one that gets them is sooner done with it. */
+  readonly left = new Set<number>();
   /** Partitions that are ours by what a hint says: it is only a reason to read. */
   readonly hinted = new Set<number>();
   /** On their way to another member: nobody is told anything of them. */

@@ -28,6 +28,16 @@ import type { Words } from "./words.js";
 const PAGE = 400;
 /** Of one that has more: some hundred kilobytes. */
 const REST_PAGE = 4_000;
+/** So often in a row etcd may not answer in time: what was read by then would have to be read again. */
+const SLOW_MAX = 4;
+/** What is less than a part of a page is little. */
+const FEW = 16;
+/** So many prefixes at a time, when all of them together have taken too long. */
+const SLOW_SOME = 12;
+/** What etcd may take to find the first of very many. */
+const LARGE_MS = 4_000;
+/** Entries of which blocks are made in one turn: some ten milliseconds. */
+const ENTRIES_A_TURN = 1_000;
 /** Prefixes or keys that are read in one transaction, which has 128 operations. */
 const PARTS_A_TXN = 120;
 
@@ -65,13 +75,38 @@ export async function readThrough(
   prefixes: readonly string[],
   page = PAGE,
 ): Promise<EtcdEntry[][]> {
-  const found: EtcdEntry[][] = [];
+  const all: EtcdEntry[][] = [];
+  for (const begun of await readFirst(member, prefixes, page)) {
+    if (begun.hasMore) await readWide(member, begun);
+    all.push(begun.entries);
+  }
+  return all;
+}
+
+/** What lies below a prefix, as far as it is read. */
+interface Begun {
+  entries: EtcdEntry[];
+  /** Of the prefix. */
+  readonly end: Uint8Array;
+  /** Entries that are asked for at once. */
+  limit: number;
+  /** There may be more. */
+  hasMore: boolean;
+}
+
+async function readFirst(member: Fenced, prefixes: readonly string[], page: number): Promise<Begun[]> {
+  const found: Begun[] = [];
   for (let at = 0; at < prefixes.length; at += PARTS_A_TXN)
     found.push(...(await readSome(member, prefixes.slice(at, at + PARTS_A_TXN), page)));
   return found;
 }
 
-async function readSome(member: Fenced, prefixes: readonly string[], page: number): Promise<EtcdEntry[][]> {
+async function readSome(
+  member: Fenced,
+  prefixes: readonly string[],
+  page: number,
+  timeoutMs?: number,
+): Promise<Begun[]> {
   const { at } = member;
   const ends = prefixes.map((prefix) => endOf(`${at}${prefix}`));
   const first = prefixes.map(
@@ -79,39 +114,40 @@ async function readSome(member: Fenced, prefixes: readonly string[], page: numbe
   );
   let pages: readonly (readonly EtcdEntry[])[];
   try {
-    pages = await gets(member, first);
+    pages = await gets(member, first, timeoutMs);
   } catch (error) {
     // All of it is too large for one answer, or for the time that one may take: fewer at once, then.
-    const isSlow = isDeadlineExceeded(error) && prefixes.length > 1;
+    const isSlow = isDeadlineExceeded(error) && (prefixes.length > 1 || timeoutMs === undefined);
     if (!isSlow && (!isTooLarge(error) || (prefixes.length === 1 && page === 1))) throw error;
-    if (prefixes.length === 1) return readSome(member, prefixes, Math.ceil(page / 8));
-    const half = prefixes.length >> 1;
-    return [
-      ...(await readSome(member, prefixes.slice(0, half), page)),
-      ...(await readSome(member, prefixes.slice(half), page)),
-    ];
+    if (prefixes.length === 1 && isSlow) return readSome(member, prefixes, page, LARGE_MS);
+    if (prefixes.length === 1) return readSome(member, prefixes, Math.ceil(page / 8), timeoutMs);
+    // Whoever is slow has very much, and that is to be met with few times more.
+    const few = isSlow ? (prefixes.length > SLOW_SOME ? SLOW_SOME : 1) : Math.ceil(prefixes.length / 2);
+    const found: Begun[] = [];
+    for (let at = 0; at < prefixes.length; at += few)
+      found.push(...(await readSome(member, prefixes.slice(at, at + few), page)));
+    return found;
   }
-  const all: EtcdEntry[][] = [];
-  for (const [index, entries] of pages.entries()) {
-    const rest = [...entries];
-    if (entries.length === page) await readRest(member, rest, ends[index]!, page);
-    all.push(rest);
-  }
-  return all;
+  return pages.map((some, index) => {
+    // Who asks for few has large ones.
+    const limit = page === PAGE ? REST_PAGE : page;
+    return { entries: [...some], end: ends[index]!, limit, hasMore: some.length === page };
+  });
 }
 
-/** What comes behind the last of these. */
-async function readRest(member: Fenced, entries: EtcdEntry[], end: Uint8Array, page: number): Promise<void> {
-  // Who asks for few has large ones.
-  for (let limit = page === PAGE ? REST_PAGE : page; ; ) {
-    const key = Buffer.concat([entries.at(-1)!.key, Buffer.of(0)]);
+/** Adds what comes behind these: all of it, or not many more than that. */
+async function readWide(member: Fenced, begun: Begun, max = Number.POSITIVE_INFINITY): Promise<void> {
+  const { entries, end } = begun;
+  const enough = entries.length + max;
+  while (begun.hasMore && entries.length < enough) {
+    const { limit } = begun;
     try {
-      const [next] = (await gets(member, [{ get: key, end, limit }])) as [EtcdEntry[]];
+      const [next] = (await gets(member, [{ get: behind(entries), end, limit }])) as [EtcdEntry[]];
       for (const entry of next) entries.push(entry);
-      if (next.length < limit) return;
+      begun.hasMore = next.length === limit;
     } catch (error) {
       if (!isTooLarge(error) || limit === 1) throw error;
-      limit = Math.ceil(limit / 8);
+      begun.limit = Math.ceil(limit / 8);
     }
   }
 }
@@ -142,6 +178,57 @@ async function readSomeKeys(member: Fenced, keys: readonly string[]): Promise<(B
   }
 }
 
+/**
+ * Adds all that comes behind very many. However few it is asked for, etcd looks at all keys of a range, and all that its members do waits meanwhile. So each
+ * read asks for what begins as the last key did: with a byte more than a full page has in common, and with fewer while there is little.
+ */
+export async function readNarrow(
+  member: Fenced,
+  { entries, end, ...begun }: Pick<Begun, "entries" | "end" | "limit">,
+): Promise<void> {
+  let { limit } = begun;
+  let key = behind(entries);
+  /** How many bytes of the key are the beginning. */
+  let same = sameIn(entries, limit) + 1;
+  for (let [empty, slow] = [0, 0]; ; ) {
+    const near = endOf(key.subarray(0, same));
+    const isLast = Buffer.compare(near, key) <= 0 || Buffer.compare(near, end) >= 0;
+    const to = isLast ? end : near;
+    try {
+      const [next] = (await gets(member, [{ get: key, end: to, limit }])) as [EtcdEntry[]];
+      for (const entry of next) entries.push(entry);
+      slow = 0;
+      empty = next.length > 0 ? 0 : empty + 1;
+      if (next.length === limit) {
+        key = behind(entries);
+        same = sameIn(entries, limit) + 1;
+        continue;
+      }
+      if (isLast) return;
+      key = Buffer.from(to);
+      // At the second there may be much again, behind the end of a wider one. Beyond the third: keys can be long, with nothing below most of their beginnings.
+      const fewer = 2 ** Math.max(0, empty - 3);
+      same = next.length * FEW < limit && empty !== 2 ? Math.max(0, key.length - fewer) : key.length;
+    } catch (error) {
+      if (isTooLarge(error) && limit > 1) limit = Math.ceil(limit / 8);
+      else if (isDeadlineExceeded(error) && ++slow < SLOW_MAX) same = Math.min(same + 1, key.length - 1);
+      else throw error;
+    }
+  }
+}
+
+/** How many bytes of their keys the last so many have in common with the one before them. */
+function sameIn(entries: readonly EtcdEntry[], last: number): number {
+  const [first, { key }] = [entries.at(-1 - last) ?? entries[0]!, entries.at(-1)!];
+  const at = key.findIndex((byte, index) => byte !== first.key[index]);
+  return at === -1 ? key.length : at;
+}
+
+/** The first key that could come behind them. */
+function behind(entries: readonly EtcdEntry[]): Buffer {
+  return Buffer.concat([entries.at(-1)!.key, Buffer.of(0)]);
+}
+
 function isTooLarge(error: unknown): boolean {
   return error instanceof EtcdError && error.code === CODE.RESOURCE_EXHAUSTED;
 }
@@ -157,12 +244,14 @@ export const readKey = (id: string) => `${READS}${id}`;
 async function gets(
   { etcd, at, id, fence }: Fenced,
   ops: readonly Op[],
+  timeoutMs?: number,
 ): Promise<readonly (readonly EtcdEntry[])[]> {
   const key = `${at}${fence.key}`;
-  const outcome = await etcd.txn({
+  const txn = {
     compare: [{ key, value: fence.value }],
     ops: [{ put: `${at}${readKey(id)}`, value: fence.value }, ...ops],
-  });
+  };
+  const outcome = await etcd.txn(txn, timeoutMs === undefined ? {} : { timeoutMs });
   if (outcome.kind === "refused") throw new Error("This member was fenced.");
   if (outcome.kind !== "applied") throw outcome.error;
   return outcome.gets;
@@ -181,25 +270,46 @@ export async function readParts(
   return Promise.all(found.map((entries, index) => partOf(member, prefixes[index]!, entries)));
 }
 
-/** A partition as one transaction has read it, or several of which the first has read who owns it. */
+/** A partition, of which one transaction has read who owns it and the first of what is stored. */
 export interface Owned {
   readonly partition: number;
   /** Null: nobody, or the record cannot be read. */
   readonly owner: Seen<OwnerRecord> | null;
-  readonly part: Part | Error;
+  /** There is very much more to be read, which takes long. */
+  readonly isLarge: boolean;
+  /**
+   * All that is stored of it. To be called once: what was read is not kept here.
+   * @param pause lets others have their turn
+   * @throws Error as `readThrough`; DamagedRecordError (R9)
+   */
+  part(pause: () => Promise<void>): Promise<Part>;
 }
 
-/** What is stored of some partitions, and whose they are. @throws Error as `readThrough` */
+/** Some partitions, and whose they are. Of most of them all is read. @throws Error as `readThrough` */
 export async function readOwned(member: Fenced, partitions: readonly number[]): Promise<Owned[]> {
   const prefixes = [...partitions.map(ownerKey), ...partitions.map(partitionPrefix)];
-  const found = await readThrough(member, prefixes);
-  return Promise.all(
-    partitions.map(async (partition, at) => {
-      const [record] = found[at]!;
-      const part = await partOf(member, partitionPrefix(partition), found[partitions.length + at]!);
-      return { partition, owner: record === undefined ? null : ownerIn(partition, record), part };
-    }),
-  );
+  const found = await readFirst(member, prefixes, PAGE);
+  for (const begun of found) {
+    await readWide(member, begun, REST_PAGE).catch((error: unknown) => {
+      // One that is so slow has very many.
+      if (!isDeadlineExceeded(error)) throw error;
+    });
+  }
+  return partitions.map((partition, at) => {
+    const [record] = found[at]!.entries;
+    const begun = found[partitions.length + at]!;
+    return {
+      partition,
+      owner: record === undefined ? null : ownerIn(partition, record),
+      isLarge: begun.hasMore,
+      part: async (pause) => {
+        const { entries } = begun;
+        begun.entries = [];
+        if (begun.hasMore) await readNarrow(member, { ...begun, entries });
+        return partIn(member, partitionPrefix(partition), entries, pause);
+      },
+    };
+  });
 }
 
 function ownerIn(partition: number, { value }: EtcdEntry): Seen<OwnerRecord> | null {
@@ -211,20 +321,41 @@ function ownerIn(partition: number, { value }: EtcdEntry): Seen<OwnerRecord> | n
   }
 }
 
-function partOf({ at }: Fenced, prefix: string, entries: readonly EtcdEntry[]): Promise<Part | Error> {
-  const outside = at.length + prefix.length;
-  const records = entries.map(({ key, value }) => ({ key: key.subarray(outside), value }));
-  return partIn(() => blocksOf(records)).catch((error: unknown) => error as Error);
+function partOf(member: Fenced, prefix: string, entries: readonly EtcdEntry[]): Promise<Part | Error> {
+  return partIn(member, prefix, entries, async () => {}).catch((error: unknown) => error as Error);
 }
 
-async function partIn(blocks: () => Iterable<Block>): Promise<Part> {
+async function partIn(
+  { at }: Fenced,
+  prefix: string,
+  entries: readonly EtcdEntry[],
+  pause: () => Promise<void>,
+): Promise<Part> {
   const outside: OutsideRecord[] = [];
+  const blocks = () => inTurns(blocksOf(recordsOf(entries, at.length + prefix.length)), pause);
   const services = await readServices({ blocks }, (_kind, record) => outside.push(record));
   const size = services.reduce(
     (sum, { records, holds }) => sum + records.length + holds.size,
     outside.length,
   );
   return { services, outside, size };
+}
+
+function* recordsOf(entries: readonly EtcdEntry[], outside: number) {
+  for (const { key, value } of entries) yield { key: key.subarray(outside), value };
+}
+
+/** To read a block takes as long as to make it. */
+async function* inTurns(blocks: Iterable<Block>, pause: () => Promise<void>): AsyncGenerator<Block> {
+  let size = 0;
+  for (const block of blocks) {
+    if (size >= ENTRIES_A_TURN) {
+      size = 0;
+      await pause();
+    }
+    size += block.size;
+    yield block;
+  }
 }
 
 /** Which batch is brought to its end, and where. */

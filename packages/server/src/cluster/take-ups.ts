@@ -1,7 +1,7 @@
 import type { Loop } from "../loop/index.js";
 import type { Identity } from "./identity.js";
 import { ownerKeyInStore } from "./keys.js";
-import { fencedBy, type Part, readOwned, redoPart } from "./part.js";
+import { fencedBy, type Owned, type Part, readOwned, redoPart } from "./part.js";
 import { partitionName } from "./partitions.js";
 import { type OwnerRecord, ownerKey, type Seen, written } from "./records.js";
 import type { StepsHost } from "./steps.js";
@@ -11,6 +11,11 @@ import type { Words } from "./words.js";
 const READ_AT_ONCE = 60;
 /** Some tens of milliseconds. */
 const RECORDS_AT_ONCE = 5_000;
+
+/** A partition on its way here. */
+interface Ours extends Pick<Owned, "partition" | "part"> {
+  readonly record: OwnerRecord;
+}
 
 /** How a member comes to serve the partitions that are its own. */
 export class TakeUps {
@@ -36,13 +41,14 @@ export class TakeUps {
     wanted: readonly number[],
     isAsSeen: (partition: number, owner: Seen<OwnerRecord>) => boolean = () => true,
   ): Promise<boolean> {
-    const some = wanted.filter((partition) => !self.served.has(partition) && !self.takingUp.has(partition));
+    const { served, takingUp, left } = self;
+    const some = wanted.filter((each) => !served.has(each) && !takingUp.has(each) && !left.has(each));
     let hasChanged = false;
     let size = 0;
     for (let from = 0; from < some.length; from += READ_AT_ONCE) {
       const partitions = some.slice(from, from + READ_AT_ONCE);
       const found = await readOwned(fencedBy(this.#host.etcd, this.#words, self.id), partitions);
-      for (const { partition, owner, part } of found) {
+      for (const { partition, owner, isLarge, part } of found) {
         if (!this.#host.isNow(self)) return false;
         if (owner === null || !isOurs(self, partition, owner)) continue;
         if (!isAsSeen(partition, owner)) {
@@ -51,12 +57,17 @@ export class TakeUps {
         }
         if (owner.record.redo !== undefined) {
           const redo = () => this.#redo(self, partition, owner);
-          hasChanged = (await this.#tried(partition, redo)) || hasChanged;
+          hasChanged = (await this.#tried(self, partition, redo)) || hasChanged;
           continue;
         }
-        void this.#begin(self, loop, partition, owner, part);
+        self.takingUp.add(partition);
+        const ours = { partition, record: owner.record, part };
+        if (isLarge) {
+          self.large = self.large.then(() => this.#takeLarge(self, loop, ours));
+          continue;
+        }
+        size += (await this.#read(self, loop, ours)).size;
         // Taking up blocks the process, which has to beat and to answer.
-        size += part instanceof Error ? 0 : part.size;
         if (size < RECORDS_AT_ONCE) continue;
         size = 0;
         await this.#host.pause();
@@ -65,17 +76,27 @@ export class TakeUps {
     return hasChanged;
   }
 
-  async #begin(
-    self: Identity,
-    loop: Loop,
-    partition: number,
-    owner: Seen<OwnerRecord>,
-    part: Part | Error,
-  ): Promise<void> {
-    self.takingUp.add(partition);
-    const isServed = await this.#tried(partition, async () => {
+  /** Nobody waits for it: it may take longer than a member may be silent. */
+  async #takeLarge(self: Identity, loop: Loop, ours: Ours): Promise<void> {
+    if (self.isLeaving) {
+      self.left.add(ours.partition);
+      self.takingUp.delete(ours.partition);
+    } else if (this.#host.isNow(self)) await (await this.#read(self, loop, ours)).served;
+  }
+
+  /** Reads what is stored of a partition, and begins to take it up. @returns how many records that is, and what resolves when it is over */
+  async #read(self: Identity, loop: Loop, ours: Ours): Promise<{ size: number; served: Promise<void> }> {
+    const part = await ours.part(() => this.#host.pause()).catch((error: unknown) => error as Error);
+    const size = part instanceof Error ? 0 : part.size;
+    return { size, served: this.#begin(self, loop, ours, part) };
+  }
+
+  async #begin(self: Identity, loop: Loop, { partition, record }: Ours, part: Part | Error): Promise<void> {
+    // What was read under another identity is no matter of this one.
+    if (!this.#host.isNow(self)) return;
+    const isServed = await this.#tried(self, partition, async () => {
       if (part instanceof Error) throw part;
-      await this.#serve(self, loop, partition, owner.record, part);
+      await this.#serve(self, loop, partition, record, part);
     });
     self.takingUp.delete(partition);
     // What it is to do with it may be known: it may have to give it away.
@@ -86,18 +107,21 @@ export class TakeUps {
     self: Identity,
     loop: Loop,
     partition: number,
-    { leaseMs, epoch }: OwnerRecord,
+    { leaseMs, epoch: before }: OwnerRecord,
     part: Part,
   ): Promise<void> {
-    const offsetMs = leaseMs! - loop.leaseMs;
-    const record: OwnerRecord = { member: self.id, epoch: epoch + 1, offsetMs };
-    const last = { ...written(ownerKey(partition), record), key: ownerKeyInStore(partition) };
-    await loop.takeUp(part.services, part.outside, offsetMs, [last]);
+    const epoch = before + 1;
+    let offset = 0;
+    await loop.takeUp(part.services, part.outside, leaseMs!, (offsetMs) => {
+      offset = offsetMs;
+      const record: OwnerRecord = { member: self.id, epoch, offsetMs };
+      return [{ ...written(ownerKey(partition), record), key: ownerKeyInStore(partition) }];
+    });
     if (!this.#host.isNow(self)) return;
     this.#host.totals.takeUps++;
-    self.served.set(partition, offsetMs);
-    self.epochs.set(partition, epoch);
-    self.wrote.set(partition, { epoch: record.epoch, url: this.#host.url });
+    self.served.set(partition, offset);
+    self.epochs.set(partition, before);
+    self.wrote.set(partition, { epoch, url: this.#host.url });
     this.#host.changed();
     if (self.takingUp.size === 1)
       this.#host.log.info({ partitions: self.served.size }, "serves more partitions");
@@ -120,12 +144,13 @@ export class TakeUps {
   }
 
   /** One partition that cannot be served is no reason not to serve the others. */
-  async #tried(partition: number, step: () => Promise<void>): Promise<boolean> {
+  async #tried(self: Identity, partition: number, step: () => Promise<void>): Promise<boolean> {
     try {
       await step();
       this.#failing.delete(partition);
       return true;
     } catch (err) {
+      if (!this.#host.isNow(self)) return false;
       const name = partitionName(partition);
       if (!this.#failing.has(partition))
         this.#host.log.error(

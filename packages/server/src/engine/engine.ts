@@ -8,8 +8,9 @@ import { Postponed } from "./postponed.js";
 import { Repeats } from "./repeats.js";
 import { refusalOfLock, tell } from "./replies.js";
 import { Requests } from "./requests.js";
-import { PACKED_MIN, restore, stopRecords } from "./restore.js";
+import { PACKED_MIN, restoring, stopRecords } from "./restore.js";
 import { Sessions } from "./sessions.js";
+import { Slices } from "./slices.js";
 import { type SlowWait, takeSlowWaits } from "./slow-waits.js";
 import type { Waiter } from "./state.js";
 import { type Tally, Totals } from "./totals.js";
@@ -152,8 +153,20 @@ export class Engine {
     out: Effects,
     holds: ManyRecords | null = null,
   ): void {
+    for (const _ of this.restoring(records, nowMs, out, holds, new Slices()));
+  }
+
+  /** The same, a slice with each step. Nothing may be asked of it, and `out` is not to be looked at, before it has come to its end. */
+  restoring(
+    records: readonly DurableRecord[],
+    nowMs: number,
+    out: Effects,
+    holds: ManyRecords | null,
+    slices: Slices,
+  ): Iterable<void> {
     const { writesSessionHolds, packedMin = PACKED_MIN } = this.#options;
-    restore({ records, holds, packedMin, writesSessionHolds }, this.#sessions, this.#grants, nowMs, out);
+    const stored = { records, holds, packedMin, writesSessionHolds, slices };
+    return restoring(stored, this.#sessions, this.#grants, nowMs, out);
   }
 
   /** Its tokens and tickets begin there, or above: nothing was applied or restored yet (F3). */
@@ -168,7 +181,15 @@ export class Engine {
 
   /** The records of a clean stop (R5). Nothing may be applied or answered after this. */
   stop(): readonly DurableChange[] {
-    return [...stopRecords(this.#grants.table), ...this.#sessions.awaitedRecords()];
+    const all = Number.POSITIVE_INFINITY;
+    return this.stopping(all, new Slices(all)).next().value!;
+  }
+
+  /** The same, a slice with each step. Null: it would be more than so many. */
+  *stopping(max: number, slices: Slices): Generator<void, readonly DurableChange[] | null, undefined> {
+    const awaited = this.#sessions.awaitedRecords();
+    const changes = yield* stopRecords(this.#grants.table, max - awaited.length, slices);
+    return changes === null ? null : [...changes, ...awaited];
   }
 
   #timeOut(waiter: Waiter, nowMs: number, out: Effects): void {

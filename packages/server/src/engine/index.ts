@@ -5,5 +5,6 @@ export { Engine } from "./engine.js";
 export { LEASE_TIMES, onOtherClock } from "./lease-times.js";
 export type { DurableRecord, ManyRecords } from "./packed-holds.js";
 export type { RecordPlace } from "./packed-record.js";
+export { COSTS, Slices } from "./slices.js";
 export type { SlowWait } from "./slow-waits.js";
 export { Histogram, type HoldEnd, SPANS_MS, Tally, Totals } from "./totals.js";

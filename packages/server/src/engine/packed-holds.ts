@@ -1,4 +1,5 @@
 import { PackedRecord, type RecordPlace, startOfName } from "./packed-record.js";
+import { COSTS, type Slices } from "./slices.js";
 import type { Hold } from "./state.js";
 import { hashOfBytes, hashOfText, isTextAt, TextIndex } from "./text-index.js";
 
@@ -83,15 +84,20 @@ export class PackedHolds {
     return true;
   }
 
-  /** All are there. */
-  seal(): void {
-    for (let at = (this.#heapSize >> 1) - 1; at >= 0; at--) this.#down(at);
+  /** All are there. A slice with each step, and nothing is asked of them before the last. */
+  *sealing(slices: Slices): Generator<void, void> {
+    for (let at = (this.#heapSize >> 1) - 1; at >= 0; at--) {
+      this.#down(at);
+      if (slices.isFull(COSTS.packed)) yield;
+    }
   }
 
-  /** Those that are worth less than the memory in which they lie. */
-  unpackFew(): void {
+  /** Those that are worth less than the memory in which they lie. Likewise. */
+  *unpackingFew(slices: Slices): Generator<void, void> {
     for (let index = this.firstFrom(0); index < this.end; index = this.firstFrom(index + 1)) {
-      if (this.#records.fewWith(index) !== null) this.unpack(index);
+      const isFew = this.#records.fewWith(index) !== null;
+      if (isFew) this.unpack(index);
+      if (slices.isFull(isFew ? COSTS.made : COSTS.packed)) yield;
     }
   }
 

@@ -13,6 +13,7 @@ import type { Grants } from "./grants.js";
 import type { LockTable } from "./lock-table.js";
 import { type DurableRecord, type ManyRecords, PackedHolds } from "./packed-holds.js";
 import type { Sessions } from "./sessions.js";
+import { COSTS, type Slices } from "./slices.js";
 import { Hold, type Session } from "./state.js";
 
 /** What is saved below is not worth the tables and the blocks: a thousand holds are made in some milliseconds. */
@@ -24,36 +25,48 @@ export interface Restored {
   readonly holds: ManyRecords | null;
   readonly packedMin: number;
   readonly writesSessionHolds: boolean;
+  readonly slices: Slices;
 }
 
-/** Takes up what an earlier process made durable. After a crash the sessions on the list are waited for (R4). */
-export function restore(
-  { records, holds, packedMin, writesSessionHolds }: Restored,
+/**
+ * Takes up what an earlier process made durable, a slice with each step. After a crash the sessions on the list are waited for (R4).
+ */
+export function* restoring(
+  { records, holds, packedMin, writesSessionHolds, slices }: Restored,
   sessions: Sessions,
   grants: Grants,
   nowMs: number,
   out: Effects,
-): void {
+): Generator<void, void> {
   const { table } = grants;
   const byType = new Map<string, DurableRecord[]>();
   for (const record of records) {
     const ofType = byType.get(record.type);
     if (ofType === undefined) byType.set(record.type, [record]);
     else ofType.push(record);
+    if (slices.isFull(COSTS.packed)) yield;
   }
   const all = <T>(type: string) => (byType.get(type) ?? []) as readonly (DurableRecord & { value: T })[];
   const clean = all("stopped").length > 0;
   for (const { value } of all<ServiceSettings>("settings")) grants.settings = value;
   for (const { value } of all<CeilingRecord>("ceiling")) table.startAbove(value.tokens, value.tickets);
-  for (const { id, value } of all<SessionRecord>("session")) sessions.restore(id, value, clean, nowMs, out);
+  for (const { id, value } of all<SessionRecord>("session")) {
+    sessions.restore(id, value, clean, nowMs, out);
+    if (slices.isFull(COSTS.made)) yield;
+  }
   for (const { value } of all<RevokedRecord>("revoked")) {
     sessions.restoreRevoked(ownerOf(`revoked/${value.token}`, value.session, sessions), value.token);
+    if (slices.isFull(COSTS.made)) yield;
   }
   for (const { id, value } of all<AnswerRecord>("answer")) {
     table.restoreAnswer(id, value.message, value.about, value.untilMs);
+    if (slices.isFull(COSTS.made)) yield;
   }
   const previous = [...all<PreviousRecord>("previous")].sort((a, b) => a.value.token - b.value.token);
-  for (const { id, value } of previous) grants.previous.restore(id, value);
+  for (const { id, value } of previous) {
+    grants.previous.restore(id, value);
+    if (slices.isFull(COSTS.made)) yield;
+  }
   const takeHold = (id: string, value: HoldRecord) => {
     // A clean stop's list of session holds must never be read twice: by the next start they may have been given on
     // (R5). What is written at each change stays.
@@ -63,19 +76,23 @@ export function restore(
     restoreHold(Number(id), value, session, !isList, table);
     if (!value.remainder) table.totals.restored++;
   };
-  for (const { id, value } of all<HoldRecord>("hold")) takeHold(id, value);
-  if (holds !== null) restoreMany(holds, packedMin, takeHold, table);
+  for (const { id, value } of all<HoldRecord>("hold")) {
+    takeHold(id, value);
+    if (slices.isFull(COSTS.made)) yield;
+  }
+  if (holds !== null) yield* restoringMany(holds, packedMin, takeHold, table, slices);
   if (clean) out.changes.push({ type: "stopped", id: "", value: null });
   table.granting = !sessions.recovering;
 }
 
 /** Those of holds that nobody is likely to touch soon stay as they are, if they are many (decision 026). */
-function restoreMany(
+function* restoringMany(
   records: ManyRecords,
   packedMin: number,
   takeHold: (id: string, record: HoldRecord) => void,
   table: LockTable,
-): void {
+  slices: Slices,
+): Generator<void, void> {
   const make = ({ id, value }: DurableRecord) => {
     table.detachedCount--;
     if (table.holds.packed?.size === 0) table.holds.packed = null;
@@ -87,31 +104,42 @@ function restoreMany(
     if (packed?.pack(index)) {
       table.detachedCount++;
       table.totals.restored++;
+      if (slices.isFull(COSTS.packed)) yield;
       continue;
     }
     const { id, value } = records.at(index);
     takeHold(id, value as HoldRecord);
     records.letGo(index);
+    if (slices.isFull(COSTS.made)) yield;
   }
   if (packed === null) return;
-  packed.seal();
+  yield* packed.sealing(slices);
   // Where somebody else has a lock too, both are to be seen.
-  for (let lock = table.locks.oldest; lock !== null; lock = lock.newer) packed.unpackByName(lock.name);
-  packed.unpackFew();
+  for (let lock = table.locks.oldest; lock !== null; lock = lock.newer) {
+    packed.unpackByName(lock.name);
+    if (slices.isFull(COSTS.packed)) yield;
+  }
+  yield* packed.unpackingFew(slices);
   // Not before: whoever unpacks the last must know that no more come.
   if (packed.size > 0) table.holds.packed = packed;
 }
 
-/** What a clean stop writes: the session holds, the exact ends of leases, and exactly where the numbers are (R5). */
-export function stopRecords(table: LockTable): readonly DurableChange[] {
+/** What a clean stop writes: the session holds, the exact ends of leases, and exactly where the numbers are (R5). Null: more than `max`. */
+export function* stopRecords(
+  table: LockTable,
+  max: number,
+  slices: Slices,
+): Generator<void, DurableChange[] | null, undefined> {
   const changes: DurableChange[] = [
     { type: "stopped", id: "", value: { clean: true } },
     { type: "ceiling", id: "", value: table.ceilings },
   ];
   // Of those that are packed nothing has changed.
   for (const hold of table.holds.values()) {
+    if (slices.isFull(COSTS.packed)) yield;
     if (hold.session === null && hold.writtenUntilMs > hold.dueMs) hold.writtenUntilMs = hold.dueMs;
     else if (hold.session === null || hold.durable) continue;
+    if (changes.length >= max) return null;
     changes.push(table.changeOf(hold));
   }
   return changes;

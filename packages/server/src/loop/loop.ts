@@ -9,6 +9,7 @@ import { EventLogs } from "./event-logs.js";
 import { HandOvers, type IsIn } from "./hand-overs.js";
 import { HeldAnswers } from "./held-answers.js";
 import { LeaseTime } from "./lease-time.js";
+import { Moves } from "./moves.js";
 import type { LoopOptions } from "./options.js";
 import { type Act, type Outbox, Outside, type OutsideChange, type OutsideRecord } from "./outbox.js";
 import { type Placement, TrustLostError } from "./placement.js";
@@ -55,6 +56,7 @@ export class Loop {
   readonly #writing: Writing;
   readonly #handOvers = new HandOvers();
   readonly #time: LeaseTime;
+  readonly #moves: Moves;
   #store: Store | null = null;
   #state: "running" | "stopping" | "failed" | "stopped" = "failed";
   /** Services with something in their inboxes. */
@@ -79,6 +81,7 @@ export class Loop {
       failed: (error) => this.#fail(error),
     });
     this.#writing = new Writing(this.#batches, this.audit, this.#outside, () => this.#time.lastMs);
+    this.#moves = this.#newMoves();
   }
 
   /** Opens the store and takes up what is in it. Rejects when the store is damaged (R9) or in use (R8). */
@@ -263,27 +266,19 @@ export class Loop {
 
   /**
    * Takes up all that there is of a partition which this member has claimed, as it was read behind the claim. Resolves when what that
-   * changes is durable; nothing that depends on it is answered before (R5). Blocks while it reads their holds: give partitions one by one.
+   * changes is durable; nothing that depends on it is answered before (R5). What is much is made in slices, and not known to anybody before it is whole.
    * @param outside records outside services that come with them
-   * @param offsetMs by how much their lease time is ahead of the loop's clock, in whole milliseconds (R6)
-   * @param first that they are served here, as the store takes it
+   * @param leaseMs their lease time, which stands still until they are served (R6)
+   * @param first that they are served here, as the store takes it; told by how much their lease time is ahead of the loop's clock, in whole milliseconds
    * @throws Error when a record is damaged (R9): nothing is taken up then; when the store does not work, or fails meanwhile
    */
   async takeUp(
     services: readonly StoredService[],
     outside: readonly OutsideRecord[],
-    offsetMs: number,
-    first: readonly Change[],
+    leaseMs: number,
+    first: (offsetMs: number) => readonly Change[],
   ): Promise<void> {
-    if (!this.ready) throw new Error("The store does not work now.");
-    const taken = this.#services.restore(services, this.#time.read(), offsetMs);
-    for (const change of first) this.#batches.add(change);
-    // Whoever takes them up next counts from the written clock: it must not be older than this (R6).
-    if (this.#time.lastMs > this.#writing.clockMs) this.#writing.addClock(this.#time.lastMs);
-    for (const service of taken) this.#collect(service);
-    this.#outside.add(outside);
-    this.#turns.schedule();
-    if (!this.#batches.isEmpty) await this.#outside.kept(this.#batches.number);
+    return this.#moves.takeUp(services, outside, leaseMs, first);
   }
 
   /**
@@ -296,21 +291,7 @@ export class Loop {
    * @throws Error when the store does not work, or fails meanwhile: it is not known then whether they were given away
    */
   async handOver(isIn: IsIn, last: readonly Change[], over: () => void): Promise<void> {
-    if (this.#state !== "running") throw new Error("The store does not work now.");
-    this.#batches.seal();
-    for (const service of [...this.#services.all()]) {
-      if (!isIn(service.key)) continue;
-      // One that failed comes back at the next member, as after a crash.
-      if (!service.isLoading) this.#writing.addChanges(service, service.engine.stop());
-      this.#drop(service);
-    }
-    for (const change of last) this.#batches.add(change);
-    this.#writing.addClock(this.#time.read());
-    const done = this.#handOvers.add(isIn, this.#batches.number, over);
-    this.#batches.seal();
-    this.#outside.drop(isIn);
-    this.#batches.commit();
-    return done;
+    return this.#moves.handOver(isIn, last, over);
   }
 
   /** This member may not answer any more: as after a failed commit nothing is delivered, and the store is opened anew (R7). */
@@ -447,6 +428,20 @@ export class Loop {
     this.#handOvers.failed(error);
     this.#recipients.end("The store does not work now. Try again soon.");
     this.#reopening ??= this.#reopen();
+  }
+
+  #newMoves(): Moves {
+    const { runtime, sliceMax, listMax } = this.#options;
+    const parts = { services: this.#services, batches: this.#batches, writing: this.#writing };
+    return new Moves({
+      ...{ runtime, sliceMax, listMax, ...parts },
+      ...{ outside: this.#outside, time: this.#time, handOvers: this.#handOvers },
+      store: () => (this.ready ? this.#store : null),
+      collect: (service) => this.#collect(service),
+      drop: (service) => this.#drop(service),
+      schedule: () => this.#turns.schedule(),
+      failed: (reason) => this.distrust(reason),
+    });
   }
 
   /** How a service comes back whose memory was dropped by `#apply`. */

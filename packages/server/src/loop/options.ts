@@ -16,6 +16,8 @@ export interface LoopOptions extends ServicesOptions {
   /** Others with records outside services. */
   readonly keepers?: readonly Keeper[];
   readonly log: { warn(facts: object, text: string): void; error(facts: object, text: string): void };
+  /** Records that a clean stop may write of what is handed over together. Services with more are handed over without, as after a crash (R4). Absent: 20,000. */
+  readonly listMax?: number;
   /** Services fail again and again: the server has to stop. */
   readonly onFatal?: (error: Error) => void;
 }

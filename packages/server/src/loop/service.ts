@@ -28,7 +28,7 @@ export class Service implements Timed {
   readonly key: ServiceKey;
   readonly engine: Engine;
   /** By how much its lease time is ahead of the loop's clock: it goes on from where it was at another member (R6). */
-  readonly offsetMs: number;
+  offsetMs: number;
   dueMs = 0;
   heapIndex = -1;
   /** What has arrived since the last turn. */

@@ -1,4 +1,11 @@
-import type { Engine, EngineOptions, SlowWait, Totals } from "../engine/index.js";
+import {
+  COSTS,
+  type Engine,
+  type EngineOptions,
+  Slices,
+  type SlowWait,
+  type Totals,
+} from "../engine/index.js";
 import type { AccountLimits } from "./caller.js";
 import type { Placement } from "./placement.js";
 import { Service, type ServiceKey } from "./service.js";
@@ -12,6 +19,8 @@ export interface ServicesOptions {
   readonly limitsOf?: (account: string) => AccountLimits | null;
   /** What is known of the cluster that this server is a member of. Absent: it is alone, and serves everything. */
   readonly placement?: Placement;
+  /** How much of what comes from another member, or goes there, is done in one turn, as `Slices` counts. Absent: some 30 ms. */
+  readonly sliceMax?: number;
 }
 
 /** How much of each there is. */
@@ -81,39 +90,77 @@ export class Services {
 
   /** @param offsetMs by how much its lease time is ahead of the loop's clock */
   add(key: ServiceKey, offsetMs = this.#options.placement?.offsetMsOf(key) ?? 0): Service {
+    const service = this.#made(key, offsetMs);
+    this.#add(service);
+    return service;
+  }
+
+  #made(key: ServiceKey, offsetMs: number): Service {
     const { placement } = this.#options;
     const service = new Service(key, this.#engineOptions(key.account), offsetMs);
     service.engine.startAbove(this.floor.tokens, this.floor.tickets);
     const common = placement?.floor ?? null;
     if (common !== null) service.engine.startAbove(common.tokens, common.tickets);
+    return service;
+  }
+
+  #add(service: Service): void {
+    const { key } = service;
     this.#byPrefix.set(key.prefix, service);
     this.#byAccount.set(key.account, this.#of(key.account).add(service));
-    return service;
   }
 
   /**
    * Adds all of these as they were stored, or none.
    * @param nowMs by the loop's clock
-   * @param offsetMs of what comes from another member: its clients are on their way here
    * @throws Error when a record is damaged, or is not what it should be (R9)
    */
-  restore(stored: readonly StoredService[], nowMs: number, offsetMs?: number): readonly Service[] {
+  restore(stored: readonly StoredService[], nowMs: number): readonly Service[] {
+    const restored = stored.map(({ key, records, holds }) => {
+      const service = this.#made(key, 0);
+      service.engine.restore(records, nowMs, service.out, holds);
+      return service;
+    });
+    this.join(restored, 0);
+    return restored;
+  }
+
+  /**
+   * Makes services of what comes from another member, a slice with each step. Nobody knows of them before they join: all of them, or none.
+   * @param leaseMs lease time at which they were left: it stands still until they join
+   * @throws Error when a record is damaged, or is not what it should be (R9)
+   */
+  *restoring(
+    stored: readonly StoredService[],
+    leaseMs: number,
+  ): Generator<void, readonly Service[], undefined> {
     const restored: Service[] = [];
-    this.readings++;
-    try {
-      for (const { key, records, holds } of stored) {
-        if (this.get(key) !== undefined) throw new Error(`The service ${key.prefix} is in memory already.`);
-        const service = this.add(key, offsetMs);
-        service.reading = this.readings;
-        restored.push(service);
-        service.engine.restore(records, nowMs + service.offsetMs, service.out, holds);
-        if (offsetMs !== undefined) service.engine.reserve(service.out);
-      }
-    } catch (error) {
-      for (const service of restored) this.remove(service);
-      throw error;
+    const slices = new Slices(this.#options.sliceMax);
+    for (const { key, records, holds } of stored) {
+      const service = this.#made(key, 0);
+      restored.push(service);
+      yield* service.engine.restoring(records, leaseMs, service.out, holds, slices);
+      // Their clients are on their way here.
+      service.engine.reserve(service.out);
+      if (slices.isFull(COSTS.service)) yield;
     }
     return restored;
+  }
+
+  /**
+   * From now on they are served as all others, and what was said before has to be said once more.
+   * @param offsetMs by how much their lease time is ahead of the loop's clock
+   * @throws Error when one of them is here already: none is added then
+   */
+  join(services: readonly Service[], offsetMs: number): void {
+    for (const { key } of services)
+      if (this.get(key) !== undefined) throw new Error(`The service ${key.prefix} is in memory already.`);
+    this.readings++;
+    for (const service of services) {
+      service.offsetMs = offsetMs;
+      service.reading = this.readings;
+      this.#add(service);
+    }
   }
 
   /** Another one in its place, without anything in memory. */

@@ -42,6 +42,11 @@ export class Writing {
     }
   }
 
+  /** A change of a record of a service, which somebody else adds to a batch. */
+  encoded({ key: service }: Service, { type, id, value }: DurableChange): Change {
+    return changeOf(`${service.prefix}${type}/${id}`, value);
+  }
+
   addClock(nowMs: number): void {
     this.clockMs = nowMs;
     this.#put(CLOCK_KEY, { nowMs });
@@ -53,7 +58,10 @@ export class Writing {
   }
 
   #put(key: string, value: object | null): void {
-    const change: Change = { key, value: value === null ? null : encodeRecord(key, value) };
-    this.#batches.add(change);
+    this.#batches.add(changeOf(key, value));
   }
+}
+
+function changeOf(key: string, value: object | null): Change {
+  return { key, value: value === null ? null : encodeRecord(key, value) };
 }

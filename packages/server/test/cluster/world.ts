@@ -117,7 +117,14 @@ export class TestMember {
     ready: true,
     services: { seen: () => this.services },
     distrust: (reason: Error) => void this.reasons.push(reason),
-    takeUp: async (_services: unknown, _outside: unknown, offsetMs: number, first: readonly Change[]) => {
+    takeUp: async (
+      _services: unknown,
+      _outside: unknown,
+      leaseMs: number,
+      firstOf: (offsetMs: number) => readonly Change[],
+    ) => {
+      const offsetMs = leaseMs - this.leaseMs;
+      const first = firstOf(offsetMs);
       this.taken.push({ offsetMs, first });
       await this.store.commit(first);
     },

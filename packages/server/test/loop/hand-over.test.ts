@@ -91,7 +91,7 @@ test("[R5kc] sessions resume at the next member with all that they hold, and nob
   bob.acquire("disk");
   await bob.next("queued");
   await first.loop.handOver(goes, [OWNER], () => {});
-  await second.loop.takeUp((await claimed(store)).services, [], 0, [OWNER]);
+  await second.takeUp((await claimed(store)).services, [], 0, [OWNER]);
   bob.hello({}, second);
   bob.acquire("disk");
   await bob.next("queued");
@@ -119,7 +119,7 @@ test("[R5kd] a service may go to another member and come back", async () => {
   for (let round = 0; round < 2; round++) {
     await member.loop.handOver(goes, [OWNER], () => {});
     // Nobody has it yet: whoever speaks with it comes back.
-    await member.loop.takeUp((await claimed(store)).services, [], 7, [OWNER]);
+    await member.takeUp((await claimed(store)).services, [], 7, [OWNER]);
     ann.hello({ [token]: "disk" });
     await ann.next("welcome");
   }
@@ -210,7 +210,7 @@ test("[C5kc] what a service owes when it is handed over is its next owner's, als
   const next = await Member.start(store, { outbox });
   const isMine = ({ key }: { readonly key: string }) => key.includes(`/${GOES.id}/`);
   const mine = services.filter(({ key }) => goes(key));
-  await next.loop.takeUp(mine, outside.filter(isMine), 0, [OWNER]);
+  await next.takeUp(mine, outside.filter(isMine), 0, [OWNER]);
   expect(owed).toEqual([`added default/delivery/${GOES.id}/${tokens[0]}.0`]);
   await Promise.all([member.loop.stop(), next.loop.stop()]);
 });

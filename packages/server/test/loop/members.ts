@@ -92,6 +92,16 @@ export class Member implements Placement {
     return member;
   }
 
+  /** @param offsetMs by how much their lease time is ahead of this member's clock */
+  takeUp(
+    services: readonly StoredService[],
+    outside: readonly OutsideRecord[],
+    offsetMs: number,
+    first: readonly Change[],
+  ): Promise<void> {
+    return this.loop.takeUp(services, outside, this.loop.leaseMs + offsetMs, () => first);
+  }
+
   placeOf({ id }: ServiceKey): Place {
     return this.places.get(id) ?? this.place;
   }

@@ -179,7 +179,7 @@ test("[R3kf] who was led to a member by the change of owners that gave it his se
     return socket;
   });
   second.epoch = 7;
-  await second.loop.takeUp((await claimed(store)).services, [], 0, [owner]);
+  await second.takeUp((await claimed(store)).services, [], 0, [owner]);
   second.place = "here";
   second.changed();
   await turns();
@@ -212,7 +212,7 @@ test("[R3ke] who was accepted before a service was taken up comes again: what he
   second.place = "nowhere";
   const hello = { ...HELLO, client: "client-ann", session: "session-ann", resume: true };
   waiting.say(["hello", { ...hello, connection: 1 }], ["sync"]);
-  await second.loop.takeUp((await claimed(store)).services, [], 0, [owner]);
+  await second.takeUp((await claimed(store)).services, [], 0, [owner]);
   second.place = "here";
   second.changed();
   late.say(["hello", { ...hello, connection: 1 }], ["sync"]);

@@ -24,7 +24,7 @@ test("[R5ka] the next member deletes a clean stop's list before it answers anybo
   second.holds = true;
   const { services } = await claimed(store);
   let isDone = false;
-  const taken = second.loop.takeUp(services, [], 0, [OWNER]).then(() => {
+  const taken = second.takeUp(services, [], 0, [OWNER]).then(() => {
     isDone = true;
   });
   // Also when nobody asks for anything.
@@ -64,7 +64,7 @@ async function goesOnAt(startMs: number): Promise<void> {
 
   const next = await Member.start(store, {}, startMs);
   const { services } = await claimed(store);
-  await next.loop.takeUp(services, [], leaseMs - next.loop.leaseMs, [OWNER]);
+  await next.takeUp(services, [], leaseMs - next.loop.leaseMs, [OWNER]);
   const bob = new Talker(next, KEY, "bob");
   bob.hello();
   bob.acquire("disk");
@@ -106,7 +106,7 @@ test("[R9ka] of a partition with a damaged record nothing is taken up", async ()
   ]);
   const member = await Member.start(store);
   const { services } = await claimed(store);
-  await expect(member.loop.takeUp(services, [], 0, [OWNER])).rejects.toThrow(/nobody's/);
+  await expect(member.takeUp(services, [], 0, [OWNER])).rejects.toThrow(/nobody's/);
   await turns();
   expect(member.batches).toEqual([]);
   expect(member.loop.services.census()).toMatchObject({ services: 0 });
@@ -126,7 +126,7 @@ test("[R7ka] a take-up whose changes are not written is none", async () => {
   );
   const second = await Member.start(store);
   second.holds = true;
-  const taken = second.loop.takeUp((await claimed(store)).services, [], 0, [OWNER]);
+  const taken = second.takeUp((await claimed(store)).services, [], 0, [OWNER]);
   await turns();
   second.commits.shift()!.fail(new Error("fenced"));
   await expect(taken).rejects.toThrow("fenced");
@@ -146,7 +146,7 @@ test("[R6kq] the lease clock is written with what is taken up, and has no step o
   await second.pass(10_000);
   const { leaseMs } = second.loop;
   expect(leaseMs).toBe(50_250);
-  await second.loop.takeUp([], [], -leaseMs, [OWNER]);
+  await second.takeUp([], [], -leaseMs, [OWNER]);
   expect(second.loop.leaseMs).toBe(leaseMs);
   const clock = second.batches.at(-1)!.find(({ key }) => key === "default/clock");
   expect(decodeRecord({ key: "default/clock", value: clock!.value! })).toEqual({ nowMs: leaseMs });

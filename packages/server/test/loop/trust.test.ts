@@ -27,7 +27,7 @@ test("[R7kc] a turn in which a member's trust runs out tells nobody anything, an
   expect(ann.kinds).toEqual(["ended"]);
   expect(ann.heard[0]![1]).toBe("UNAVAILABLE");
   expect([member.openings, member.loop.ready]).toEqual([2, true]);
-  await member.loop.takeUp((await claimed(store)).services, [], 0, []);
+  await member.takeUp((await claimed(store)).services, [], 0, []);
   expect(member.loop.services.statsOf(KEY)).toMatchObject({ holds: 0, sessions: 1, recovering: true });
   await member.loop.stop();
 });
@@ -60,7 +60,7 @@ test("[R7ke] what is flushed when a member's trust has run out is not told", asy
   await turns();
   expect(ann.kinds).toEqual(["ended"]);
   // Written it is: nobody else gets it.
-  await member.loop.takeUp((await claimed(store)).services, [], 0, []);
+  await member.takeUp((await claimed(store)).services, [], 0, []);
   expect(member.loop.services.statsOf(KEY)).toMatchObject({ holds: 1 });
   await member.loop.stop();
 });
@@ -134,7 +134,7 @@ test("[R7kg] after a commit that was fenced off the member begins anew, and what
   expect([member.openings, member.loop.ready]).toEqual([2, true]);
   expect(member.loop.services.census()).toMatchObject({ services: 0 });
   const other = await Member.start(store);
-  await other.loop.takeUp((await claimed(store)).services, [], 0, []);
+  await other.takeUp((await claimed(store)).services, [], 0, []);
   expect(other.loop.services.statsOf(KEY)).toMatchObject({ holds: 1 });
   await Promise.all([member.loop.stop(), other.loop.stop()]);
 });
