@@ -131,6 +131,10 @@ describe("a configuration file", () => {
     expect(() => read(toml)).toThrow(expect.not.stringContaining("SECRET") as unknown as string);
   });
 
+  test("[I6zs] a key of a million letters is refused as soon as any other", () => {
+    expect(() => read(`${"x".repeat(1_000_000)} = 1`)).toThrow("x: there is no such option. See");
+  });
+
   test.each([
     ["port = 1\nhost = '127.0.0.1'\nport = 2", "3: port is set twice. Keep one of them."],
     ["port: 80", "1: this is no TOML: illegal character in key."],

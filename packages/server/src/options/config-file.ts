@@ -124,6 +124,8 @@ function isTable(value: unknown): boolean {
   return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === null;
 }
 
+const WRONG_MAX = 2;
+
 /** The key that was probably meant: one written as in another place, or with two letters wrong. */
 function nearest(key: string): string | null {
   const plain = (text: string) =>
@@ -131,10 +133,15 @@ function nearest(key: string): string | null {
       .toLowerCase()
       .replace(/^(lockdb[_-]|--)/, "")
       .replace(/[^a-z]/g, "");
+  const given = plain(key);
   const near = Object.values(OPTIONS)
-    .map((row) => ({ key: row.key, distance: distanceOf(plain(row.key), plain(key)) }))
-    .sort((a, b) => a.distance - b.distance)[0]!;
-  return near.distance <= 2 && near.distance <= key.length / 2 ? near.key : null;
+    .map((row) => ({ key: row.key, text: plain(row.key) }))
+    // What is longer or shorter by more is not compared: a key may have a million letters.
+    .filter(({ text }) => Math.abs(text.length - given.length) <= WRONG_MAX)
+    .map((row) => ({ key: row.key, distance: distanceOf(row.text, given) }))
+    .sort((a, b) => a.distance - b.distance)[0];
+  const isNear = near !== undefined && near.distance <= Math.min(WRONG_MAX, key.length / 2);
+  return isNear ? near.key : null;
 }
 
 /** Letters to put in, take away or change (Levenshtein). */
