@@ -85,7 +85,7 @@ export const ENGINE_NESTED = [
     find: "return waiter.nextOfWaiter !== null || !this.#open.has(waiter.lock);",
     put: "return true;",
     wrong: "Who waits for a lock that comes free by itself is taken to wait for ever.",
-    killedBy: { seed: 6, steps: 2_000 },
+    killedBy: { seed: 9, steps: 2_000 },
   },
   {
     id: "absent-stuck",

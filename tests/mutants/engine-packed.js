@@ -33,7 +33,7 @@ export const ENGINE_PACKED = [
     find: "if (childAt + 1 < this.#heapSize && dueMs[heap[childAt + 1]!]! < dueMs[heap[childAt]!]!) childAt++;",
     put: "",
     wrong: "Holds from before a restart end late, behind others.",
-    killedBy: { test: TEST, name: "[R5m]" },
+    killedBy: { test: TEST, name: "[L9pk]" },
   },
   {
     id: "packed-not-by-token",

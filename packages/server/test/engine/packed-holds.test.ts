@@ -30,6 +30,17 @@ describe("holds that a start leaves as they were stored", () => {
     );
   });
 
+  test("[L9pk] end each at its time, in whatever order they were granted", () => {
+    // All of 0 to 100, far from their order.
+    const dueMs = Array.from({ length: 101 }, (_, at) => 1_000 + ((at * 37) % 101));
+    const { engine } = restored(dueMs.map((ms, at) => [at + 1, record(`lock ${at}`, ms)] as const));
+    for (const ms of [...dueMs].sort((a, b) => a - b)) {
+      expect(engine.nextDeadlineMs).toBe(ms);
+      engine.apply({ kind: "tick" }, ms, { answers: [], changes: [] });
+    }
+    expect(engine.counts).toMatchObject({ holds: 0, locks: 0 });
+  });
+
   test("[R5n] are found by name, by token, by request and at their end, however they are written", () => {
     const plain = record("a", 1_000);
     const { engine, tell } = restored([
