@@ -145,8 +145,8 @@ export const MEMBERS = [
     rule: "R6",
     file: LOOP,
     find: "const serviceMs = nowMs + service.offsetMs;",
-    put: "const serviceMs = nowMs;",
-    wrong: "The rules of a service that was taken up are on the member's own clock.",
+    put: "const serviceMs = nowMs + (service.offsetMs === 0 ? 0 : service.offsetMs + 3_000);",
+    wrong: "The rules of a service that was taken up are three seconds ahead of its clock.",
     killedBy: { seed: 923, steps: 3_000, cluster: true },
   },
   {
