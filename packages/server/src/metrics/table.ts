@@ -318,7 +318,7 @@ export const METRICS: readonly MetricRow[] = [
     "lockdb_cluster_key_reads_total",
     "The cluster",
     "How often this member has read keys and accounts after a change, its own changes as their keeper too: what has changed, or the whole.",
-    "what",
+    "how",
     ({ cluster }) => cluster?.totals.commonReads ?? null,
   ),
   gauge(
