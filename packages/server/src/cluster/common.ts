@@ -1,10 +1,9 @@
-import { type OutsideChange, type OutsideRead, type OutsideRecord, readServices } from "../loop/index.js";
-import { blocksOf } from "../store/block.js";
+import type { OutsideChange, OutsideRead, OutsideRecord } from "../loop/index.js";
 import type { EtcdEntry } from "../store/etcd-api.js";
 import { markIn, NOTES, nameOf, noteIn, noteKey } from "../store/etcd-mark.js";
 import { decodeRecord } from "../store/index.js";
 import { COMMON, COMMON_VERSION, NOTES_AREA } from "./keys.js";
-import { type Fenced, readKeys, readThrough } from "./part.js";
+import { type Fenced, partIn, readKeys, readThrough } from "./part.js";
 
 /** Records that are read at once of what is common: mostly all of it. */
 const PAGE = 4_000;
@@ -56,18 +55,9 @@ export async function readCommon(
   return { isWhole: true, records: await readAll(member, pause) };
 }
 
-async function readAll(member: Fenced, pause: () => Promise<void>): Promise<OutsideRecord[]> {
+async function readAll(member: Fenced, pause: () => Promise<void>): Promise<readonly OutsideRecord[]> {
   const [entries] = (await readThrough(member, [COMMON], PAGE)) as [EtcdEntry[]];
-  const outside = member.at.length + COMMON.length;
-  const records: OutsideRecord[] = [];
-  for (let at = 0; at < entries.length; at += PAGE) {
-    const page = entries
-      .slice(at, at + PAGE)
-      .map(({ key, value }) => ({ key: key.subarray(outside), value }));
-    await readServices({ blocks: () => blocksOf(page) }, (_kind, record) => records.push(record));
-    await pause();
-  }
-  return records;
+  return (await partIn(member, COMMON, entries, pause)).outside;
 }
 
 /** @returns null: a note is another's by now, or cannot be read */

@@ -325,7 +325,8 @@ function partOf(member: Fenced, prefix: string, entries: readonly EtcdEntry[]): 
   return partIn(member, prefix, entries, async () => {}).catch((error: unknown) => error as Error);
 }
 
-async function partIn(
+/** What such entries are. @param prefix below which they lie @throws DamagedRecordError (R9) */
+export async function partIn(
   { at }: Fenced,
   prefix: string,
   entries: readonly EtcdEntry[],
