@@ -1,6 +1,10 @@
-import { EventEmitter } from "node:events";
-import type { WebSocket } from "ws";
-import { Connection, Loop, type LoopRuntime, ServiceKey } from "../../../server/src/loop/index.js";
+import {
+  Connection,
+  Loop,
+  type LoopRuntime,
+  ServiceKey,
+  type SocketListener,
+} from "../../../server/src/loop/index.js";
 import { type Change, openMemoryStore, type Store } from "../../../server/src/store/index.js";
 import { ROOT_CALLER } from "../../../server/test/root-caller.js";
 import type { SocketClosed } from "../../src/runtime/runtime.js";
@@ -14,7 +18,7 @@ export class LockServer implements Endpoint {
   /** How long a commit takes to be flushed. */
   commitMs: () => number = () => 0;
   readonly #store = openMemoryStore();
-  readonly #ends = new Map<Line, EventEmitter>();
+  readonly #ends = new Set<Line>();
   #logs = 0;
   #process: { isAlive: boolean; loop: Loop | null } | null = null;
   #stopping: Promise<void> | null = null;
@@ -63,7 +67,7 @@ export class LockServer implements Endpoint {
     if (this.#process !== null) this.#process.isAlive = false;
     this.#process = null;
     this.#stopping = null;
-    for (const line of [...this.#ends.keys()]) line.cut();
+    for (const line of [...this.#ends]) line.cut();
     this.#ends.clear();
   }
 
@@ -83,22 +87,30 @@ export class LockServer implements Endpoint {
     const loop = this.#process?.loop;
     if (loop == null) return { refusal: { message: "connect ECONNREFUSED" } };
     if (!loop.ready) return { refusal: { message: "not ready", code: "UNAVAILABLE" } };
-    const socket = new EventEmitter();
-    this.#ends.set(line, socket);
-    const close = () => {
+    this.#ends.add(line);
+    let listener: SocketListener | null = null;
+    const closed = () => {
       this.#ends.delete(line);
-      line.hangUp();
-      this.machine.run(() => socket.emit("close"));
+      this.machine.run(() => listener!.closed());
     };
-    const send = (text: string) => line.say(text);
-    Object.assign(socket, { send, close, terminate: close, bufferedAmount: 0 });
-    new Connection(socket as unknown as WebSocket, loop, ROOT_CALLER);
+    const close = () => {
+      line.hangUp();
+      closed();
+    };
+    const listen = (given: SocketListener) => {
+      listener = given;
+    };
+    const socket = {
+      listen,
+      send: (text: string) => line.say(text),
+      close,
+      terminate: close,
+      bufferedAmount: 0,
+    };
+    new Connection(socket, loop, ROOT_CALLER);
     return {
-      message: (text) => this.machine.run(() => socket.emit("message", Buffer.from(text), false)),
-      close: () => {
-        this.#ends.delete(line);
-        this.machine.run(() => socket.emit("close"));
-      },
+      message: (text) => this.machine.run(() => listener!.message(text, Buffer.byteLength(text))),
+      close: closed,
     };
   }
 

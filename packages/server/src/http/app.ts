@@ -10,7 +10,6 @@ import {
   LogController,
 } from "fastify";
 import { CONNECT_PATH, ERRORS, type ErrorCode, KEY_SUBPROTOCOL, LIMITS, SUBPROTOCOL } from "lockdb/protocol";
-import { type WebSocket, WebSocketServer } from "ws";
 import type { Access, KeyCaller } from "../access/index.js";
 import { Connection, type Loop, TO_CONNECT } from "../loop/index.js";
 import { metricsText, ProcessMeter } from "../metrics/index.js";
@@ -29,10 +28,10 @@ import { mayBeOriginal, originalRoutes } from "./original-routes.js";
 import { OtherMembers } from "./other-members.js";
 import { PassingOn } from "./passing-on.js";
 import { noteRefusal, watchAnswers } from "./request-log.js";
-import { textSender } from "./text-frames.js";
 import type { TlsWatch } from "./tls.js";
 import type { MemberTls } from "./upstreams.js";
 import { version } from "./version.js";
+import { handshakeProblem, protocolsIn, ServerWebSocket, VERSION_HEADER } from "./web-socket.js";
 
 /** To a call of the original routes that comes with `Upgrade`, as HTTP/2 clients send it: it is not JSON (C2). */
 const UPGRADE_REFUSED = "INVALID: Leave out the Upgrade header.";
@@ -184,70 +183,61 @@ function endOnError(socket: Duplex): void {
 function upgrades(
   app: FastifyInstance,
   { gate, loop, headers, logger }: UpgradeParts,
-): ReadonlySet<WebSocket> {
-  const sockets = new Set<WebSocket>();
-  const server = new WebSocketServer({
-    noServer: true,
-    clientTracking: false,
-    perMessageDeflate: false,
-    maxPayload: LIMITS.frameBytesMax,
-    handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
-  });
-  server.on("headers", (lines, request) => lines.push(...linesOf(headers.of(request))));
-  server.on("wsClientError", (error, socket, request) =>
-    refuseUpgrade(socket, headers.of(request), "INVALID", `${error.message}.`),
-  );
+): ReadonlySet<ServerWebSocket> {
+  const sockets = new Set<ServerWebSocket>();
   // With a scope of its own: what is kept for as long as a connection must not keep its request too.
-  const accepted = (client: WebSocket, socket: Duplex, caller: KeyCaller, requestId: string) => {
+  const accepted = (client: ServerWebSocket, socket: Duplex, caller: KeyCaller, requestId: string) => {
     sockets.add(client);
     const facts = { requestId, account: caller.account, key: caller.label };
     logger.debug(facts, "a connection is open");
     loop.totals.connectionsOpened++;
     loop.totals.connectionsOpen++;
-    client.once("close", (status) => {
+    socket.once("close", () => {
       sockets.delete(client);
       loop.totals.connectionsOpen--;
-      logger.debug({ ...facts, status }, "a connection has ended");
+      logger.debug({ ...facts, status: client.status }, "a connection has ended");
     });
-    const connection = new Connection(client, loop, caller, {
-      send: textSender(client, socket),
-      failed: (error) => logger.error({ ...facts, err: error }, "a connection failed"),
-    });
-    // Its 'close' comes some turns later: in these it would be granted what nobody hears of, for as long as its lease lasts.
-    // Nothing is left to be said to it: at once is half of the work, when ten thousand leave at once.
-    const closed = () => {
-      connection.closed();
-      socket.destroy();
-    };
-    socket.once("end", closed).once("error", closed);
+    new Connection(client, loop, caller, (error) =>
+      logger.error({ ...facts, err: error }, "a connection failed"),
+    );
   };
   app.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     endOnError(socket);
     const said = headers.of(request);
-    const refuse = (code: ErrorCode, message?: string) => {
+    const refuse = (code: ErrorCode, message?: string, more: Headers = {}) => {
       loop.totals.refusedWith(code);
-      refuseUpgrade(socket, said, code, message);
+      refuseUpgrade(socket, { ...said, ...more }, code, message);
     };
     if (mayBeOriginal(request.method, request.url)) {
       loop.totals.refusedWith("INVALID");
       return endWith(socket, "400 INVALID", { ...said, ...PLAIN }, UPGRADE_REFUSED);
     }
-    const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
-    const caller = gate.admit(request, request.headers.authorization ?? authorizationIn(offered));
+    const offered = protocolsIn(request);
+    const caller = gate.admit(request, request.headers.authorization ?? authorizationIn(offered ?? []));
     if (request.url?.split("?")[0] !== CONNECT_PATH) return refuse("NOT_FOUND");
     if (typeof caller === "string") return refuse(caller);
     const originProblem = headers.originProblem(request);
     if (originProblem !== null) return refuse("FORBIDDEN", originProblem);
     const code = caller.take(TO_CONNECT) ? caller.refusal(TO_CONNECT, null) : "RATE_LIMITED";
     if (code !== null) return refuse(code);
-    if (!offered.includes(SUBPROTOCOL)) return refuse("INVALID", `Offer the subprotocol ${SUBPROTOCOL}.`);
+    if (offered?.includes(SUBPROTOCOL) !== true)
+      return refuse("INVALID", `Offer the subprotocol ${SUBPROTOCOL}.`);
+    const problem = handshakeProblem(request);
+    if (problem !== null) return refuse("INVALID", problem, VERSION_HEADER);
     if (!loop.ready) return refuse("UNAVAILABLE");
     const leave = gate.enter(caller);
     if (leave === null) return refuse("LIMIT_EXCEEDED");
     socket.once("close", leave);
+    // It has gone meanwhile.
+    if (!socket.readable || !socket.writable) return socket.destroy();
     // In one piece: Node makes a UUID of forty, and a connection would keep them all.
     const requestId = Buffer.from(requestIdOf(request), "latin1").toString("latin1");
-    server.handleUpgrade(request, socket, head, (client) => accepted(client, socket, caller, requestId));
+    const client = new ServerWebSocket(request, socket as Socket, head, {
+      protocol: SUBPROTOCOL,
+      headers: linesOf(said),
+      messageBytesMax: LIMITS.frameBytesMax,
+    });
+    accepted(client, socket, caller, requestId);
   });
   return sockets;
 }
@@ -305,7 +295,7 @@ function linesOf(headers: Headers): string[] {
 async function closeAll(
   app: FastifyInstance,
   listener: Listener,
-  sockets: ReadonlySet<WebSocket>,
+  sockets: ReadonlySet<ServerWebSocket>,
 ): Promise<void> {
   const closed = app.close();
   for (const socket of sockets) socket.close(1001);

@@ -7,9 +7,9 @@ import {
   type Metadata,
   type ServerMessage,
 } from "lockdb/protocol";
-import type { RawData, WebSocket } from "ws";
 import type { Command } from "../engine/index.js";
 import { type Caller, NEEDS, type Need, refusalFor, TO_CONNECT, TO_FORCE, TO_HOLD } from "./caller.js";
+import { BACKLOG_BYTES_MAX, type ClientSocket } from "./client-socket.js";
 import { isDeeperThan, parsed } from "./frames.js";
 import { Inspections } from "./inspections.js";
 import type { Loop } from "./loop.js";
@@ -19,9 +19,6 @@ import { type Ending, endOf, isAnswer, mayBeLong } from "./server-messages.js";
 import { ServiceKey } from "./service.js";
 import { Unacknowledged } from "./unacknowledged.js";
 import { type Kept, Whereabouts } from "./whereabouts.js";
-
-/** A reader that lets more than this pile up is cut off (N3). */
-const BACKLOG_BYTES_MAX = 8 * 1_024 * 1_024;
 
 /** A connection that does not say hello, and then sync, in this time is closed. */
 const HELLO_MS = 10_000;
@@ -49,18 +46,9 @@ const NO_TOKENS: readonly number[] = Object.freeze([]);
 /** So that a timer that is over is not kept for as long as its connection. */
 const DONE = () => {};
 
-/** What a connection needs of who has opened it. */
-export interface ConnectionHost {
-  /** How a text message is sent; default: as the socket does it. */
-  readonly send?: (text: string) => void;
-  /** Told of a mistake of ours: that connection is over, and others go on. Default: it is thrown. */
-  readonly failed?: (error: unknown) => void;
-}
-
 /** One native connection: frames in, commands out, and back. Input is trusted no further than `clientMessageProblem`. */
 export class Connection implements Recipient {
-  readonly #socket: WebSocket;
-  readonly #sendText: (text: string) => void;
+  readonly #socket: ClientSocket;
   readonly #failed: (error: unknown) => void;
   readonly #loop: Loop;
   readonly #caller: Caller;
@@ -88,10 +76,9 @@ export class Connection implements Recipient {
   #over = false;
   #isClosed = false;
 
-  constructor(socket: WebSocket, loop: Loop, caller: Caller, host: ConnectionHost = {}) {
-    const { send = (text) => socket.send(text), failed = rethrow } = host;
+  /** @param failed told of a mistake of ours: that connection is over, and others go on. Default: it is thrown */
+  constructor(socket: ClientSocket, loop: Loop, caller: Caller, failed: (error: unknown) => void = rethrow) {
     this.#socket = socket;
-    this.#sendText = send;
     this.#loop = loop;
     this.#caller = caller;
     this.#cameAt = loop.services.readings;
@@ -104,10 +91,10 @@ export class Connection implements Recipient {
     this.#cancelHelloTimer = loop.runtime.setTimer(tooLate, HELLO_MS);
     this.#whereabouts = this.#newWhereabouts();
     this.#failed = failed;
-    socket.on("message", (data, isBinary) => this.#guard(() => this.#read(data, isBinary)));
-    socket.on("close", () => this.closed());
-    // A broken frame or a reset: 'close' follows.
-    socket.on("error", () => {});
+    socket.listen({
+      message: (text, bytes) => this.#guard(() => this.#read(text, bytes)),
+      closed: () => this.closed(),
+    });
   }
 
   get service(): ServiceKey | null {
@@ -195,20 +182,20 @@ export class Connection implements Recipient {
 
   /** One frame, or several when it would be longer than a frame may be (N3). */
   #send(messages: readonly ServerMessage[]): void {
-    if (!this.#hasLong) return this.#sendText(JSON.stringify(messages));
+    if (!this.#hasLong) return this.#socket.send(JSON.stringify(messages));
     let texts: string[] = [];
     let length = 0;
     for (const message of messages) {
       const text = JSON.stringify(message);
       if (texts.length > 0 && length + text.length > FRAME_LENGTH_MAX) {
-        this.#sendText(`[${texts.join()}]`);
+        this.#socket.send(`[${texts.join()}]`);
         texts = [];
         length = 0;
       }
       texts.push(text);
       length += text.length + 1;
     }
-    this.#sendText(`[${texts.join()}]`);
+    this.#socket.send(`[${texts.join()}]`);
   }
 
   #say(message: ServerMessage): void {
@@ -231,17 +218,16 @@ export class Connection implements Recipient {
     return true;
   }
 
-  #read(data: RawData, isBinary: boolean): void {
+  #read(text: string | null, bytes: number): void {
     // Nothing of a frame counts for a key that has come to its end, not even that somebody is there.
     if (!this.#mayStay()) return;
-    const frame = isBinary ? undefined : parsed(data);
+    const frame = text === null ? undefined : parsed(text);
     if (!Array.isArray(frame))
       return this.#error("INVALID", "A frame must be a JSON array in a text message.");
     const received: unknown = frame[0];
     if (!Number.isSafeInteger(received) || !this.#acknowledge(received as number)) {
       return this.#error("INVALID", "A frame must begin with the number of messages received so far.");
     }
-    const bytes = (data as Buffer).byteLength;
     this.#takeAll({ messages: frame, isLarge: bytes > LIMITS.messageBytesMax }, 1, bytes);
   }
 
@@ -476,7 +462,7 @@ export class Connection implements Recipient {
     this.flush();
   }
 
-  /** Nobody hears on it any more. Whoever knows that before its socket says so tells it. */
+  /** Nobody hears on it any more. */
   closed(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;

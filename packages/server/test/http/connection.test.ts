@@ -1,9 +1,7 @@
-import { EventEmitter } from "node:events";
 import type { ServerMessage } from "lockdb/protocol";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { WebSocket } from "ws";
 import type { Server } from "../../src/index.js";
-import { Connection, Loop, nodeRuntime } from "../../src/loop/index.js";
+import { Connection, Loop, nodeRuntime, type SocketListener } from "../../src/loop/index.js";
 import { openMemoryStore } from "../../src/store/index.js";
 import { ROOT_CALLER } from "../root-caller.js";
 import { HttpConnection, helloOf, ManualStore, NativeClient, startParts, startServer } from "./server.js";
@@ -23,20 +21,21 @@ describe("a hostile frame", () => {
       runtime: nodeRuntime,
       log: { warn: () => {}, error: () => {} },
     });
-    const socket = new EventEmitter();
+    let listener: SocketListener | null = null;
     const sent: ServerMessage[] = [];
-    const methods = {
+    const socket = {
+      listen: (given: SocketListener) => {
+        listener = given;
+      },
       send: (text: string) => sent.push(...(JSON.parse(text) as ServerMessage[])),
       close: () => {},
       terminate: () => {},
-      pause: () => {},
-      resume: () => {},
       bufferedAmount: 0,
     };
-    new Connection(Object.assign(socket, methods) as unknown as WebSocket, loop, ROOT_CALLER);
-    const read = (text: string) => void socket.emit("message", Buffer.from(text), false);
+    new Connection(socket, loop, ROOT_CALLER);
+    const read = (text: string) => listener!.message(text, Buffer.byteLength(text));
     const stop = () => {
-      socket.emit("close");
+      listener!.closed();
       return loop.stop();
     };
     return { read, sent, stop };

@@ -64,7 +64,10 @@ describe("the handshake", () => {
       { "sec-websocket-protocol": "lockdb.v2" },
       { "sec-websocket-protocol": "LOCKDB.V1" },
       { "sec-websocket-protocol": "lockdb.v1,,lockdb.v1" },
+      { "sec-websocket-protocol": "lockdb.v1, lockdb.v1" },
+      { "sec-websocket-protocol": "lockdb.v1, a b" },
       { "sec-websocket-key": "short" },
+      { "sec-websocket-key": "" },
       { "sec-websocket-version": "99" },
       { upgrade: "h2c" },
     ];
@@ -73,6 +76,10 @@ describe("the handshake", () => {
       expect(answer!.status).toBe(400);
       expect(JSON.parse(answer!.body)).toEqual(errorShape("INVALID"));
     }
+    expect((await upgrade({ method: "PUT" }))!.status).toBe(400);
+    // RFC 6455, section 4.4.
+    const old = await upgrade({ headers: { "sec-websocket-version": "8" } });
+    expect(old).toMatchObject({ status: 400, headers: { "sec-websocket-version": "13" } });
   });
 
   test("[A1q] a browser's key comes as a subprotocol, and is not said back", async () => {

@@ -1,8 +1,6 @@
-import { EventEmitter } from "node:events";
 import { type Hello, LIMITS, type ServerMessage } from "lockdb/protocol";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { WebSocket } from "ws";
-import { Connection } from "../../src/loop/index.js";
+import { type ClientSocket, Connection, type SocketListener } from "../../src/loop/index.js";
 import { encodeRecord, openMemoryStore } from "../../src/store/index.js";
 import { ROOT_CALLER } from "../root-caller.js";
 import { claimed, Member, serviceOf, Talker, turns } from "./members.js";
@@ -27,14 +25,14 @@ beforeEach(async () => {
 afterEach(() => member.loop.stop());
 
 /** A connection, its client's frames, and what it is told. */
-class Socket extends EventEmitter {
+class Socket implements ClientSocket {
   readonly heard: ServerMessage[] = [];
   readonly closes: (readonly [number, string])[] = [];
   readonly bufferedAmount = 0;
+  #listener: SocketListener | null = null;
 
   constructor() {
-    super();
-    new Connection(this as unknown as WebSocket, member.loop, ROOT_CALLER);
+    new Connection(this, member.loop, ROOT_CALLER);
   }
 
   /** But for who the members are, which those who wait hear, too. */
@@ -43,7 +41,15 @@ class Socket extends EventEmitter {
   }
 
   say(...messages: readonly (readonly unknown[])[]): void {
-    this.emit("message", Buffer.from(JSON.stringify([this.heard.length, ...messages])), false);
+    this.sayText(JSON.stringify([this.heard.length, ...messages]));
+  }
+
+  sayText(text: string): void {
+    this.#listener!.message(text, Buffer.byteLength(text));
+  }
+
+  listen(listener: SocketListener): void {
+    this.#listener = listener;
   }
 
   send(text: string): void {
@@ -52,7 +58,11 @@ class Socket extends EventEmitter {
 
   close(code: number, reason: string): void {
     this.closes.push([code, reason]);
-    this.emit("close");
+    this.terminate();
+  }
+
+  terminate(): void {
+    this.#listener!.closed();
   }
 }
 
@@ -135,7 +145,7 @@ test("[R3kd] when a service is handed over its clients are told where it is, and
       member.place = THERE;
     },
   );
-  socket.emit("message", Buffer.from('[3,["heartbeat",2]]'), false);
+  socket.sayText('[3,["heartbeat",2]]');
   member.place = "nowhere";
   waiting.say(["hello", { ...HELLO, session: "another-session-here" }]);
   await over;
