@@ -156,6 +156,11 @@ class ClientRuntime implements Runtime {
     this.#process.defer(callback);
   }
 
+  /** As late as it may be. */
+  soon(callback: () => void): void {
+    this.defer(callback);
+  }
+
   /** Not random: the story names sessions by it. It differs for every client instance all the same. */
   randomId(): string {
     return this.#id;

@@ -20,6 +20,7 @@ import { SERVER } from "./server.js";
 import { SIGNUP } from "./signup.js";
 import { STORE } from "./store.js";
 import { TRANSPORT } from "./transport.js";
+import { WEB_SOCKET } from "./web-socket.js";
 import { WEBHOOKS } from "./webhooks.js";
 
 /** @typedef {import("./mutants.js").Mutant} Mutant */
@@ -44,6 +45,7 @@ export const MUTANTS = [
   ...STORE,
   ...BACKUP,
   ...TRANSPORT,
+  ...WEB_SOCKET,
   ...PASSING,
   ...WEBHOOKS,
   ...OPERATIONS,

@@ -25,16 +25,6 @@ export const TRANSPORT = [
     killedBy: { test: "packages/server/test/http/native.test.ts", name: "[Q7wa]" },
   },
   {
-    id: "end-noticed-late",
-    rule: "Q7",
-    file: `${HTTP}/app.ts`,
-    find: 'socket.once("end", closed).once("error", closed);',
-    put: 'socket.once("close", closed);',
-    wrong:
-      "A lock is granted to a waiter that is known to be gone, and nobody has it until that lease is over.",
-    killedBy: { test: `${TESTS}/native.test.ts`, name: "[Q7w]" },
-  },
-  {
     id: "forwarded-by-anybody",
     rule: "A6",
     file: `${HTTP}/addresses.ts`,

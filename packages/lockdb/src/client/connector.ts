@@ -30,6 +30,8 @@ const MESSAGES_A_FRAME_MAX = 256;
 export interface ConnectorEvents {
   /** Whether a lost connection is to be made again now. If not, `want` will say when. */
   isWanted(): boolean;
+  /** Whether there is at most one request that waits for its answer. */
+  isQuiet(): boolean;
   opened(): void;
   received(messages: readonly ServerMessage[]): void;
   /** It is gone, or could not be made. `code` is set when the server refused it with a reason. */
@@ -114,7 +116,10 @@ export class Connector {
   send(message: readonly unknown[]): Moment {
     if (this.#turnAt === null) {
       this.#turnAt = { monotonicMs: this.#runtime.monotonicMs(), wallMs: this.#runtime.wallMs() };
-      this.#runtime.defer(() => this.#endTurn());
+      const endTurn = () => this.#endTurn();
+      // Alone it has nothing to wait for: the rest of the turn would be a twentieth of its time (decision 011).
+      if (this.#events.isQuiet()) this.#runtime.soon(endTurn);
+      else this.#runtime.defer(endTurn);
     }
     if (this.#outgoing.push(message) >= this.#frameSize) {
       this.#flush();

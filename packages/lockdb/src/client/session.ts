@@ -111,6 +111,7 @@ export class ClientSession {
     });
     this.#connector = new Connector(runtime, options.urls, options.apiKey, {
       isWanted: () => this.#isWanted,
+      isQuiet: () => this.#requests.size <= 1,
       opened: () => this.#opened(),
       received: (messages) => this.#received(messages),
       closed: (reason, code) => this.#disconnected(reason, code),
@@ -246,14 +247,9 @@ export class ClientSession {
     this.#sweep();
     // Whoever hears of a loss may ask for something at once: that goes out below, in the order of the ids.
     this.#holds.check();
-    const [client, session, connection, resume] = [
-      this.#client,
-      this.#session,
-      ++this.#connection,
-      this.#welcomed,
-    ];
+    const who = { client: this.#client, session: this.#session, connection: ++this.#connection };
     const { lastMove } = this.#connector;
-    const hello = { service, client, session, connection, resume, leaseMs, owner, ...lastMove };
+    const hello = { service, ...who, resume: this.#welcomed, leaseMs, owner, ...lastMove };
     this.#helloAt = this.#connector.send(["hello", hello]);
     for (const claim of this.#holds.claims()) this.#connector.send(claim);
     for (const cancel of this.#cancels.again()) this.#connector.send(cancel);

@@ -40,6 +40,7 @@ export const runtime: Runtime = {
     };
     port2.postMessage(null);
   },
+  soon: (callback) => queueMicrotask(callback),
   randomId: () => base64Url(String.fromCharCode(...browser.crypto.getRandomValues(new Uint8Array(16)))),
   random: () => Math.random(),
   env: () => undefined,

@@ -27,6 +27,7 @@ export const runtime: Runtime = {
   wallMs: () => Date.now(),
   setTimer: (callback, ms, keepsAlive) => aside(() => longTimer(callback, ms, keepsAlive)),
   defer: (callback) => aside(() => void setImmediate(callback)),
+  soon: (callback) => aside(() => process.nextTick(callback)),
   randomId: () => randomBytes(16).toString("base64url"),
   random: () => Math.random(),
   env: (name) => process.env[name],

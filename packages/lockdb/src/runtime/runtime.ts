@@ -10,6 +10,8 @@ export interface Runtime {
   setTimer(callback: () => void, ms: number, keepsAlive: boolean): Timer;
   /** Calls back when this turn's callbacks and promises have run. */
   defer(callback: () => void): void;
+  /** Calls back when what runs now has run, and at the latest when `defer` would. */
+  soon(callback: () => void): void;
   /** 128 random bits as text. */
   randomId(): string;
   /** From 0 to 1, for jitter. */

@@ -13,8 +13,10 @@ function connecting(urls: readonly string[] = ["http://one"]) {
   const frames: unknown[][] = [];
   const lines: Line[] = [];
   let isWanted = true;
+  let isQuiet = false;
   const connector = new Connector(runtime, urls, "key", {
     isWanted: () => isWanted,
+    isQuiet: () => isQuiet,
     opened: () => log.push("opened"),
     received: (messages) => received.push([...messages]),
     closed: (reason, code) => log.push(code === null ? `closed: ${reason}` : `closed: ${code}`),
@@ -27,7 +29,10 @@ function connecting(urls: readonly string[] = ["http://one"]) {
   const want = (value: boolean) => {
     isWanted = value;
   };
-  return { world, machine, runtime, connector, log, received, frames, lines, listen, want };
+  const quiet = (value: boolean) => {
+    isQuiet = value;
+  };
+  return { world, machine, runtime, connector, log, received, frames, lines, listen, want, quiet };
 }
 
 /** When each attempt was made, from the first on. */
@@ -44,6 +49,28 @@ async function attempts(urls: readonly string[], forMs: number, seed?: number) {
   await on.world.run(forMs);
   return begun;
 }
+
+test("[I2y] a message that is alone leaves as soon as may be, and others together at the end of the turn", async () => {
+  const { world, runtime, connector, frames, listen, quiet } = connecting();
+  listen("http://one");
+  connector.want();
+  await world.until(() => connector.isOpen);
+  const soon: (() => void)[] = [];
+  runtime.soon = (callback) => void soon.push(callback);
+  quiet(true);
+  connector.send(["alone"]);
+  expect(soon.length).toBe(1);
+  soon[0]!();
+  quiet(false);
+  connector.send(["two"]);
+  connector.send(["three"]);
+  expect(soon.length).toBe(1);
+  await world.until(() => frames.length === 2);
+  expect(frames).toEqual([
+    [0, ["alone"]],
+    [0, ["two"], ["three"]],
+  ]);
+});
 
 describe("making a connection", () => {
   test("[R3n] a pause between attempts grows to half a second, and not beyond", async () => {

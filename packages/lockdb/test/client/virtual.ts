@@ -269,6 +269,11 @@ export class VirtualRuntime implements Runtime {
     this.machine.world.after(0, () => this.machine.run(callback));
   }
 
+  /** As late as it may be. */
+  soon(callback: () => void): void {
+    this.defer(callback);
+  }
+
   randomId(): string {
     return `client-${this.machine.name}-${++this.#ids}`;
   }
