@@ -1,4 +1,5 @@
 import type { Caller } from "../../packages/server/dist/loop/caller.js";
+import type { ClientSocket, SocketListener } from "../../packages/server/dist/loop/client-socket.js";
 import { Connection } from "../../packages/server/dist/loop/connection.js";
 import { Loop } from "../../packages/server/dist/loop/loop.js";
 import { Clock } from "./clock.js";
@@ -26,7 +27,6 @@ const CALLER: Caller = {
   mayBeRefused: () => true,
   watch: () => () => {},
 };
-const CLOSE_MS = 30_000;
 const HELLO = /\["hello",\{"service":"(\w+)".*?"session":"([\w-]+)"/;
 
 /** The server's machine: it starts, crashes, stops and starts again on one disk. */
@@ -164,75 +164,55 @@ export function accepted(
   }
   wire.down.send({ kind: "open" }, process.localMs);
   if (purpose === "http") new HttpCall(wire, process, loop, ACCOUNT, listening);
-  else {
-    const socket = new ServerSocket(wire, process, listening);
-    new Connection(socket as unknown as ConstructorParameters<typeof Connection>[0], loop, CALLER);
-  }
+  else new Connection(new ServerSocket(wire, process, listening), loop, CALLER);
 }
 
 /** Told of each frame that leaves a server. */
 export type Listening = Pick<EngineWatch, "audible">;
 
-/** As much of a `ws` socket as a connection uses. */
-class ServerSocket {
+/** The server's side of a WebSocket: once it is closed nothing is said or heard on it. */
+class ServerSocket implements ClientSocket {
   readonly bufferedAmount = 0;
   readonly #wire: Wire;
   readonly #process: Process;
   readonly #watch: Listening;
-  readonly #handlers = new Map<string, ((...given: unknown[]) => void)[]>();
   #service = "";
   #session = "";
   #isClosed = false;
-  #isClosing = false;
+  #listener: SocketListener | null = null;
 
   constructor(wire: Wire, process: Process, watch: Listening) {
     this.#wire = wire;
     this.#process = process;
     this.#watch = watch;
-    wire.server.received = (item) => {
+  }
+
+  listen(listener: SocketListener): void {
+    this.#listener = listener;
+    this.#wire.server.received = (item) => {
       if (item.kind !== "data" || this.#isClosed) return;
       const hello = HELLO.exec(item.text);
       if (hello !== null) [, this.#service, this.#session] = hello as unknown as [string, string, string];
-      this.#emit("message", Buffer.from(item.text), false);
+      listener.message(item.text, Buffer.byteLength(item.text));
     };
-    wire.server.closed = () => this.#closed();
-  }
-
-  on(event: string, handler: (...given: unknown[]) => void): this {
-    const handlers = this.#handlers.get(event) ?? [];
-    handlers.push(handler);
-    this.#handlers.set(event, handlers);
-    return this;
+    this.#wire.server.closed = () => this.close();
   }
 
   send(text: string): void {
-    if (this.#isClosing) return;
+    if (this.#isClosed) return;
     const { localMs } = this.#process;
     this.#watch.audible(this.#service, this.#session, text, localMs);
     this.#wire.down.send({ kind: "data", text, sentMs: localMs }, localMs);
   }
 
   close(): void {
-    if (this.#isClosing) return;
-    this.#isClosing = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#wire.down.send({ kind: "fin" }, this.#process.localMs);
-    this.#process.setTimer(() => this.#closed(), CLOSE_MS);
+    this.#listener?.closed();
   }
 
   terminate(): void {
     this.close();
-    this.#closed();
-  }
-
-  #closed(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    if (!this.#isClosing) this.#wire.down.send({ kind: "fin" }, this.#process.localMs);
-    this.#isClosing = true;
-    this.#emit("close");
-  }
-
-  #emit(event: string, ...given: unknown[]): void {
-    for (const handler of this.#handlers.get(event) ?? []) handler(...given);
   }
 }

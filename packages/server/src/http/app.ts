@@ -43,7 +43,7 @@ interface UpgradeParts {
   readonly logger: FastifyBaseLogger;
 }
 
-/** How long clients have to close their side when the server stops. */
+/** How long clients have to close their side when the server stops, or refuses to speak with them. */
 const CLOSING_MS = 1_000;
 
 export interface HttpParts {
@@ -203,6 +203,7 @@ function upgrades(
   };
   app.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     endOnError(socket);
+    noteRequest(socket as Socket);
     const said = headers.of(request);
     const refuse = (code: ErrorCode, message?: string, more: Headers = {}) => {
       loop.totals.refusedWith(code);
@@ -284,6 +285,9 @@ function refuseUpgrade(socket: Duplex, headers: Headers, code: ErrorCode, messag
  */
 function endWith(socket: Duplex, status: string, headers: Headers, body: string): void {
   socket.once("finish", () => socket.destroy());
+  // Answers before it may never be read.
+  const tooLate = setTimeout(() => socket.destroy(), CLOSING_MS);
+  socket.once("close", () => clearTimeout(tooLate));
   const all = { ...headers, "content-length": String(Buffer.byteLength(body)), connection: "close" };
   socket.end(`HTTP/1.1 ${status}\r\n${linesOf(all).join("\r\n")}\r\n\r\n${body}`);
 }

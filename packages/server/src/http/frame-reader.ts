@@ -23,6 +23,7 @@ const FIN = 0x80;
 const RESERVED = 0x70;
 const MASKED = 0x80;
 const MASK_BYTES = 4;
+const HEAD_BYTES_MAX = 10 + MASK_BYTES;
 const CONTROL_BYTES_MAX = 125;
 
 /** What comes of frames, in order. */
@@ -42,9 +43,9 @@ export class FrameReader {
   readonly #bytesMax: number;
   readonly #events: FrameEvents;
   /** The beginning of a frame whose end has not come. */
-  readonly #rest = new Pieces();
+  readonly #rest: Pieces;
   /** What has come of a message of several frames, and its opcode; 0: there is none. */
-  readonly #message = new Pieces();
+  readonly #message: Pieces;
   #kind = 0;
   #isOver = false;
   #breach: number | null = null;
@@ -52,6 +53,8 @@ export class FrameReader {
   /** @param bytesMax of a message */
   constructor(bytesMax: number, events: FrameEvents) {
     this.#bytesMax = bytesMax;
+    this.#rest = new Pieces(bytesMax + HEAD_BYTES_MAX);
+    this.#message = new Pieces(bytesMax);
     this.#events = events;
   }
 
@@ -67,7 +70,7 @@ export class FrameReader {
     for (let end = this.#take(bytes, at); end > 0; end = this.#take(bytes, at)) at = end;
     if (this.#isOver || at === bytes.length) this.#rest.clear();
     else if (bytes === chunk) this.#rest.add(chunk.subarray(at));
-    else this.#rest.drop(at);
+    else if (at > 0) this.#rest.drop(at);
     return this.#breach;
   }
 
@@ -191,10 +194,16 @@ function unmask(bytes: Buffer, from: number, to: number): void {
 
 const NOTHING = Buffer.alloc(0);
 
-/** Bytes that come in pieces. However small these are, it takes no more than twice what has come, and copies each byte a few times at most. */
+/** Bytes that come in pieces. However small these are, they take no more than twice what has come, and each is copied a few times at most. */
 class Pieces {
+  readonly #bytesMax: number;
   #bytes: Buffer = NOTHING;
   #length = 0;
+
+  /** @param bytesMax how many are expected together; more may come with the last piece */
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
 
   get length(): number {
     return this.#length;
@@ -204,7 +213,7 @@ class Pieces {
   add(piece: Uint8Array): Buffer {
     const length = this.#length + piece.length;
     if (length > this.#bytes.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(length, 2 * this.#length));
+      const larger = Buffer.allocUnsafeSlow(Math.max(length, Math.min(2 * this.#length, this.#bytesMax)));
       larger.set(this.#bytes.subarray(0, this.#length));
       this.#bytes = larger;
     }
@@ -215,8 +224,9 @@ class Pieces {
 
   /** The first so many are not needed any more. */
   drop(count: number): void {
-    this.#bytes.copyWithin(0, count, this.#length);
-    this.#length -= count;
+    const left = this.#bytes.subarray(count, this.#length);
+    this.clear();
+    this.add(left);
   }
 
   clear(): void {

@@ -1,12 +1,14 @@
 import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
-import { BACKLOG_BYTES_MAX, type ClientSocket, type SocketListener } from "../loop/index.js";
+import type { ClientSocket, SocketListener } from "../loop/index.js";
 import { FrameReader, OPCODES, STATUS } from "./frame-reader.js";
 import { frameOf } from "./frames.js";
 
 /** How long a client has to close its side. */
 const CLOSING_MS = 30_000;
+/** Answers to pings that have not left this process. Small as they are, each takes two hundred bytes here. */
+const PONGS_MAX = 60;
 
 /** RFC 6455, section 1.3. */
 const ACCEPT_SUFFIX = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -36,6 +38,9 @@ export function handshakeProblem({ method, headers }: IncomingMessage): string |
   return null;
 }
 
+/** Without an error, Node.js makes one, with a stack trace, for each piece that was not written yet. */
+const CUT = new Error("The connection was cut off.");
+
 /** What is said to whoever asks for another version (RFC 6455, section 4.4). */
 export const VERSION_HEADER = { "sec-websocket-version": VERSION };
 
@@ -48,6 +53,7 @@ export class ServerWebSocket implements ClientSocket {
   readonly #reader: FrameReader;
   #listener: SocketListener | null = null;
   #isOpen = true;
+  #pongs = 0;
   #status: number = STATUS.abnormal;
   #closingTimer: NodeJS.Timeout | null = null;
 
@@ -116,13 +122,13 @@ export class ServerWebSocket implements ClientSocket {
 
   close(status: number, reason = ""): void {
     if (!this.#isOpen) return;
-    this.#isOpen = false;
     this.#sayClose(status, reason);
+    this.#over();
   }
 
   terminate(): void {
     this.#over();
-    this.#socket.destroy();
+    this.#socket.destroy(CUT);
   }
 
   #read(chunk: Buffer): void {
@@ -136,11 +142,10 @@ export class ServerWebSocket implements ClientSocket {
     this.#end(status);
   }
 
-  /** Says close, unless that was done, and ends this side. Nothing that comes is heard from here on. */
+  /** Says close, unless that was done, and ends this side. */
   #end(status: number): void {
-    if (this.#isOpen) this.close(status === STATUS.none ? 0 : status);
+    this.close(status === STATUS.none ? 0 : status);
     this.#socket.end();
-    this.#over();
   }
 
   #sayClose(status: number, reason: string): void {
@@ -150,13 +155,16 @@ export class ServerWebSocket implements ClientSocket {
       payload.write(reason, 2);
     }
     this.#socket.write(frameOf(OPCODES.close, payload));
-    this.#closingTimer = setTimeout(() => this.#socket.destroy(), CLOSING_MS);
+    this.#closingTimer = setTimeout(() => this.terminate(), CLOSING_MS);
   }
 
   #pong(payload: Uint8Array): void {
     if (!this.#isOpen) return;
-    if (this.bufferedAmount > BACKLOG_BYTES_MAX) this.terminate();
-    else this.#socket.write(frameOf(OPCODES.pong, payload));
+    if (this.#pongs >= PONGS_MAX) return this.terminate();
+    this.#pongs++;
+    this.#socket.write(frameOf(OPCODES.pong, payload), () => {
+      this.#pongs--;
+    });
   }
 
   #over(): void {

@@ -1,6 +1,3 @@
-/** A reader that lets more than this pile up is cut off (N3). */
-export const BACKLOG_BYTES_MAX = 8 * 1_024 * 1_024;
-
 /** Somebody's WebSocket, as a connection uses it. */
 export interface ClientSocket {
   /** Bytes that were said and have not left this process. */
@@ -9,7 +6,7 @@ export interface ClientSocket {
   listen(listener: SocketListener): void;
   /** A text message. Does nothing once it is closed. */
   send(text: string): void;
-  /** Says why, and ends it when the other side has said the same. */
+  /** Says why, and ends it when the other side has said the same, or too late. Nothing that comes meanwhile is heard. */
   close(status: number, reason: string): void;
   /** Ends it at once. */
   terminate(): void;

@@ -9,7 +9,7 @@ import {
 } from "lockdb/protocol";
 import type { Command } from "../engine/index.js";
 import { type Caller, NEEDS, type Need, refusalFor, TO_CONNECT, TO_FORCE, TO_HOLD } from "./caller.js";
-import { BACKLOG_BYTES_MAX, type ClientSocket } from "./client-socket.js";
+import type { ClientSocket } from "./client-socket.js";
 import { isDeeperThan, parsed } from "./frames.js";
 import { Inspections } from "./inspections.js";
 import type { Loop } from "./loop.js";
@@ -19,6 +19,9 @@ import { type Ending, endOf, isAnswer, mayBeLong } from "./server-messages.js";
 import { ServiceKey } from "./service.js";
 import { Unacknowledged } from "./unacknowledged.js";
 import { type Kept, Whereabouts } from "./whereabouts.js";
+
+/** A reader that lets more than this pile up is cut off (N3). */
+const BACKLOG_BYTES_MAX = 8 * 1_024 * 1_024;
 
 /** A connection that does not say hello, and then sync, in this time is closed. */
 const HELLO_MS = 10_000;
@@ -223,10 +226,10 @@ export class Connection implements Recipient {
     if (!this.#mayStay()) return;
     const frame = text === null ? undefined : parsed(text);
     if (!Array.isArray(frame))
-      return this.#error("INVALID", "A frame must be a JSON array in a text message.");
+      return this.#refuse(frame, "INVALID", "A frame must be a JSON array in a text message.");
     const received: unknown = frame[0];
     if (!Number.isSafeInteger(received) || !this.#acknowledge(received as number)) {
-      return this.#error("INVALID", "A frame must begin with the number of messages received so far.");
+      return this.#refuse(null, "INVALID", "A frame must begin with the number of messages received so far.");
     }
     this.#takeAll({ messages: frame, isLarge: bytes > LIMITS.messageBytesMax }, 1, bytes);
   }

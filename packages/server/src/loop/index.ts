@@ -10,7 +10,7 @@ export {
   TO_CONNECT,
   whenRefused,
 } from "./caller.js";
-export { BACKLOG_BYTES_MAX, type ClientSocket, type SocketListener } from "./client-socket.js";
+export type { ClientSocket, SocketListener } from "./client-socket.js";
 export { Connection } from "./connection.js";
 export { type Contention, ContentionLooks } from "./contention.js";
 export type { Past } from "./event-log.js";

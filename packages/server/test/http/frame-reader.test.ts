@@ -183,6 +183,26 @@ for (const [what, [bytes, expected]] of Object.entries(CASES)) {
   });
 }
 
+test("[N3zk] of a long message nothing is kept once it is read", () => {
+  const long = 1_048_576;
+  const whole = text("x".repeat(long));
+  const readers = Array.from({ length: 20 }, () => {
+    let heard = 0;
+    const hear = { message: () => heard++, ping: () => {}, close: () => {} };
+    const reader = new FrameReader(long, hear);
+    return { reader, heard: () => heard };
+  });
+  const before = process.memoryUsage().arrayBuffers;
+  for (const { reader } of readers) {
+    reader.read(Buffer.from(whole.subarray(0, -1)));
+    reader.read(Buffer.concat([whole.subarray(-1), whole.subarray(0, 3)]));
+  }
+  globalThis.gc?.();
+  expect(readers.map(({ heard }) => heard())).toEqual(readers.map(() => 1));
+  // Garbage may be in it.
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(readers.length * long);
+});
+
 /** Numbers from 0 on, below a bound, that look like chance and are the same each time (Park and Miller, 1988). */
 function chance(seed: number): (below: number) => number {
   let state = seed;

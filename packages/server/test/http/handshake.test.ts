@@ -96,6 +96,21 @@ describe("the handshake", () => {
     expect((await open(rootKey, { key: "ldb_wrong" }))!.status).toBe(401);
   });
 
+  test("[N3zj] that is refused behind answers that nobody reads ends the connection all the same", async () => {
+    const own = await startServer();
+    const connection = await HttpConnection.open(own, { isPaused: true });
+    const unread = `GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n`.repeat(300);
+    const refused =
+      "GET /v1/connect HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    connection.write(unread);
+    connection.write(refused);
+    // Whoever is asked next is asked behind them.
+    while ((await ask(own, { path: "/livez", method: "GET" }))!.status !== 200);
+    // It waits for all of its connections.
+    await own.close();
+    connection.socket.destroy();
+  });
+
   test("[I2e] that is refused ends the connection, also for a client that never closes its side", async () => {
     const connection = await HttpConnection.open(server, { allowHalfOpen: true });
     connection.write(

@@ -227,6 +227,21 @@ describe("a grant that was read", () => {
     await native.until("kept", (info) => info.holders[0]!.heldForMs > 100);
   });
 
+  test("[Q7na] stays when the caller goes on with a WebSocket on its connection, and closes that at once", async () => {
+    const caller = await call("before an upgrade");
+    expect(await caller.answer()).toMatchObject({ status: 200 });
+    caller.write(
+      `GET /v1/connect HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${server.rootKey}\r\nconnection: upgrade\r\n` +
+        "upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-protocol: lockdb.v1\r\n" +
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    expect(await caller.answer()).toMatchObject({ status: 101 });
+    // A close, with a mask of zeros: the server answers it, and ends its side before the caller does.
+    caller.write(Buffer.from([0x88, 0x80, 0, 0, 0, 0]));
+    await caller.closed;
+    await native.until("before an upgrade", (info) => info.holders[0]!.heldForMs > 100);
+  });
+
   test("[Q7o] stays when the caller has gone on to its next call, however that one ends", async () => {
     const caller = await call("first");
     expect(await caller.answer()).toMatchObject({ status: 200 });

@@ -192,6 +192,29 @@ test("[I2w] pings are answered with what they say", async () => {
   }
 });
 
+test("[N3zi] whoever sends pings and reads nothing is cut off, however small they are", async () => {
+  const { socket, end } = await raw();
+  socket.on("error", () => {});
+  const pings = (count: number) => Buffer.concat(Array.from({ length: count }, () => frame(9, "")));
+  socket.write(Buffer.concat([pings(50), frame(1, "in between")]));
+  await end.until(() => end.heard.length === 1);
+  expect(end.ends).toBe(0);
+  socket.write(pings(1_000));
+  await end.until(() => end.ends > 0);
+  expect(end.webSocket.bufferedAmount).toBeLessThan(1_000);
+});
+
+test("[Q7wc] once the server has closed it nothing is said on it, nothing is heard, and it is over", async () => {
+  const { client, end } = await opened();
+  client.pause();
+  end.webSocket.close(1_008, "INVALID");
+  expect(end.ends).toBe(1);
+  client.send("late");
+  client.resume();
+  await once(client, "close");
+  expect([end.heard, end.ends]).toEqual([[], 1]);
+});
+
 test("[I2x] a client that never closes its side is cut off after half a minute", async () => {
   const { socket, end } = await raw();
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
@@ -199,7 +222,7 @@ test("[I2x] a client that never closes its side is cut off after half a minute",
   socket.resume();
   await vi.advanceTimersByTimeAsync(29_999);
   expect(end.socket.destroyed).toBe(false);
-  const closed = once(end.socket, "close");
+  const closed = new Promise<void>((resolve) => end.socket.once("close", () => resolve()));
   await vi.advanceTimersByTimeAsync(1);
   await closed;
   expect(end.ends).toBe(1);
