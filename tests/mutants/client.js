@@ -29,7 +29,7 @@ export const CLIENT = [
     find: "return Math.max(now.monotonicMs - since.monotonicMs, now.wallMs - since.wallMs);",
     put: "return now.monotonicMs - since.monotonicMs;",
     wrong: "A client that was suspended believes in what has ended meanwhile.",
-    killedBy: { seed: 45, steps: 10_000 },
+    killedBy: { seed: 278, steps: 10_000 },
   },
   {
     id: "wall-only",
@@ -85,7 +85,7 @@ export const CLIENT = [
     find: "request.queued(message[2]);\n        this.#holds.renew(request.sentAt!);",
     put: "request.queued(message[2]);\n        this.#holds.renew(this.#holds.now());",
     wrong: "A lease is counted from the word that a request waits, not from its sending.",
-    killedBy: { seed: 132, steps: 10_000 },
+    killedBy: { test: "packages/lockdb/test/client/session-trust.test.ts", name: "[L2l]" },
   },
   {
     id: "refusal-renews",
@@ -148,14 +148,14 @@ export const CLIENT = [
     find: "for (const claim of this.#holds.claims()) this.#connector.send(claim);",
     put: "for (const claim of this.#holds.claims().slice(1)) this.#connector.send(claim);",
     wrong: "A resume does not name one of its holds, and goes on believing in it.",
-    killedBy: { seed: 28, steps: 2_000 },
+    killedBy: { seed: 46, steps: 2_000 },
   },
   {
     id: "resumes-with-its-number",
     rule: "R3",
     file: SESSION,
-    find: "++this.#connection,",
-    put: "(this.#connection ||= 1),",
+    find: "connection: ++this.#connection };",
+    put: "connection: (this.#connection ||= 1) };",
     wrong: "A resume has the number of the connection before it.",
     killedBy: { seed: 2, steps: 2_000 },
   },
@@ -184,7 +184,7 @@ export const CLIENT = [
     find: "this.#session = this.#newSessionId();\n      this.#connection = 0;",
     put: "\n      this.#connection = 0;",
     wrong: "After the end of a session the client says hello with its name again.",
-    killedBy: { seed: 32, steps: 2_000 },
+    killedBy: { seed: 2, steps: 2_000 },
   },
   {
     id: "late-grant-used",
@@ -274,7 +274,7 @@ export const CLIENT = [
     find: "{ ...claim, lost: true }",
     put: "{ ...claim }",
     wrong: "A resume names as held what its client has lost: the lock is held by nobody.",
-    killedBy: { seed: 272, steps: 2_000 },
+    killedBy: { seed: 323, steps: 2_000 },
   },
 
   // --- leases and requests ---

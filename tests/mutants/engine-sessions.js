@@ -78,7 +78,7 @@ export const ENGINE_SESSIONS = [
     find: "out.changes.push(sessionPut(session, { isAwaited: false }));\n    }\n    session.address = command.address;",
     put: "session.awaited = true;\n    }\n    session.address = command.address;",
     wrong: "What a session had left stays written down when it is back: the next recovery ends without it.",
-    killedBy: { seed: 172, steps: 2_000 },
+    killedBy: { seed: 143, steps: 2_000 },
   },
   {
     id: "lost-claim-kept",
@@ -96,7 +96,7 @@ export const ENGINE_SESSIONS = [
     find: "if (claim.extra.lost !== true) hold.seenOn = session.connection;",
     put: "hold.seenOn = session.connection;",
     wrong: "After a crash a hold that its holder names as lost is held again, and nobody uses it.",
-    killedBy: { seed: 265, steps: 10_000 },
+    killedBy: { seed: 311, steps: 10_000 },
   },
   {
     id: "max-hold-lost-in-crash",
@@ -178,7 +178,7 @@ export const ENGINE_SESSIONS = [
     find: "if (!session.awaited) session.expiresAtMs = nowMs + session.leaseMs;",
     put: "if (!session.awaited) session.expiresAtMs = nowMs + session.leaseMs / 2;",
     wrong: "A session is renewed for half of its lease only.",
-    killedBy: { seed: 11, steps: 10_000 },
+    killedBy: { seed: 7, steps: 10_000 },
   },
   {
     id: "waiters-of-the-ended",
@@ -223,7 +223,7 @@ export const ENGINE_SESSIONS = [
     find: "if (session?.address === command.address) this.#away(session, nowMs, out);",
     put: "if (session !== undefined) this.#away(session, nowMs, out);",
     wrong: "The end of an old connection cuts the session's new one off.",
-    killedBy: { seed: 7, steps: 2_000 },
+    killedBy: { seed: 36, steps: 2_000 },
   },
   {
     id: "heartbeat-of-the-ended",
