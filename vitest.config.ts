@@ -11,6 +11,7 @@ const alias = [
   { find: /^@lockdb\/server$/, replacement: source("packages/server/src/index.ts") },
   { find: /^#number-map$/, replacement: source("packages/lockdb/src/protocol/number-map.ts") },
   { find: /^#runtime$/, replacement: source("packages/lockdb/src/runtime/node.ts") },
+  { find: /^#lead$/, replacement: source("packages/lockdb/src/client/lead.ts") },
   { find: /^#tracing$/, replacement: source("packages/lockdb/src/client/tracing.ts") },
   { find: /^#web-locks$/, replacement: source("packages/lockdb/src/client/web-locks.ts") },
 ];

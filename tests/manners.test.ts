@@ -128,7 +128,7 @@ function roomOf(path: string): string {
   if (path === "lockdb/guards") return "guards";
   if (path === "#number-map") return "protocol";
   if (path === "#runtime") return "runtime";
-  if (path === "#tracing" || path === "#web-locks") return "client";
+  if (["#lead", "#tracing", "#web-locks"].includes(path)) return "client";
   if (path === "lockdb") return "lockdb";
   if (path === "@lockdb/server") return "server";
   const match = /^packages\/([^/]+)\/src\/(?:([^/]+)\/)?/.exec(path);

@@ -18,6 +18,7 @@ const ALIASES = new Map(
     "@lockdb/server": "packages/server/src/index.ts",
     "#number-map": "packages/lockdb/src/protocol/number-map.ts",
     "#runtime": "packages/lockdb/src/runtime/node.ts",
+    "#lead": "packages/lockdb/src/client/lead.ts",
     "#tracing": "packages/lockdb/src/client/tracing.ts",
     "#web-locks": "packages/lockdb/src/client/web-locks.ts",
   }).map(([name, path]) => [name, join(ROOT, path)]),

@@ -1,3 +1,4 @@
+import { lead } from "#lead";
 import { runtime } from "#runtime";
 import { Tracing } from "#tracing";
 import { WebLocks } from "#web-locks";
@@ -20,7 +21,6 @@ import {
   LockTimeoutError,
   UnauthorizedError,
 } from "./errors.js";
-import { lead } from "./lead.js";
 import type { HeldLease, OwnLease } from "./lease.js";
 import { ANSWER_MS } from "./look.js";
 import { serverUrls } from "./server-urls.js";
@@ -370,7 +370,6 @@ export class LockDB {
 }
 
 const CLIENT_OPTIONS = new Set(["apiKey", "serverUrl", "lease", "owner", "tls", "tracer"]);
-const TLS_OPTIONS = new Set(["ca", "cert", "key"]);
 const LOCK_OPTIONS = new Set(["waitTimeoutInMs", "lockExpirationInSeconds", "unlockWebhookUrl"]);
 const CALL_OPTIONS = new Set(["waitTimeoutInMs"]);
 const PREFIX_OPTIONS = new Set(["prefix"]);
@@ -390,11 +389,10 @@ async function whileHeld<T>(lease: OwnLease, fn: (lease: Lease) => T | Promise<T
 
 /** The machine, with the certificates that were given. */
 function machineWith(tls: TlsOptions | undefined): Runtime {
-  if (tls === undefined || runtime.secured === undefined) return runtime;
   try {
-    return { ...runtime, connect: runtime.secured(known(tls, TLS_OPTIONS)) };
+    return tls === undefined ? runtime : (runtime.secured?.(tls) ?? runtime);
   } catch (error) {
-    throw error instanceof LockDBError ? error : invalid(`tls: ${(error as Error).message}.`);
+    throw invalid(`tls: ${(error as Error).message}.`);
   }
 }
 

@@ -1,5 +1,5 @@
-import { ConnectionError } from "./errors.js";
 import type { OwnLease } from "./lease.js";
+import { notLoaded } from "./not-loaded.js";
 import type { AcquireTerms } from "./request.js";
 import type { ClientSession } from "./session.js";
 import type { Tracer } from "./tracer.js";
@@ -13,19 +13,15 @@ export class Tracing implements Pick<LoadedTracing, "acquire" | "withLock"> {
     this.#loading = import("./tracing.js").then(
       ({ Tracing }) => new Tracing(tracer, session, service),
       (error) => {
-        throw new ConnectionError(
-          "The code of tracing could not be loaded. Load the page again.",
-          false,
-          error,
-        );
+        throw notLoaded("tracing", error);
       },
     );
     // Whoever asks for a lock is told.
     this.#loading.catch(() => {});
   }
 
-  async acquire(terms: AcquireTerms, signal: AbortSignal | undefined): Promise<OwnLease> {
-    return (await this.#loading).acquire(terms, signal);
+  async acquire(...asked: Parameters<LoadedTracing["acquire"]>): Promise<OwnLease> {
+    return (await this.#loading).acquire(...asked);
   }
 
   async withLock<T>(

@@ -1,4 +1,4 @@
-import { ConnectionError } from "./errors.js";
+import { notLoaded } from "./not-loaded.js";
 import type { ClientSession } from "./session.js";
 import type { Lock, LockManager, LockManagerSnapshot, WebLockOptions } from "./web-locks.js";
 
@@ -34,8 +34,7 @@ export class WebLocks implements LockManager {
       (error) => {
         // Who asks later tries again.
         this.#loading = null;
-        const text = "The code of Web Locks could not be loaded. Try again, or load the page again.";
-        throw new ConnectionError(text, false, error);
+        throw notLoaded("Web Locks", error);
       },
     );
     return this.#loading;

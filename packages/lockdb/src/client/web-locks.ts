@@ -1,4 +1,4 @@
-import type { ErrorCode, HolderInfo, LIMITS, LockInfo, WaiterInfo } from "../protocol/index.js";
+import type { ErrorCode, HolderInfo, LockInfo, WaiterInfo, WIRE_LIMITS } from "../protocol/index.js";
 import type { Runtime } from "../runtime/runtime.js";
 import type { LockDBError } from "./errors.js";
 import type { HeldLease } from "./lease.js";
@@ -97,7 +97,7 @@ export interface LockManager {
   query(): Promise<LockManagerSnapshot>;
 }
 
-const PAGE_MAX: typeof LIMITS.listMax = 500;
+const PAGE_MAX: typeof WIRE_LIMITS.listMax = 500;
 /** Holders, or waiters, that a list shows of a lock. Of more `inspect` tells. */
 const LISTED_MAX = 10;
 const PAUSE_MS_MIN = 50;

@@ -11,11 +11,14 @@ export {
   LIMITS,
   PORT_DEFAULT,
   SUBPROTOCOL,
+  WIRE_LIMITS,
 } from "./limits.js";
 export type * from "./messages.js";
+export { metadataProblem } from "./metadata.js";
 export {
   clientIdProblem,
   lockNameProblem,
+  lockNamesProblem,
   ownerProblem,
   reasonProblem,
   serviceIdProblem,
@@ -25,5 +28,5 @@ export {
 export { NumberMap } from "./number-map.js";
 export { SCOPES, type Scope } from "./scopes.js";
 export { fileVariable, type ReadText, type Secret, secretFrom, secretInFile } from "./secret.js";
-export { clientMessageProblem, lockNamesProblem, metadataProblem } from "./validate.js";
+export { clientMessageProblem } from "./validate.js";
 export { CLIENT_VARIABLES, TOKEN_VARIABLE } from "./variables.js";

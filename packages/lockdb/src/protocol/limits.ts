@@ -6,16 +6,24 @@ export const LIMITS = {
   metadataBytesMax: 1_024,
   /** Address of a webhook (C5). */
   webhookUrlBytesMax: 1_024,
-  /** One message, or one HTTP body. */
-  messageBytesMax: 64 * 1_024,
-  /** One WebSocket frame, which holds many messages. */
-  frameBytesMax: 1_024 * 1_024,
   /** Locks in one request (N3). */
   namesMax: 64,
   /** Permits of a semaphore. */
   permitsMax: 1_000_000,
   /** Holds that a request is made inside of (D1). */
   withinMax: 64,
+  leaseMsMin: 1_000,
+  leaseMsMax: 3_600_000,
+  /** Ten years: longer than anybody means, and far inside a safe integer. */
+  durationMsMax: 315_360_000_000,
+} as const;
+
+/** More of them, of what goes over the wire and of what is kept because of it: only those who read it look at these. */
+export const WIRE_LIMITS = {
+  /** One message, or one HTTP body. */
+  messageBytesMax: 65_536,
+  /** One WebSocket frame, which holds many messages. */
+  frameBytesMax: 1_048_576,
   /** Locks on a page of a list. */
   listMax: 500,
   /** Nesting of arrays and objects in a message. */
@@ -24,10 +32,6 @@ export const LIMITS = {
   answersMax: 1_000_000,
   /** Holds that a session may claim after a crash, whatever it may hold now. */
   claimsMax: 1_000_000,
-  leaseMsMin: 1_000,
-  leaseMsMax: 3_600_000,
-  /** Ten years: longer than anybody means, and far inside a safe integer. */
-  durationMsMax: 315_360_000_000,
 } as const;
 
 /** Lease of a session unless its client asks for another (L4). */

@@ -15,6 +15,34 @@ export function lockNameProblem(name: unknown): string | null {
   return textProblem(name, "A lock name");
 }
 
+/** What is wrong with the names of a request, or null (N3, Q4, Q5). */
+export function lockNamesProblem(names: unknown): string | null {
+  if (typeof names === "string") return lockNameProblem(names);
+  if (!Array.isArray(names) || names.length === 0) return "A lock name or a list of names is needed.";
+  if (names.length > LIMITS.namesMax) return `A request names at most ${LIMITS.namesMax} locks.`;
+  const seen = new Set<string>();
+  for (const spec of names) {
+    const problem = typeof spec === "string" ? lockNameProblem(spec) : specProblem(spec);
+    if (problem !== null) return problem;
+    const name = typeof spec === "string" ? spec : (spec as [string])[0];
+    if (seen.has(name)) return `A request names each lock once, unlike ${JSON.stringify(name)}.`;
+    seen.add(name);
+  }
+  return null;
+}
+
+function specProblem(spec: unknown): string | null {
+  if (!Array.isArray(spec) || spec.length < 2 || spec.length > 3) {
+    return 'A lock of a set is a name, [name, "shared"], or [name, permits, weight].';
+  }
+  const [name, kind, weight] = spec;
+  const problem = lockNameProblem(name);
+  if (problem !== null || (kind === "shared" && spec.length === 2)) return problem;
+  if (!isCount(kind, LIMITS.permitsMax)) return `Permits are a whole number from 1 to ${LIMITS.permitsMax}.`;
+  if (spec.length === 3 && !isCount(weight, kind)) return "A weight is a whole number from 1 to the permits.";
+  return null;
+}
+
 /** What is wrong with a service id (N2), or null. */
 export function serviceIdProblem(id: unknown): string | null {
   if (typeof id === "string" && SERVICE.test(id)) return null;
@@ -48,11 +76,9 @@ export function webhookUrlProblem(url: unknown): string | null {
   // The parser would quietly leave some of these out.
   if (/\s/.test(url) || textProblem(url, "") !== null)
     return "The URL of a webhook has no spaces or control characters.";
-  if (!URL.canParse(url))
-    return "The URL of a webhook must be a whole URL, such as https://example.com/unlocked.";
-  const { protocol, username, password } = new URL(url);
-  if (protocol !== "https:" && protocol !== "http:")
-    return "The URL of a webhook begins with https:// or http://.";
+  if (!/^https?:/i.test(url) || !URL.canParse(url))
+    return "The URL of a webhook must be a whole URL that begins with https:// or http://, such as https://example.com/unlocked.";
+  const { username, password } = new URL(url);
   if (username !== "" || password !== "") {
     return "The URL of a webhook has no user name or password. Check the signature instead.";
   }
@@ -90,4 +116,9 @@ function textProblem(text: string, what: string): string | null {
 
 function isLowSurrogate(unit: number): boolean {
   return unit >= 0xdc00 && unit < 0xe000;
+}
+
+/** A whole number from 1 to that. */
+export function isCount(value: unknown, max: number): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= max;
 }

@@ -1,13 +1,15 @@
 /** The trust boundary of the native protocol: whatever passes here is a `ClientMessage`, field by field. */
-import { LIMITS } from "./limits.js";
+import { LIMITS, WIRE_LIMITS } from "./limits.js";
 import type { AcquireExtra, ClientMessage } from "./messages.js";
+import { isRecord, metadataProblem } from "./metadata.js";
 import {
   clientIdProblem,
+  isCount,
   lockNameProblem,
+  lockNamesProblem,
   ownerProblem,
   reasonProblem,
   serviceIdProblem,
-  utf8Bytes,
   webhookUrlProblem,
 } from "./names.js";
 
@@ -26,49 +28,10 @@ export function clientMessageProblem(message: unknown): string | null {
   return form.problem?.(message) ?? null;
 }
 
-/** What is wrong with a hold's metadata, or null. */
-export function metadataProblem(value: unknown): string | null {
-  if (!isRecord(value)) return "Metadata must be an object.";
-  for (const entry of Object.values(value)) {
-    const fits = typeof entry === "string" || typeof entry === "boolean" || Number.isFinite(entry);
-    if (!fits) return "Metadata values must be strings, finite numbers or booleans.";
-  }
-  if (utf8Bytes(JSON.stringify(value)) > LIMITS.metadataBytesMax) return "Metadata is at most 1 KiB as JSON.";
-  return null;
-}
-
-/** What is wrong with the names of a request, or null (N3, Q4, Q5). */
-export function lockNamesProblem(names: unknown): string | null {
-  if (typeof names === "string") return lockNameProblem(names);
-  if (!Array.isArray(names) || names.length === 0) return "A lock name or a list of names is needed.";
-  if (names.length > LIMITS.namesMax) return `A request names at most ${LIMITS.namesMax} locks.`;
-  const seen = new Set<string>();
-  for (const spec of names) {
-    const problem = typeof spec === "string" ? lockNameProblem(spec) : specProblem(spec);
-    if (problem !== null) return problem;
-    const name = typeof spec === "string" ? spec : (spec as [string])[0];
-    if (seen.has(name)) return `A request names each lock once, unlike ${JSON.stringify(name)}.`;
-    seen.add(name);
-  }
-  return null;
-}
-
 interface Check {
   (value: unknown): string | null;
   /** Of an object: its fields. */
   readonly fields?: Readonly<Record<string, Check>>;
-}
-
-function specProblem(spec: unknown): string | null {
-  if (!Array.isArray(spec) || spec.length < 2 || spec.length > 3) {
-    return 'A lock of a set is a name, [name, "shared"], or [name, permits, weight].';
-  }
-  const [name, kind, weight] = spec;
-  const problem = lockNameProblem(name);
-  if (problem !== null || (kind === "shared" && spec.length === 2)) return problem;
-  if (!isCount(kind, LIMITS.permitsMax)) return `Permits are a whole number from 1 to ${LIMITS.permitsMax}.`;
-  if (spec.length === 3 && !isCount(weight, kind)) return "A weight is a whole number from 1 to the permits.";
-  return null;
 }
 
 function acquireProblem([, , names, , extra]: readonly unknown[]): string | null {
@@ -91,10 +54,6 @@ function tokenTextProblem(value: unknown, form: RegExp, field: string): string |
   return typeof value === "string" && form.test(value)
     ? null
     : `"${field}" is none that the server gave out.`;
-}
-
-function isCount(value: unknown, max: number): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= max;
 }
 
 function withinProblem(value: unknown): string | null {
@@ -128,7 +87,8 @@ const CLAIM_EXTRA: Record<string, Check> = {
 
 const LIST_QUERY: Record<string, Check> = {
   prefix: prefixProblem,
-  limit: (value) => (isCount(value, LIMITS.listMax) ? null : `"limit" is from 1 to ${LIMITS.listMax}.`),
+  limit: (value) =>
+    isCount(value, WIRE_LIMITS.listMax) ? null : `"limit" is from 1 to ${WIRE_LIMITS.listMax}.`,
   next: (value) => tokenTextProblem(value, /^\d{1,16}\.\d{1,16}$/, "next"),
 };
 
@@ -218,8 +178,4 @@ function spanProblem(value: unknown, msMin: number): string | null {
   const fits =
     Number.isSafeInteger(value) && (value as number) >= msMin && (value as number) <= LIMITS.durationMsMax;
   return fits ? null : `A time must be whole milliseconds, from ${msMin} to ten years.`;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -51,16 +51,12 @@ export const runtime: Runtime = {
 
 function connect(url: string, apiKey: string, handlers: SocketHandlers): Socket {
   const socket = new browser.WebSocket(url, [SUBPROTOCOL, KEY_SUBPROTOCOL + base64Url(apiKey)]);
-  let isClosed = false;
   socket.onopen = () => handlers.open();
   socket.onmessage = ({ data }) => handlers.message(String(data));
   // It says nothing that 'close' does not.
   socket.onerror = () => {};
-  socket.onclose = ({ code, reason }) => {
-    if (isClosed) return;
-    isClosed = true;
+  socket.onclose = ({ code, reason }) =>
     handlers.close({ message: `closed with ${code} ${reason} (${url})` });
-  };
   return {
     send: (text) => {
       if (socket.readyState === OPEN) socket.send(text);

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { hostname } from "node:os";
 import WebSocket from "ws";
-import { type ErrorCode, isErrorCode, LIMITS, SUBPROTOCOL } from "../protocol/index.js";
+import { type ErrorCode, isErrorCode, SUBPROTOCOL, WIRE_LIMITS } from "../protocol/index.js";
 import type { Connect, Runtime, Socket, SocketClosed, SocketHandlers } from "./runtime.js";
 import { type SecureOptions, secureOptions, troubleText } from "./secure.js";
 import { longTimer } from "./timer.js";
@@ -12,7 +12,7 @@ const HANDSHAKE_MS = 5_000;
 /** How long a server has to answer a close. Its time keeps the process alive. */
 const CLOSING_MS = 1_000;
 /** Answers such as a long list may be larger than what a client may send. */
-const FRAME_BYTES_MAX = 16 * LIMITS.frameBytesMax;
+const FRAME_BYTES_MAX = 16 * WIRE_LIMITS.frameBytesMax;
 const REFUSAL_BYTES_MAX = 64 * 1_024;
 
 /** One for the process, though it may have loaded this package twice: as a module, and by `require`. */
@@ -34,7 +34,7 @@ export const runtime: Runtime = {
   ownerDefault: () => `${hostname()}:${process.pid}`,
   context: { current: () => context.getStore(), run: (value, fn) => context.run(value, fn) },
   connect: connector({}),
-  secured: (tls) => connector(secureOptions(tls)),
+  secured: (tls) => ({ ...runtime, connect: connector(secureOptions(tls)) }),
 };
 
 function connector(tls: SecureOptions): Connect {

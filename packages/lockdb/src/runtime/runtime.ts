@@ -26,7 +26,7 @@ export interface Runtime {
    * `connect` with certificates of the caller's own; absent where the machine has its own way, as in browsers.
    * @throws Error for what TLS cannot use
    */
-  secured?(tls: TlsOptions): Connect;
+  secured?(tls: TlsOptions): Runtime;
 }
 
 export type Connect = (url: string, apiKey: string, handlers: SocketHandlers) => Socket;

@@ -17,7 +17,12 @@ const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE
  * Certificates that a caller gives, checked now: what is wrong with them is to be heard by whoever gives them.
  * @throws Error that says which of them is wrong
  */
-export function secureOptions({ ca, cert, key }: TlsOptions): SecureOptions {
+export function secureOptions(tls: TlsOptions): SecureOptions {
+  if (typeof tls !== "object" || tls === null) throw new Error("the options must be an object");
+  const { ca, cert, key, ...others } = tls;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined)
+    throw new Error(`the option "${unknown}" is not supported, there are ca, cert and key`);
   if ((cert === undefined) !== (key === undefined)) throw new Error("a certificate and its key go together");
   const given = Object.entries({ ca, cert, key }).filter(([, pem]) => pem !== undefined);
   const files: { ca?: Buffer; cert?: Buffer; key?: Buffer } = Object.fromEntries(

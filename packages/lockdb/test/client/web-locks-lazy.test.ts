@@ -117,6 +117,8 @@ test("[I1wfe] the package as a browser sees it loads Web Locks when they are use
     await locker.withLock("a", () => {});
     writeSync(1, "locked\\n");
     writeSync(1, await locker.locks.request("a", (lock) => "held " + lock.name) + "\\n");
+    writeSync(1, "lead\\n");
+    await locker.lead("b", async () => writeSync(1, "led\\n"));
     await locker.close();`;
   const args = ["--conditions=browser", "--input-type=module", "--eval", program];
   const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: ROOT });
@@ -125,9 +127,11 @@ test("[I1wfe] the package as a browser sees it loads Web Locks when they are use
   expect(before).toContain("runtime/browser.js");
   expect(before).not.toContain("runtime/node.js");
   expect(before.filter((file) => file.startsWith("client/web-lock"))).toEqual(["client/web-locks-lazy.js"]);
-  // Nor does it load what is for those who have a tracer.
+  // Nor does it load what is for those who have a tracer, or lead.
+  expect(before.filter((file) => file.startsWith("client/lead"))).toEqual(["client/lead-lazy.js"]);
   expect(before.filter((file) => file.startsWith("client/tracing"))).toEqual(["client/tracing-lazy.js"]);
-  const after = lines.slice(lines.indexOf("locked") + 1);
+  const after = lines.slice(lines.indexOf("locked") + 1, lines.indexOf("lead"));
+  expect(lines.slice(lines.indexOf("lead") + 1)).toEqual(["client/lead.js", "led"]);
   // Nothing else: of what both parts import, bundlers make a file of its own.
   expect(after).toEqual(["client/web-locks.js", "client/web-lock-request.js", "held a"]);
 });

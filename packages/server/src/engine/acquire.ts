@@ -1,4 +1,4 @@
-import { type ErrorCode, LIMITS } from "lockdb/protocol";
+import { type ErrorCode, WIRE_LIMITS } from "lockdb/protocol";
 import { keepAnswer } from "./answers.js";
 import type { AcquireCommand, Effects, EngineOptions } from "./commands.js";
 import { Deadlocks } from "./deadlock.js";
@@ -124,10 +124,10 @@ export class Acquire {
     const mayRemain = detachedMs !== null || minHoldMs > 0 || settings.lockDelayMs > 0;
     if (mayRemain && table.detachedCount >= this.#options.holdsMax) return "LIMIT_EXCEEDED";
     if (outboxIsFull === true) return "LIMIT_EXCEEDED";
-    if (detachedMs !== null && table.keptCount >= LIMITS.answersMax) return "LIMIT_EXCEEDED";
+    if (detachedMs !== null && table.keptCount >= WIRE_LIMITS.answersMax) return "LIMIT_EXCEEDED";
     if (session !== null && session.holdCount + session.waiters.size >= this.#options.holdsMax)
       return "LIMIT_EXCEEDED";
-    if (session !== null && session.answers.size >= LIMITS.answersMax) return "LIMIT_EXCEEDED";
+    if (session !== null && session.answers.size >= WIRE_LIMITS.answersMax) return "LIMIT_EXCEEDED";
     if (this.#options.isFull?.("holds") === true) return "LIMIT_EXCEEDED";
     if (stolenBy !== null) return this.#sessions.recovering ? "RECOVERING" : null;
     if (free) return null;

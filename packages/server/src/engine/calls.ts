@@ -1,4 +1,4 @@
-import { LIMITS, type ServerMessage } from "lockdb/protocol";
+import { type ServerMessage, WIRE_LIMITS } from "lockdb/protocol";
 import type { Acquire } from "./acquire.js";
 import type { CallCommand, Command, Effects, EngineOptions } from "./commands.js";
 import type { Grants } from "./grants.js";
@@ -128,7 +128,8 @@ export class Calls {
     const { table, callers } = this.#grants;
     const isFull =
       session !== null && session.holdCount + (session.calls?.size ?? 0) >= this.#options.holdsMax;
-    const isMuch = this.#grants.calls.size >= LIMITS.answersMax || table.keptCount >= LIMITS.answersMax;
+    const isMuch =
+      this.#grants.calls.size >= WIRE_LIMITS.answersMax || table.keptCount >= WIRE_LIMITS.answersMax;
     if (isFull || isMuch) return refuse(command, "LIMIT_EXCEEDED", out);
     callers.set(address!, call);
     const owner = command.owner ?? session?.owner ?? null;

@@ -1,4 +1,4 @@
-import { LIMITS, NumberMap } from "lockdb/protocol";
+import { NumberMap, WIRE_LIMITS } from "lockdb/protocol";
 import { replaceAnswer } from "./answers.js";
 import type { Command, DurableChange, Effects, EngineOptions, SessionRecord } from "./commands.js";
 import { noteHold } from "./events.js";
@@ -93,7 +93,7 @@ export class Sessions {
     } else if (session.client !== command.client || command.connection <= session.connection) {
       return ended(command.address, "INVALID", out, "Another connection has taken this session over.");
     }
-    if (session.answers.size + (session.answersBefore?.size ?? 0) > LIMITS.answersMax) {
+    if (session.answers.size + (session.answersBefore?.size ?? 0) > WIRE_LIMITS.answersMax) {
       return ended(command.address, "LIMIT_EXCEEDED", out);
     }
     if (session.address !== null) {
@@ -345,7 +345,7 @@ export class Sessions {
   /** Believes a claim after an unclean start, unless its token was never given out or another claim outranks it. */
   #restoreClaim(session: Session, claim: Of<"claim">, nowMs: number, out: Effects): boolean {
     if (!session.mayHold || claim.token >= this.#grants.table.ceilings.tokens) return false;
-    if (session.holdCount >= LIMITS.claimsMax) return false;
+    if (session.holdCount >= WIRE_LIMITS.claimsMax) return false;
     const { table } = this.#grants;
     const wanted = table.locksFor(claim.names);
     const rivals = new Set<Hold>();

@@ -9,7 +9,14 @@ import {
   fastify,
   LogController,
 } from "fastify";
-import { CONNECT_PATH, ERRORS, type ErrorCode, KEY_SUBPROTOCOL, LIMITS, SUBPROTOCOL } from "lockdb/protocol";
+import {
+  CONNECT_PATH,
+  ERRORS,
+  type ErrorCode,
+  KEY_SUBPROTOCOL,
+  SUBPROTOCOL,
+  WIRE_LIMITS,
+} from "lockdb/protocol";
 import type { Access, KeyCaller } from "../access/index.js";
 import { Connection, type Loop, TO_CONNECT } from "../loop/index.js";
 import { metricsText, ProcessMeter } from "../metrics/index.js";
@@ -98,7 +105,7 @@ export async function httpServer(parts: HttpParts): Promise<HttpServer> {
     loggerInstance: requestLogger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "requestId" }),
     genReqId: requestIdOf,
-    bodyLimit: LIMITS.messageBytesMax,
+    bodyLimit: WIRE_LIMITS.messageBytesMax,
     forceCloseConnections: false,
     // Its answer would be JSON, which the original client takes for success (C2); ours says the same in plain text.
     return503OnClosing: false,
@@ -236,7 +243,7 @@ function upgrades(
     const client = new ServerWebSocket(request, socket as Socket, head, {
       protocol: SUBPROTOCOL,
       headers: linesOf(said),
-      messageBytesMax: LIMITS.frameBytesMax,
+      messageBytesMax: WIRE_LIMITS.frameBytesMax,
     });
     accepted(client, socket, caller, requestId);
   });

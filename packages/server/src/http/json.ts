@@ -1,4 +1,4 @@
-import { LIMITS } from "lockdb/protocol";
+import { WIRE_LIMITS } from "lockdb/protocol";
 
 /** Two ill-formed texts must not become one name (N1). */
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -42,7 +42,7 @@ function formProblem(text: string): string | null {
       isKey = false;
       at = end;
     } else if (char === "{" || char === "[") {
-      if (open.length === LIMITS.depthMax) return `The body nests deeper than ${LIMITS.depthMax}.`;
+      if (open.length === WIRE_LIMITS.depthMax) return `The body nests deeper than ${WIRE_LIMITS.depthMax}.`;
       open.push(char === "{" ? new Set() : null);
       isKey = char === "{";
     } else if (char === "}" || char === "]") open.pop();

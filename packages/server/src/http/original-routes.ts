@@ -12,6 +12,7 @@ import {
   lockNameProblem,
   type ServerMessage,
   serviceIdProblem,
+  WIRE_LIMITS,
   webhookUrlProblem,
 } from "lockdb/protocol";
 import type { KeyCaller } from "../access/index.js";
@@ -70,7 +71,7 @@ export async function originalRoutes(
   // That client sends its JSON as text/plain; others send it as they like.
   app.addContentTypeParser(
     "*",
-    { parseAs: "buffer", bodyLimit: LIMITS.messageBytesMax },
+    { parseAs: "buffer", bodyLimit: WIRE_LIMITS.messageBytesMax },
     (_request, bytes, done) => done(null, bytes),
   );
   app.setErrorHandler<Error & { statusCode?: number }>((error, request, reply) => {

@@ -3,9 +3,9 @@ import {
   clientMessageProblem,
   ERRORS,
   type ErrorCode,
-  LIMITS,
   type Metadata,
   type ServerMessage,
+  WIRE_LIMITS,
 } from "lockdb/protocol";
 import type { Command } from "../engine/index.js";
 import { type Caller, NEEDS, type Need, refusalFor, TO_CONNECT, TO_FORCE, TO_HOLD } from "./caller.js";
@@ -39,7 +39,7 @@ const MESSAGES_A_FRAME_MIN = 32;
 const MESSAGES_A_FRAME_MAX = 256;
 
 /** In UTF-16 units, of which none takes more than three bytes. */
-const FRAME_LENGTH_MAX = Math.floor(LIMITS.frameBytesMax / 3);
+const FRAME_LENGTH_MAX = Math.floor(WIRE_LIMITS.frameBytesMax / 3);
 
 /** Messages whose second field is no request id. */
 const WITHOUT_ID: ReadonlySet<unknown> = new Set(["hello", "hold", "sync", "unwatch"]);
@@ -172,7 +172,7 @@ export class Connection implements Recipient {
       this.#over = true;
       const [code, reason] = endOf(ended);
       this.#socket.close(code, reason);
-    } else if (this.#unacknowledged.count > LIMITS.answersMax) {
+    } else if (this.#unacknowledged.count > WIRE_LIMITS.answersMax) {
       this.#close(
         "LIMIT_EXCEEDED",
         "Too many messages were not acknowledged. Begin each frame with the count received.",
@@ -231,7 +231,7 @@ export class Connection implements Recipient {
     if (!Number.isSafeInteger(received) || !this.#acknowledge(received as number)) {
       return this.#refuse(null, "INVALID", "A frame must begin with the number of messages received so far.");
     }
-    this.#takeAll({ messages: frame, isLarge: bytes > LIMITS.messageBytesMax }, 1, bytes);
+    this.#takeAll({ messages: frame, isLarge: bytes > WIRE_LIMITS.messageBytesMax }, 1, bytes);
   }
 
   #takeAll({ messages, isLarge }: Kept, from: number, bytes: number): void {
@@ -247,9 +247,10 @@ export class Connection implements Recipient {
   #take(message: unknown, isInLargeFrame: boolean): void {
     if (isInLargeFrame) {
       // Depth first: measuring, too, would follow it down until the stack ends.
-      if (isDeeperThan(message, LIMITS.depthMax))
+      if (isDeeperThan(message, WIRE_LIMITS.depthMax))
         return this.#refuse(message, "INVALID", "This nests too deep.");
-      if (JSON.stringify(message).length > LIMITS.messageBytesMax) return this.#refuse(message, "TOO_LARGE");
+      if (JSON.stringify(message).length > WIRE_LIMITS.messageBytesMax)
+        return this.#refuse(message, "TOO_LARGE");
     }
     const problem = clientMessageProblem(message);
     if (problem !== null && isHello(message)) return this.#close("INVALID", problem);

@@ -1,4 +1,4 @@
-import { type Hello, LIMITS, type ServerMessage } from "lockdb/protocol";
+import { type Hello, type ServerMessage, WIRE_LIMITS } from "lockdb/protocol";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type ClientSocket, Connection, type SocketListener } from "../../src/loop/index.js";
 import { encodeRecord, openMemoryStore } from "../../src/store/index.js";
@@ -122,8 +122,8 @@ test("[N3ka] who waits for a service may not say ever more, and not wait for eve
   member.place = "nowhere";
   const [socket, silent] = [new Socket(), new Socket()];
   for (const each of [socket, silent]) each.say(["hello", HELLO]);
-  const long = "x".repeat(LIMITS.messageBytesMax);
-  for (let bytes = 0; bytes <= 2 * LIMITS.frameBytesMax; bytes += long.length)
+  const long = "x".repeat(WIRE_LIMITS.messageBytesMax);
+  for (let bytes = 0; bytes <= 2 * WIRE_LIMITS.frameBytesMax; bytes += long.length)
     socket.say(["acquire", 1, long, 0]);
   expect(socket.news.map(([kind, code]) => [kind, code])).toEqual([["ended", "UNAVAILABLE"]]);
   expect(socket.closes).toEqual([[GOING_AWAY, "UNAVAILABLE"]]);

@@ -1,9 +1,9 @@
 import {
   type LockInfo as Info,
-  LIMITS,
   type ListQuery,
   lockNameProblem,
   reasonProblem,
+  WIRE_LIMITS,
 } from "lockdb/protocol";
 import { ask } from "../ask.js";
 import { whoOf } from "../caller.js";
@@ -48,7 +48,7 @@ With \`name\` it is that one lock, whatever its name: some HTTP clients resolve 
   query: Type.Object(
     {
       prefix: Type.Optional(Prefix),
-      limit: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.listMax, default: 100 })),
+      limit: Type.Optional(Type.Integer({ minimum: 1, maximum: WIRE_LIMITS.listMax, default: 100 })),
       next: Type.Optional(
         Type.String({ pattern: "^\\d{1,16}\\.\\d{1,16}$", description: "From the page before." }),
       ),

@@ -1,4 +1,4 @@
-import { LIMITS, ownerProblem, type SessionInfo } from "lockdb/protocol";
+import { ownerProblem, type SessionInfo, WIRE_LIMITS } from "lockdb/protocol";
 import { ask } from "../ask.js";
 import { callerHost } from "../caller.js";
 import { Refusal } from "../errors.js";
@@ -109,7 +109,7 @@ const listSessions: Operation = {
       after: Type.Optional(
         Type.Integer({ minimum: 0, default: 0, description: "The `next` of the page before." }),
       ),
-      limit: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.listMax, default: 100 })),
+      limit: Type.Optional(Type.Integer({ minimum: 1, maximum: WIRE_LIMITS.listMax, default: 100 })),
     },
     { additionalProperties: false },
   ),
