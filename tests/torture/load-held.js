@@ -16,9 +16,9 @@ const WANTED = "wanted";
 const LEASE_MS = 60_000;
 /** Of HTTP sessions: longer than all of this takes. */
 const LONG_LEASE_MS = 3_600_000;
-/** Of this part itself: who holds the lock that all want, and who comes and goes. A service has 100,000 at most (N3). */
-const OTHER_SESSIONS = 2;
 const LOOPS = 40;
+/** Of this part itself: who holds the lock that all want, and who come and go. A service has 100,000 sessions at most (N3). */
+const OTHER_SESSIONS = LOOPS + 1;
 const PAUSE_MS = 20;
 const LOOK_MS = 1_000;
 /** Waiters that leave and come again at each look, in each process. */
