@@ -117,7 +117,7 @@ export class Connector {
     if (this.#turnAt === null) {
       this.#turnAt = { monotonicMs: this.#runtime.monotonicMs(), wallMs: this.#runtime.wallMs() };
       const endTurn = () => this.#endTurn();
-      // Alone it has nothing to wait for: the rest of the turn would be a twentieth of its time (decision 011).
+      // Alone it has nothing to wait for: the rest of the turn would be a twentieth of its time (decision 030).
       if (this.#events.isQuiet()) this.#runtime.soon(endTurn);
       else this.#runtime.defer(endTurn);
     }

@@ -144,17 +144,16 @@ export class ServerWebSocket implements ClientSocket {
 
   /** Says close, unless that was done, and ends this side. */
   #end(status: number): void {
-    this.close(status === STATUS.none ? 0 : status);
+    this.close(status);
     this.#socket.end();
   }
 
   #sayClose(status: number, reason: string): void {
-    const payload = Buffer.alloc(status === 0 ? 0 : 2 + Buffer.byteLength(reason));
-    if (status !== 0) {
-      payload.writeUInt16BE(status);
-      payload.write(reason, 2);
-    }
-    this.#socket.write(frameOf(OPCODES.close, payload));
+    const payload = Buffer.alloc(2 + Buffer.byteLength(reason));
+    payload.writeUInt16BE(status);
+    payload.write(reason, 2);
+    // That there is no status is not said by one (RFC 6455, section 7.4.1).
+    this.#socket.write(frameOf(OPCODES.close, status === STATUS.none ? "" : payload));
     this.#closingTimer = setTimeout(() => this.terminate(), CLOSING_MS);
   }
 

@@ -96,7 +96,7 @@ export class Connection implements Recipient {
     this.#failed = failed;
     socket.listen({
       message: (text, bytes) => this.#guard(() => this.#read(text, bytes)),
-      closed: () => this.closed(),
+      closed: () => this.#closed(),
     });
   }
 
@@ -265,7 +265,7 @@ export class Connection implements Recipient {
     if (code === null) return true;
     this.#close(code, ERRORS[code].message);
     // At once, however slow the other side is to close: nothing more is granted to it.
-    this.closed();
+    this.#closed();
     return false;
   }
 
@@ -467,7 +467,7 @@ export class Connection implements Recipient {
   }
 
   /** Nobody hears on it any more. */
-  closed(): void {
+  #closed(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#over = true;
