@@ -13,21 +13,18 @@ const PROOF_TURNS_MIN = 4;
  */
 export class Exclusion {
   violations = 0;
-  /** @type {Map<string, number>} Those who are inside alone, or should be. */
-  #aloneByName = new Map();
-  /** @type {Map<string, number>} */
-  #sharingByName = new Map();
+  /** @type {Map<string, { alone: number, sharing: number }>} Those who are inside, and who were once: to keep a place costs the peer nothing. */
+  #placeByName = new Map();
 
   /**
    * @param {string} name
    * @param {boolean} [shares]
    */
   enter(name, shares = false) {
-    const alone = this.#aloneByName.get(name) ?? 0;
-    const sharing = this.#sharingByName.get(name) ?? 0;
-    if (alone > 0 || (!shares && sharing > 0)) this.violations += 1;
-    if (shares) this.#sharingByName.set(name, sharing + 1);
-    else this.#aloneByName.set(name, alone + 1);
+    const place = this.#placeOf(name);
+    if (place.alone > 0 || (!shares && place.sharing > 0)) this.violations += 1;
+    if (shares) place.sharing += 1;
+    else place.alone += 1;
   }
 
   /**
@@ -35,10 +32,19 @@ export class Exclusion {
    * @param {boolean} [shares]
    */
   leave(name, shares = false) {
-    const inside = shares ? this.#sharingByName : this.#aloneByName;
-    const left = (inside.get(name) ?? 0) - 1;
-    if (left > 0) inside.set(name, left);
-    else inside.delete(name);
+    const place = this.#placeOf(name);
+    if (shares) place.sharing -= 1;
+    else place.alone -= 1;
+  }
+
+  /** @param {string} name */
+  #placeOf(name) {
+    let place = this.#placeByName.get(name);
+    if (place === undefined) {
+      place = { alone: 0, sharing: 0 };
+      this.#placeByName.set(name, place);
+    }
+    return place;
   }
 }
 

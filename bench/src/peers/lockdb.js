@@ -47,26 +47,23 @@ export const lockdb = {
 
   async connect(endpoint) {
     const db = await clientOf(endpoint);
-    /** @param {import("lockdb").Lease} lease */
-    const release = async (lease) => {
-      if (!(await lease.release())) throw new Error("a hold was over before its release");
-    };
+    const tooLate = () => new Error("a hold was over before its release");
     return {
       locker: db,
       async cycle(name, inside) {
         const lease = await db.acquire(name);
         await inside(name);
-        await release(lease);
+        if (!(await lease.release())) throw tooLate();
       },
       async shared(name, inside) {
         const lease = await db.acquire(name, SHARED);
         await inside(name);
-        await release(lease);
+        if (!(await lease.release())) throw tooLate();
       },
       async set(names, inside) {
         const lease = await db.acquire(names);
         await inside(names);
-        await release(lease);
+        if (!(await lease.release())) throw tooLate();
       },
       close: () => db.close(),
     };

@@ -58,10 +58,11 @@ export const distinctNamesInProcesses = (processes, workers) => ({
  */
 function runDistinct(workers) {
   return async (client, timing, { prefix }) => {
+    const names = Array.from({ length: workers }, (_, worker) => `${prefix}-${worker}`);
     const { cyclesPerSecond, violations, isUnfinished } = await runCycles({
       workers,
       timing,
-      cycle: (worker, inside) => client.cycle(`${prefix}-${worker}`, inside.exclusive),
+      cycle: (worker, inside) => client.cycle(names[worker], inside.exclusive),
     });
     return { figures: { cyclesPerSecond }, violations, isUnfinished };
   };

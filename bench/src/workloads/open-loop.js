@@ -28,10 +28,11 @@ export const openLoop = (workers) => ({
   ],
   unfit: unlessDurable,
   async run(client, { warmUpMs, windowMs, isQuick }, { prefix }) {
+    const names = Array.from({ length: workers }, (_, worker) => `${prefix}-${worker}`);
     const peak = await runCycles({
       workers,
       timing: { warmUpMs, windowMs: windowMs * PEAK_PART, isQuick },
-      cycle: (worker, inside) => client.cycle(`${prefix}-${worker}`, inside.exclusive),
+      cycle: (worker, inside) => client.cycle(names[worker], inside.exclusive),
     });
     const forMs = windowMs * (1 - PEAK_PART);
     // One at least, however slow it is.

@@ -21,13 +21,14 @@ export const readMostly = (workers, names) => ({
     unlessFloor(peer) ?? unlessDurable(peer) ?? (peer.hasShared ? undefined : "it has no shared locks"),
   async run(client, timing, { prefix }) {
     const shared = needed(client.shared);
+    const all = Array.from({ length: names }, (_, at) => `${prefix}-${at}`);
     const randoms = Array.from({ length: workers }, (_, worker) => randomOf(worker));
     const { cyclesPerSecond, violations, isUnfinished } = await runCycles({
       workers,
       timing,
       cycle(worker, inside) {
         const random = randoms[worker];
-        const name = `${prefix}-${Math.floor(random() * names)}`;
+        const name = all[Math.floor(random() * names)];
         return random() < SHARED_PART ? shared(name, inside.shared) : client.cycle(name, inside.exclusive);
       },
     });

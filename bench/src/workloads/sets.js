@@ -33,12 +33,13 @@ export const setsInCommon = (workers, names) => ({
   name: `sets-hot-x${workers}`,
   about: `${workers} workers in one process, each time on any ${SET} of ${names} names at once`,
   async run(client, timing, { prefix }) {
+    const all = namesOf(prefix, [...new Array(names).keys()]);
     const randoms = Array.from({ length: workers }, (_, worker) => randomOf(worker));
     return runSets(client, workers, timing, (worker) => {
       /** @type {Set<number>} */
       const chosen = new Set();
       while (chosen.size < SET) chosen.add(Math.floor(randoms[worker]() * names));
-      return namesOf(prefix, [...chosen]);
+      return Array.from(chosen, (at) => all[at]);
     });
   },
 });

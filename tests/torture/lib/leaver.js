@@ -4,7 +4,7 @@ import { given, serveCalls } from "../../processes/mailbox.mjs";
 
 const { port, apiKey, service, lanes } = given;
 /** One in so many is a native session, the others ask over HTTP. */
-const NATIVE_EACH = 20;
+const NATIVE_EACH = 2;
 const NAMES = 500;
 const LEASE_MS = 1_000;
 const UPGRADE =

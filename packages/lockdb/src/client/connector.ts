@@ -1,7 +1,7 @@
 import type { ErrorCode, Hello, ServerMessage } from "../protocol/index.js";
 import type { Runtime, Socket, Timer } from "../runtime/runtime.js";
 import { isServerUrl } from "./server-urls.js";
-import type { Moment } from "./trust.js";
+import { type Moment, now } from "./trust.js";
 
 const BACKOFF_MS_MIN = 50;
 /** Short: after a crash a server grants nothing until its clients are back (R4), and a refused attempt costs little. */
@@ -110,22 +110,28 @@ export class Connector {
   }
 
   /**
-   * Adds a message to those of this turn.
-   * @returns a moment before the frame leaves: leases are counted from it, so it may be early but never late (L2)
+   * This turn, in which something is to be sent.
+   * @returns a moment before its frames leave: leases are counted from it, so it may be early but never late (L2)
    */
-  send(message: readonly unknown[]): Moment {
+  turn(): Moment {
     if (this.#turnAt === null) {
-      this.#turnAt = { monotonicMs: this.#runtime.monotonicMs(), wallMs: this.#runtime.wallMs() };
+      this.#turnAt = now(this.#runtime);
       const endTurn = () => this.#endTurn();
       // Alone it has nothing to wait for: the rest of the turn would be a twentieth of its time (decision 030).
       if (this.#events.isQuiet()) this.#runtime.soon(endTurn);
       else this.#runtime.defer(endTurn);
     }
+    return this.#turnAt;
+  }
+
+  /** Adds a message to those of this turn. */
+  send(message: readonly unknown[]): Moment {
+    const at = this.turn();
     if (this.#outgoing.push(message) >= this.#frameSize) {
       this.#flush();
       this.#frameSize = Math.min(2 * this.#frameSize, MESSAGES_A_FRAME_MAX);
     }
-    return this.#turnAt;
+    return at;
   }
 
   /** All that was received is settled: frames from now on say so (Q6). */

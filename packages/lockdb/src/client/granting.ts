@@ -26,10 +26,14 @@ export interface GrantHost extends LeaseKeeper {
 }
 
 /** Makes a lease of a grant, unless it came too late to be trusted. */
-export function granted(host: GrantHost, request: AcquireRequest, [, , token, extra]: Granted): void {
+export function granted(
+  host: GrantHost,
+  request: AcquireRequest,
+  [, , token, extra]: Granted,
+  heardAt: Moment,
+): void {
   if (extra?.reentrant === true) return grantedAgain(host, request, token, extra.expiresInMs ?? 0);
   const { terms } = request;
-  const heardAt = host.now();
   const lease = new HeldLease(host, token, terms, request.grantedAfter(host.renewedAt), heardAt, extra);
   if (lease.remainingAt(heardAt) > 0) {
     if (terms.detachedMs === null) host.keep(lease);

@@ -36,7 +36,7 @@ export abstract class Request {
     );
   }
 
-  /** The message as it would be sent at this time: waits get shorter. */
+  /** The message as it is sent in a turn that began at this time: waits get shorter. */
   abstract message(nowMs: number): ClientMessage;
   abstract settle(answer: FinalAnswer): void;
   abstract fail(error: LockDBError): void;
@@ -136,7 +136,9 @@ export class AcquireRequest extends Request {
   message(nowMs: number): ClientMessage {
     const { names, waitMs, detachedMs, minHoldMs, maxHoldMs, metadata, leads, reentrant, steal, webhookUrl } =
       this.terms;
-    const left = waitMs === Number.POSITIVE_INFINITY ? null : Math.max(0, Math.ceil(this.endsAtMs - nowMs));
+    // The turn may have begun before the caller asked.
+    const leftMs = Math.min(this.endsAtMs - nowMs, waitMs);
+    const left = leftMs === Number.POSITIVE_INFINITY ? null : Math.max(0, Math.ceil(leftMs));
     const { ticket, within } = this;
     const hasNoEnd = detachedMs === null && minHoldMs === null && maxHoldMs === null;
     if (hasNoEnd && metadata === null && ticket === null && within.length === 0 && !leads && !steal) {

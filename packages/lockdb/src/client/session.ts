@@ -52,7 +52,10 @@ export class ClientSession {
   readonly #cancels = new Cancels();
   readonly #watches: Watches;
   readonly #host: AcquireHost = {
-    granted: (request, answer) => granted(this.#holds, request, answer),
+    granted: (request, answer) => {
+      this.#heardAt ??= this.#holds.now();
+      granted(this.#holds, request, answer, this.#heardAt);
+    },
     aborted: (request) => this.#abandon(request),
   };
   #session: string;
@@ -68,6 +71,8 @@ export class ClientSession {
   #isWelcomedHere = false;
   readonly #beforeWelcome: ServerMessage[] = [];
   #helloAt: Moment | null = null;
+  /** When the grants of the frame that is being read were heard. Null: it has had none. */
+  #heardAt: Moment | null = null;
   #idNext = 1;
   readonly #heartbeats: Heartbeats;
   #heartbeat: Request | null = null;
@@ -204,7 +209,9 @@ export class ClientSession {
   }
 
   #send(request: Request): void {
-    request.sent(this.#connector.send(request.message(this.runtime.monotonicMs())));
+    const at = this.#connector.turn();
+    this.#connector.send(request.message(at.monotonicMs));
+    request.sent(at);
   }
 
   /** The caller has given up. The server is told until it confirms: a grant on its way is taken back (Q7). */
@@ -262,6 +269,7 @@ export class ClientSession {
 
   #received(messages: readonly ServerMessage[]): void {
     this.#everReached = true;
+    this.#heardAt = null;
     for (const message of messages) {
       if (!this.#connector.isOpen) return;
       // Until the welcome it is not known what of this connection the server has heard, and what renews the session. A

@@ -7,23 +7,28 @@ const GENERATION_MAX = 65_536;
 /**
  * A `Map` for entries that come and go all the time, in the order in which they came. V8's own links each hash table that it
  * has outgrown to the next one; once the collector has come to take one for old, all that was ever put into later ones
- * stays until a full collection. So what comes goes to a young map, which is left for a new one before it gets old; the few
- * entries that are still there then move to an old map. Both sides of the protocol keep requests and holds so
- * (decision 011). No value is `undefined`.
+ * stays until a full collection. So what comes goes to a young map, which is left for a new one before it gets old. The few
+ * entries that are still there then wait in a map of their own for one generation more, and only then move to the old one:
+ * in a large `Map` each key that comes and goes leaves a trace, which whoever asks for that key has to pass until the
+ * table is built anew. Both sides of the protocol keep requests and holds so (decision 011). No value is `undefined`.
  */
 export class ChurnMap<K, V> {
   #young = new Map<K, V>();
-  /** Null until a generation was closed. */
+  /** What was left of the last generation. */
+  #left = new Map<K, V>();
+  /** What was left of those before it. Null as long as there is nothing. */
   #old: Map<K, V> | null = null;
   #room = GENERATION_MIN;
 
   get size(): number {
-    return this.#young.size + (this.#old === null ? 0 : this.#old.size);
+    return this.#young.size + this.#left.size + (this.#old === null ? 0 : this.#old.size);
   }
 
   get(key: K): V | undefined {
-    const value = this.#young.get(key);
-    return value !== undefined || this.#old === null ? value : this.#old.get(key);
+    let value = this.#young.get(key);
+    if (value === undefined && this.#left.size > 0) value = this.#left.get(key);
+    if (value === undefined && this.#old !== null) value = this.#old.get(key);
+    return value;
   }
 
   has(key: K): boolean {
@@ -32,6 +37,7 @@ export class ChurnMap<K, V> {
 
   set(key: K, value: V): void {
     if (this.#old?.has(key)) this.#old.set(key, value);
+    else if (this.#left.has(key)) this.#left.set(key, value);
     else this.add(key, value);
   }
 
@@ -48,25 +54,26 @@ export class ChurnMap<K, V> {
   }
 
   delete(key: K): boolean {
-    return this.#young.delete(key) || this.#old?.delete(key) === true;
+    return this.#young.delete(key) || this.#left.delete(key) || this.#old?.delete(key) === true;
   }
 
   /** In the order in which they came. Nothing may be added until the end. */
   *[Symbol.iterator](): IterableIterator<[K, V]> {
     if (this.#old !== null) yield* this.#old;
+    yield* this.#left;
     yield* this.#young;
   }
 
   *values(): IterableIterator<V> {
     if (this.#old !== null) yield* this.#old.values();
+    yield* this.#left.values();
     yield* this.#young.values();
   }
 
   #closeGeneration(): void {
-    const young = this.#young;
+    for (const [key, value] of this.#left) this.addLasting(key, value);
+    this.#left = new Map(this.#young);
     this.#young = new Map();
-    this.#old ??= new Map();
-    for (const [key, value] of young) this.#old.set(key, value);
-    this.#room = Math.min(GENERATION_MAX, GENERATION_MIN + 4 * young.size);
+    this.#room = Math.min(GENERATION_MAX, GENERATION_MIN + 4 * this.#left.size);
   }
 }

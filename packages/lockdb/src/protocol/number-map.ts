@@ -1,5 +1,9 @@
 const CAPACITY_MIN = 16;
 
+/** So many numbers in a row lie side by side: as many as a line of the processor's cache holds. */
+const GROUP_BITS = 3;
+const GROUP = 1 << GROUP_BITS;
+
 /** Nobody whose numbers only rise comes near it. */
 const PROBES_MAX = 256;
 
@@ -14,6 +18,8 @@ export class NumberMap<V> {
   #keys: number[] = new Array(CAPACITY_MIN).fill(0);
   #values: (V | undefined)[] = new Array(CAPACITY_MIN).fill(undefined);
   #mask = CAPACITY_MIN - 1;
+  /** To as many bits of a hash as there are groups. */
+  #shift = Math.clz32(CAPACITY_MIN / GROUP - 1);
   #size = 0;
   /** Since it was built. It shrinks late: who comes and goes in crowds would build it anew each time. */
   #deletions = 0;
@@ -86,7 +92,8 @@ export class NumberMap<V> {
 
   #slotOf(key: number): number {
     // The high half counts, too: a safe integer has 53 bits.
-    return (Math.imul((key | 0) ^ ((key / 0x1_0000_0000) | 0), 0x9e37_79b1) >>> 7) & this.#mask;
+    const hash = Math.imul((key >>> GROUP_BITS) ^ ((key / 0x1_0000_0000) | 0), 0x9e37_79b1);
+    return ((hash >>> this.#shift) << GROUP_BITS) | (key & (GROUP - 1));
   }
 
   /** Where a key is; below 0 when it is not there. */
@@ -117,6 +124,7 @@ export class NumberMap<V> {
     this.#keys = new Array(capacity).fill(0);
     this.#values = new Array(capacity).fill(undefined);
     this.#mask = capacity - 1;
+    this.#shift = Math.clz32(capacity / GROUP - 1);
     this.#size = 0;
     this.#deletions = 0;
     for (let at = 0; at < keys.length; at++) {

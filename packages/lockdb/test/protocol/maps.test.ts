@@ -40,13 +40,20 @@ function play(
   expect([...map.values()].sort()).toEqual([...reference.values()].sort());
 }
 
-/** Crowds that come and go, and a few that stay. */
+/** Crowds that come and go, and a few that stay: of these some are set again, and some go, each time. */
 function* crowds(sizes: readonly number[]): Generator<Op> {
   let next = 1;
+  let staying: number[] = [];
   for (const size of sizes) {
     const first = next;
     for (; next < first + size; next++) yield ["set", next];
-    for (let key = first; key < next; key++) if (key % 997 !== 0) yield ["delete", key];
+    for (let key = first; key < next; key++) {
+      if (key % 997 === 0) staying.push(key);
+      else yield ["delete", key];
+    }
+    for (const key of staying) if (key % 2 === 0) yield ["set", key];
+    for (const key of staying) if (key % 5 === size % 5) yield ["delete", key];
+    staying = staying.filter((key) => key % 5 !== size % 5);
     for (let key = first; key < next; key += 101) yield ["get", key];
   }
 }
@@ -70,8 +77,8 @@ describe("maps for what comes and goes", () => {
   });
 
   test("[N3ba] numbers that were chosen to get in each other's way cost no more than others", () => {
-    // The low half undoes what the high half does: all of them belong into one slot.
-    const colliding = Array.from({ length: 20_000 }, (_, n) => (n + 1) * 2 ** 32 + ((n + 1) ^ 5));
+    // The low half undoes what the high half does, and the last three bits are the same: all of them belong into one slot.
+    const colliding = Array.from({ length: 150_000 }, (_, n) => (n + 1) * 2 ** 32 + 8 * ((n + 1) ^ 5) + 3);
     const map = new NumberMap<number>();
     for (const key of colliding) map.set(key, key);
     // Each would look at all before it, and this would take minutes.

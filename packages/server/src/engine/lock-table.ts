@@ -337,16 +337,16 @@ export class LockTable {
 
   /** The client has its answer, and will not ask again: nothing of the request has to outlive a crash any more (Q6). */
   acknowledged({ client }: Session, id: number, answer: ServerMessage | null, out: Effects): void {
-    if (this.keptCount > 0) {
-      const kept = this.madeBy(requestKey(client, id));
-      if (kept?.kind === "answer") {
-        this.deadlines.delete(kept);
-        this.forgetAnswer(kept, out);
-      }
+    if (this.detachedCount > 0 && answer?.[0] === "granted") {
+      const hold = this.holds.get(answer[2]);
+      // As long as it is there, there is no answer that is kept in its place.
+      if (hold?.isByRequest) return this.forgetRequest(hold);
     }
-    if (this.detachedCount === 0 || answer?.[0] !== "granted") return;
-    const hold = this.holds.get(answer[2]);
-    if (hold?.isByRequest) this.forgetRequest(hold);
+    if (this.keptCount === 0) return;
+    const kept = this.madeBy(requestKey(client, id));
+    if (kept?.kind !== "answer") return;
+    this.deadlines.delete(kept);
+    this.forgetAnswer(kept, out);
   }
 
   #takeToken(out: Effects): number {

@@ -14,14 +14,12 @@ export function encodeRecord(key: string, value: object): Uint8Array {
   if (json === undefined) {
     throw new TypeError(`The record ${JSON.stringify(key)} has no JSON form.`);
   }
-  // As it lies in a block: its key and a zero byte before it.
+  // As it lies in a block: its key and a zero byte before it. All in one piece is half as much work.
+  const text = `${key}\0${HEADER_ROOM}${json}`;
   const valueAt = Buffer.byteLength(key) + 1;
-  const payloadAt = valueAt + HEADER_BYTES;
-  const bytes = Buffer.allocUnsafe(payloadAt + Buffer.byteLength(json));
-  bytes.write(key, 0, "utf8");
-  bytes[valueAt - 1] = 0;
+  const bytes = Buffer.allocUnsafe(Buffer.byteLength(text));
+  bytes.write(text, 0, "utf8");
   bytes[valueAt] = VERSION;
-  bytes.write(json, payloadAt, "utf8");
   bytes.writeUInt32BE(checksumIn(bytes, 0, valueAt, bytes.length), valueAt + 1);
   return new Uint8Array(bytes.buffer, bytes.byteOffset + valueAt, bytes.length - valueAt);
 }
@@ -103,6 +101,7 @@ export class NewerFormatError extends Error {
 
 const VERSION = 1;
 const HEADER_BYTES = 5;
+const HEADER_ROOM = " ".repeat(HEADER_BYTES);
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Over its version, its key with the zero byte behind it, which no key has, and its payload. */
