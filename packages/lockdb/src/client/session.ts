@@ -71,7 +71,7 @@ export class ClientSession {
   #isWelcomedHere = false;
   readonly #beforeWelcome: ServerMessage[] = [];
   #helloAt: Moment | null = null;
-  /** When the grants of the frame that is being read were heard. Null: it has had none. */
+  /** When the grants that are being read were heard: those of one frame, in which nobody else had his turn. Null: none yet. */
   #heardAt: Moment | null = null;
   #idNext = 1;
   readonly #heartbeats: Heartbeats;
@@ -277,6 +277,8 @@ export class ClientSession {
       const isEarly = !this.#isWelcomedHere;
       if (isEarly && (message[0] === "lost" || ASKED.has(message[0]))) this.#beforeWelcome.push(message);
       if (!isEarly || !ASKED.has(message[0])) this.#take(message);
+      // Whoever hears of a loss does what he likes, for as long as he likes.
+      if (message[0] !== "granted" && message[0] !== "done") this.#heardAt = null;
     }
     // What is only put aside is not acknowledged: it may be gone with the connection.
     if (this.#isWelcomedHere) this.#connector.acknowledge();

@@ -86,6 +86,40 @@ describe("a grant that came too late", () => {
     expect(script.visit.of("hold")).toEqual([]);
   });
 
+  test("[L5id] is told by the time at which it was heard, and not by that of a grant before it", async () => {
+    const { world, machine, script, session } = stage();
+    const asking = (name: string) => outcomeOf(session.acquire(terms(name, { waitMs: 0 })));
+    const first = asking("first");
+    await world.run(100);
+    script.mute.add("acquire");
+    const others = ["second", "third"].map(asking);
+    await world.run(100);
+    const [second, third] = script.visit.of("acquire").slice(1);
+    // A listener that takes a minute, by one of the two clocks.
+    first.value!.signal.addEventListener("abort", () => machine.jumpWall(60_000));
+    script.visit.say(
+      ["granted", second![1], 41],
+      ["lost", first.value!.token, "force"],
+      ["granted", third![1], 42],
+    );
+    await world.run(100);
+    expect(others.map(({ state }) => state)).toEqual(["resolved", "rejected"]);
+    expect(script.visit.of("cancel")).toEqual([["cancel", third![1], 42]]);
+  });
+
+  test("[L5ie] so is one of a later frame", async () => {
+    const { world, machine, script, session } = stage();
+    const first = outcomeOf(session.acquire(terms("first")));
+    await world.run(100);
+    script.mute.add("acquire");
+    const second = outcomeOf(session.acquire(terms("second", { waitMs: 0, maxHoldMs: 1_000 })));
+    await world.run(100);
+    machine.jumpWall(5_000);
+    script.visit.say(["granted", script.visit.of("acquire")[1]![1], 41]);
+    await world.run(100);
+    expect([first.state, second.state]).toEqual(["resolved", "rejected"]);
+  });
+
   test("[L5ic] is no grant when its time is over, too", async () => {
     const { world, script, session } = stage();
     script.mute.add("acquire");
