@@ -7,7 +7,7 @@ import { asked, atMost, clockMs, ROOT_KEY } from "./lib/stage.js";
 export const about = "cycles of connect, lock, abandon: heap, sockets and the store are back where they were";
 
 const CYCLES = 10_000_000;
-const CYCLES_QUICK = 50_000;
+const CYCLES_QUICK = 100_000;
 /** Before the first look, so that what is made once is made, and the store as large as a minute's answers make it: its file never shrinks. */
 const WARM_SHARE = 0.1;
 const WARM_MAX = 150_000;

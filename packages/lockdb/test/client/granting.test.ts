@@ -109,15 +109,18 @@ describe("a grant that came too late", () => {
 
   test("[L5ie] so is one of a later frame", async () => {
     const { world, machine, script, session } = stage();
-    const first = outcomeOf(session.acquire(terms("first")));
-    await world.run(100);
+    // Not the first of all: that one's frame has the welcome in it.
+    for (const name of ["first", "second"]) {
+      void session.acquire(terms(name));
+      await world.run(100);
+    }
     script.mute.add("acquire");
-    const second = outcomeOf(session.acquire(terms("second", { waitMs: 0, maxHoldMs: 1_000 })));
+    const third = outcomeOf(session.acquire(terms("third", { waitMs: 0, maxHoldMs: 1_000 })));
     await world.run(100);
     machine.jumpWall(5_000);
-    script.visit.say(["granted", script.visit.of("acquire")[1]![1], 41]);
+    script.visit.say(["granted", script.visit.of("acquire")[2]![1], 41]);
     await world.run(100);
-    expect([first.state, second.state]).toEqual(["resolved", "rejected"]);
+    expect(third.state).toBe("rejected");
   });
 
   test("[L5ic] is no grant when its time is over, too", async () => {
