@@ -146,7 +146,7 @@ export const ENGINE_KINDS = [
     find: "if (this.#fitting > 0 && !this.room().fits(mode)) this.rewind();",
     put: "",
     wrong: "After a steal those are taken to have room who had it before.",
-    killedBy: { seed: 60, steps: 10_000 },
+    killedBy: { seed: 125, steps: 10_000 },
   },
   {
     id: "come-back-unseen",
@@ -164,7 +164,7 @@ export const ENGINE_KINDS = [
     find: "else if (this.isFitting(place)) this.fitting -= place.mode.weight;",
     put: "",
     wrong: "The room that was kept for somebody who has left is kept for ever.",
-    killedBy: { seed: 15, steps: 2_000 },
+    killedBy: { seed: 42, steps: 2_000 },
   },
   {
     id: "place-of-the-blocked-lost",
@@ -184,7 +184,7 @@ export const ENGINE_KINDS = [
     find: "if (!place.isQueued || !place.lock.hasRoomAt(place)) return false;",
     put: "if (!place.isQueued) return false;",
     wrong: "A set is granted as soon as one of its locks is free.",
-    killedBy: { seed: 15, steps: 2_000 },
+    killedBy: { seed: 16, steps: 2_000 },
   },
   {
     id: "set-of-its-first-lock",
@@ -256,7 +256,7 @@ export const ENGINE_KINDS = [
     find: "this.fitting += place.mode.weight;\n    this.blocked = place.next;",
     put: "if (place.waiter.nextOfWaiter === null) this.fitting += place.mode.weight;\n    this.blocked = place.next;",
     wrong: "A set that waits for another lock is not in the way in this one.",
-    killedBy: { seed: 15, steps: 2_000 },
+    killedBy: { seed: 30, steps: 2_000 },
   },
   {
     id: "set-given-on-in-part",
@@ -265,7 +265,7 @@ export const ENGINE_KINDS = [
     find: "for (let grip: Grip | null = hold; grip !== null; grip = grip.nextOfHold)\n      this.serve(grip.lock, nowMs, out);",
     put: "for (let grip: Grip | null = hold; grip !== null; grip = null)\n      this.serve(grip.lock, nowMs, out);",
     wrong: "The end of a set gives on its first lock only.",
-    killedBy: { seed: 15, steps: 2_000 },
+    killedBy: { seed: 16, steps: 2_000 },
   },
   {
     id: "dropped-set-given-on-in-part",

@@ -195,7 +195,7 @@ export const ENGINE_NESTED = [
     find: "while (lock.hold !== null) {",
     put: "while (lock.hold !== null && served.size > 0) {",
     wrong: "A steal is granted beside who holds the lock.",
-    killedBy: { seed: 19, steps: 2_000 },
+    killedBy: { seed: 30, steps: 2_000 },
   },
   {
     id: "steal-untold",

@@ -213,7 +213,7 @@ export const ENGINE_REQUESTS = [
     find: "if (!isKnown && this.#sessions.recovering) {",
     put: 'if (!isKnown && kind === "unlock" && this.#sessions.recovering) {',
     wrong: "While the service recovers, check says that a lock is free that somebody holds.",
-    killedBy: { seed: 93, steps: 2_000 },
+    killedBy: { seed: 549, steps: 2_000 },
   },
   {
     id: "cancel-misses-heard-detached",

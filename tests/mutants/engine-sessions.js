@@ -60,7 +60,7 @@ export const ENGINE_SESSIONS = [
     find: "session.holdsKnown = this.#options.writesSessionHolds || session.reads;",
     put: "session.holdsKnown = true;",
     wrong: "A session's record says that its holds are in the store, and they are not: nobody waits for it.",
-    killedBy: { seed: 29, steps: 2_000 },
+    killedBy: { seed: 33, steps: 2_000 },
   },
   {
     id: "holds-known-too-long",
@@ -96,7 +96,7 @@ export const ENGINE_SESSIONS = [
     find: "if (claim.extra.lost !== true) hold.seenOn = session.connection;",
     put: "hold.seenOn = session.connection;",
     wrong: "After a crash a hold that its holder names as lost is held again, and nobody uses it.",
-    killedBy: { seed: 311, steps: 10_000 },
+    killedBy: { seed: 942, steps: 10_000 },
   },
   {
     id: "max-hold-lost-in-crash",

@@ -28,7 +28,7 @@ export const SERVER = [
     find: "if (service.waitsFor <= this.#batches.committed) this.#tell(",
     put: "if (changes.length === 0 || service.waitsFor <= this.#batches.committed) this.#tell(",
     wrong: "Answers overtake those of their service that wait for a flush.",
-    killedBy: { seed: 137, steps: 2_000 },
+    killedBy: { seed: 285, steps: 2_000 },
   },
   {
     id: "answer-a-batch-early",
