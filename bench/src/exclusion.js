@@ -33,6 +33,7 @@ export class Exclusion {
    */
   leave(name, shares = false) {
     const place = this.#placeOf(name);
+    if ((shares ? place.sharing : place.alone) === 0) throw new Error(`nobody is inside "${name}"`);
     if (shares) place.sharing -= 1;
     else place.alone -= 1;
   }

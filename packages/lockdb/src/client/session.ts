@@ -100,10 +100,14 @@ export class ClientSession {
       place: { service, servers: urls.join() },
       release: (lease) => this.#release(lease.token, null, lease),
       giveBack: ({ id }, token) => this.#cancel(id, token),
-      askAgain: ({ terms, endsAtMs, resolve, reject, signal }) =>
-        this.#startAcquire(terms, endsAtMs, resolve, reject, signal),
+      askAgain: ({ terms, endsAtMs, resolve, reject, signal }) => {
+        const waitMs = endsAtMs - runtime.monotonicMs();
+        this.#startAcquire({ ...terms, waitMs }, endsAtMs, resolve, reject, signal);
+      },
       inspect: (name, token) => this.look.inspect(name, token),
       sayLost: (token, heard) => {
+        // Its listeners have had their turn: an answer may have come too late for the session.
+        this.#heardAt = null;
         if (this.#isResumed) this.#sayLost(token, heard);
       },
       changed: () => this.#keepAliveAsNeeded(),

@@ -14,19 +14,19 @@ const GENERATION_MAX = 65_536;
  */
 export class ChurnMap<K, V> {
   #young = new Map<K, V>();
-  /** What was left of the last generation. */
-  #left = new Map<K, V>();
+  /** What was left of the last generation; null: nothing. */
+  #left: Map<K, V> | null = null;
   /** What was left of those before it. Null as long as there is nothing. */
   #old: Map<K, V> | null = null;
   #room = GENERATION_MIN;
 
   get size(): number {
-    return this.#young.size + this.#left.size + (this.#old === null ? 0 : this.#old.size);
+    return this.#young.size + (this.#left?.size ?? 0) + (this.#old?.size ?? 0);
   }
 
   get(key: K): V | undefined {
     let value = this.#young.get(key);
-    if (value === undefined && this.#left.size > 0) value = this.#left.get(key);
+    if (value === undefined && this.#left !== null) value = this.#left.get(key);
     if (value === undefined && this.#old !== null) value = this.#old.get(key);
     return value;
   }
@@ -37,7 +37,7 @@ export class ChurnMap<K, V> {
 
   set(key: K, value: V): void {
     if (this.#old?.has(key)) this.#old.set(key, value);
-    else if (this.#left.has(key)) this.#left.set(key, value);
+    else if (this.#left?.has(key)) this.#left.set(key, value);
     else this.add(key, value);
   }
 
@@ -54,26 +54,27 @@ export class ChurnMap<K, V> {
   }
 
   delete(key: K): boolean {
-    return this.#young.delete(key) || this.#left.delete(key) || this.#old?.delete(key) === true;
+    return this.#young.delete(key) || this.#left?.delete(key) || this.#old?.delete(key) || false;
   }
 
   /** In the order in which they came. Nothing may be added until the end. */
   *[Symbol.iterator](): IterableIterator<[K, V]> {
     if (this.#old !== null) yield* this.#old;
-    yield* this.#left;
+    if (this.#left !== null) yield* this.#left;
     yield* this.#young;
   }
 
   *values(): IterableIterator<V> {
     if (this.#old !== null) yield* this.#old.values();
-    yield* this.#left.values();
+    if (this.#left !== null) yield* this.#left.values();
     yield* this.#young.values();
   }
 
   #closeGeneration(): void {
-    for (const [key, value] of this.#left) this.addLasting(key, value);
-    this.#left = new Map(this.#young);
+    for (const [key, value] of this.#left ?? []) this.addLasting(key, value);
+    const { size } = this.#young;
+    this.#left = size === 0 ? null : new Map(this.#young);
     this.#young = new Map();
-    this.#room = Math.min(GENERATION_MAX, GENERATION_MIN + 4 * this.#left.size);
+    this.#room = Math.min(GENERATION_MAX, GENERATION_MIN + 4 * size);
   }
 }

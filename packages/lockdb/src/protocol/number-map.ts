@@ -4,15 +4,15 @@ const CAPACITY_MIN = 16;
 const GROUP_BITS = 3;
 const GROUP = 1 << GROUP_BITS;
 
-/** Nobody whose numbers only rise comes near it. */
+/** So far from where it belongs a number may lie at most. Nobody whose numbers only rise comes near it. */
 const PROBES_MAX = 256;
 
 /**
  * A map from positive safe integers, such as tokens and request ids, in no order. Open addressing with linear probing and
  * backward-shift deletion (Knuth, TAOCP 3, 6.4, algorithm R): what was deleted leaves nothing behind, so it is never built
  * anew but to grow or shrink, and numbers that were given out one after the other hardly collide. It is several times as
- * fast as a `Map` for entries that come and go (decision 011). Numbers that were chosen to collide end up in a `Map`. No
- * value is `undefined`.
+ * fast as a `Map` for entries that come and go (decision 011). Numbers that were chosen to collide end up in a `Map`; those
+ * that were chosen to lie side by side, as one long cluster, are not looked through to its end. No value is `undefined`.
  */
 export class NumberMap<V> {
   #keys: number[] = new Array(CAPACITY_MIN).fill(0);
@@ -61,6 +61,8 @@ export class NumberMap<V> {
     const values = this.#values;
     const mask = this.#mask;
     for (let at = (hole + 1) & mask; keys[at] !== 0; at = (at + 1) & mask) {
+      // None from further on belongs so far back.
+      if (((at - hole) & mask) > PROBES_MAX) break;
       // It may go back to the hole unless that is before the slot where it belongs.
       if (((at - this.#slotOf(keys[at]!)) & mask) < ((at - hole) & mask)) continue;
       keys[hole] = keys[at]!;
@@ -99,8 +101,10 @@ export class NumberMap<V> {
   /** Where a key is; below 0 when it is not there. */
   #find(key: number): number {
     const keys = this.#keys;
-    for (let at = this.#slotOf(key); keys[at] !== 0; at = (at + 1) & this.#mask) {
+    let at = this.#slotOf(key);
+    for (let left = PROBES_MAX; keys[at] !== 0 && left >= 0; left--) {
       if (keys[at] === key) return at;
+      at = (at + 1) & this.#mask;
     }
     return -1;
   }

@@ -123,6 +123,48 @@ describe("a grant that came too late", () => {
     expect(third.state).toBe("rejected");
   });
 
+  test("[L5if] so is one behind an answer that finds the session's time over, and has listeners told", async () => {
+    const { world, machine, script, session } = stage();
+    const asking = (name: string) => outcomeOf(session.acquire(terms(name, { waitMs: 60_000 })));
+    const first = asking("first");
+    await world.run(100);
+    script.mute.add("acquire").add("heartbeat");
+    for (const name of ["second", "beside"]) asking(name);
+    await world.run(50);
+    const idOf = (name: string) => script.visit.of("acquire").find((message) => message[2] === name)![1];
+    script.visit.say(["granted", idOf("beside"), 40]);
+    await world.run(3_000);
+    const third = asking("third");
+    await world.run(50);
+    // So long that what the second can renew is over, and what the third can is not.
+    machine.block();
+    script.visit.say(["granted", idOf("second"), 41], ["granted", idOf("third"), 42]);
+    await world.run(7_300);
+    first.value!.signal.addEventListener("abort", () => machine.jumpWall(60_000));
+    machine.wake(false);
+    await world.run(0);
+    expect(first.value!.signal.aborted).toBe(true);
+    expect(third.state).toBe("pending");
+  });
+
+  test("[L5ig] is asked for again for what is left of its time, also in a turn that began long before", async () => {
+    const { world, script, session } = stage({ leaseMs: 60_000 });
+    const first = outcomeOf(session.acquire(terms("first")));
+    await world.run(100);
+    script.mute.add("acquire");
+    void session.acquire(terms("late", { waitMs: 14_000, maxHoldMs: 8_000 }));
+    await world.run(50);
+    first.value!.signal.addEventListener("abort", () => {
+      void session.acquire(terms("other", { waitMs: 90_000 }));
+      world.nowMs += 8_000;
+    });
+    const [, id] = script.visit.of("acquire")[1]!;
+    script.visit.say(["lost", first.value!.token, "force"], ["granted", id, 41]);
+    await world.run(8_100);
+    const [, again] = script.visit.of("acquire").filter((message) => message[2] === "late");
+    expect(again![3]).toBeLessThan(6_000);
+  });
+
   test("[L5ic] is no grant when its time is over, too", async () => {
     const { world, script, session } = stage();
     script.mute.add("acquire");
