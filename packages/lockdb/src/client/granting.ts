@@ -14,11 +14,13 @@ const LOST_AROUND =
 export interface GrantHost extends LeaseKeeper {
   /** The last moment before which the session is known to have been renewed. */
   readonly renewedAt: Moment | null;
+  /** When the grant was heard. */
+  readonly heardAt: Moment;
   keep(lease: HeldLease): void;
   /** Nobody will use what this request was granted. */
   giveBack(request: AcquireRequest, token: number): void;
   /** Asks for the same in what is left of the time. */
-  askAgain(request: AcquireRequest): void;
+  askAgain(request: AcquireRequest, waitMs: number): void;
   /** @param token of the holder to be shown first */
   inspect(name: string, token: number): Promise<LockInfo>;
   /** Of the session: how long it is kept without a renewal. */
@@ -26,14 +28,10 @@ export interface GrantHost extends LeaseKeeper {
 }
 
 /** Makes a lease of a grant, unless it came too late to be trusted. */
-export function granted(
-  host: GrantHost,
-  request: AcquireRequest,
-  [, , token, extra]: Granted,
-  heardAt: Moment,
-): void {
+export function granted(host: GrantHost, request: AcquireRequest, [, , token, extra]: Granted): void {
   if (extra?.reentrant === true) return grantedAgain(host, request, token, extra.expiresInMs ?? 0);
   const { terms } = request;
+  const { heardAt } = host;
   const lease = new HeldLease(host, token, terms, request.grantedAfter(host.renewedAt), heardAt, extra);
   if (lease.remainingAt(heardAt) > 0) {
     if (terms.detachedMs === null) host.keep(lease);
@@ -42,7 +40,8 @@ export function granted(
   // It is given back, and asked for again in what is left of the time (L5).
   lease.lose("its grant came too late");
   host.giveBack(request, token);
-  if (request.endsAtMs > host.runtime.monotonicMs()) return host.askAgain(request);
+  const leftMs = request.endsAtMs - host.runtime.monotonicMs();
+  if (leftMs > 0) return host.askAgain(request, leftMs);
   request.reject(
     new LockTimeoutError("The lock was granted too late to be used. Try again, or wait longer."),
   );

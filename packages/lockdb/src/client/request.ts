@@ -137,8 +137,8 @@ export class AcquireRequest extends Request {
     const { names, waitMs, detachedMs, minHoldMs, maxHoldMs, metadata, leads, reentrant, steal, webhookUrl } =
       this.terms;
     // The turn may have begun before the caller asked.
-    const leftMs = Math.min(this.endsAtMs - nowMs, waitMs);
-    const left = leftMs === Number.POSITIVE_INFINITY ? null : Math.max(0, Math.ceil(leftMs));
+    const leftMs = Math.max(0, Math.ceil(Math.min(this.endsAtMs - nowMs, waitMs)));
+    const left = waitMs === Number.POSITIVE_INFINITY ? null : leftMs;
     const { ticket, within } = this;
     const hasNoEnd = detachedMs === null && minHoldMs === null && maxHoldMs === null;
     if (hasNoEnd && metadata === null && ticket === null && within.length === 0 && !leads && !steal) {

@@ -12,7 +12,7 @@ export interface HoldsHost {
   readonly place: Place;
   release(lease: HeldLease): Promise<boolean>;
   giveBack(request: AcquireRequest, token: number): void;
-  askAgain(request: AcquireRequest): void;
+  askAgain(request: AcquireRequest, waitMs: number): void;
   inspect(name: string, token: number): Promise<LockInfo>;
   /** Tells the server of a loss, if there is a connection; calls back when it has heard. A resume says it, too. */
   sayLost(token: number, heard: () => void): void;
@@ -29,6 +29,7 @@ export class SessionHolds implements GrantHost {
   readonly leaseMs: number;
   readonly #host: HoldsHost;
   readonly #trust: SessionTrust;
+  #heardAt: Moment | null = null;
   /** Also those whose release is on its way. */
   readonly #held = new NumberMap<HeldLease>();
   /** Lost by this machine's clocks. */
@@ -56,6 +57,17 @@ export class SessionHolds implements GrantHost {
 
   now(): Moment {
     return now(this.runtime);
+  }
+
+  /** When what is being read was heard: one moment for all that one frame says. */
+  get heardAt(): Moment {
+    this.#heardAt ??= this.now();
+    return this.#heardAt;
+  }
+
+  /** Another frame begins, or somebody's listeners have had their turn, for as long as they liked. */
+  lookAnew(): void {
+    this.#heardAt = null;
   }
 
   get renewedAt(): Moment | null {
@@ -127,8 +139,8 @@ export class SessionHolds implements GrantHost {
     this.#host.giveBack(request, token);
   }
 
-  askAgain(request: AcquireRequest): void {
-    this.#host.askAgain(request);
+  askAgain(request: AcquireRequest, waitMs: number): void {
+    this.#host.askAgain(request, waitMs);
   }
 
   inspect(name: string, token: number): Promise<LockInfo> {
@@ -157,6 +169,7 @@ export class SessionHolds implements GrantHost {
   #lose(lease: HeldLease, why: string): void {
     const isOurs = lease.isHeld && lease.terms.detachedMs === null;
     lease.lose(why);
+    this.lookAnew();
     if (!isOurs) return;
     // The server may still have it, and nobody will use it any more.
     this.#lost.set(lease.token, lease);

@@ -52,10 +52,7 @@ export class ClientSession {
   readonly #cancels = new Cancels();
   readonly #watches: Watches;
   readonly #host: AcquireHost = {
-    granted: (request, answer) => {
-      this.#heardAt ??= this.#holds.now();
-      granted(this.#holds, request, answer, this.#heardAt);
-    },
+    granted: (request, answer) => granted(this.#holds, request, answer),
     aborted: (request) => this.#abandon(request),
   };
   #session: string;
@@ -71,8 +68,6 @@ export class ClientSession {
   #isWelcomedHere = false;
   readonly #beforeWelcome: ServerMessage[] = [];
   #helloAt: Moment | null = null;
-  /** When the grants that are being read were heard: those of one frame, in which nobody else had his turn. Null: none yet. */
-  #heardAt: Moment | null = null;
   #idNext = 1;
   readonly #heartbeats: Heartbeats;
   #heartbeat: Request | null = null;
@@ -100,14 +95,10 @@ export class ClientSession {
       place: { service, servers: urls.join() },
       release: (lease) => this.#release(lease.token, null, lease),
       giveBack: ({ id }, token) => this.#cancel(id, token),
-      askAgain: ({ terms, endsAtMs, resolve, reject, signal }) => {
-        const waitMs = endsAtMs - runtime.monotonicMs();
-        this.#startAcquire({ ...terms, waitMs }, endsAtMs, resolve, reject, signal);
-      },
+      askAgain: ({ terms, endsAtMs, resolve, reject, signal }, waitMs) =>
+        this.#startAcquire({ ...terms, waitMs }, endsAtMs, resolve, reject, signal),
       inspect: (name, token) => this.look.inspect(name, token),
       sayLost: (token, heard) => {
-        // Its listeners have had their turn: an answer may have come too late for the session.
-        this.#heardAt = null;
         if (this.#isResumed) this.#sayLost(token, heard);
       },
       changed: () => this.#keepAliveAsNeeded(),
@@ -213,9 +204,8 @@ export class ClientSession {
   }
 
   #send(request: Request): void {
-    const at = this.#connector.turn();
-    this.#connector.send(request.message(at.monotonicMs));
-    request.sent(at);
+    const { monotonicMs } = this.#connector.turn();
+    request.sent(this.#connector.send(request.message(monotonicMs)));
   }
 
   /** The caller has given up. The server is told until it confirms: a grant on its way is taken back (Q7). */
@@ -273,7 +263,7 @@ export class ClientSession {
 
   #received(messages: readonly ServerMessage[]): void {
     this.#everReached = true;
-    this.#heardAt = null;
+    this.#holds.lookAnew();
     for (const message of messages) {
       if (!this.#connector.isOpen) return;
       // Until the welcome it is not known what of this connection the server has heard, and what renews the session. A
@@ -282,7 +272,7 @@ export class ClientSession {
       if (isEarly && (message[0] === "lost" || ASKED.has(message[0]))) this.#beforeWelcome.push(message);
       if (!isEarly || !ASKED.has(message[0])) this.#take(message);
       // Whoever hears of a loss does what he likes, for as long as he likes.
-      if (message[0] !== "granted" && message[0] !== "done") this.#heardAt = null;
+      if (message[0] !== "granted" && message[0] !== "done") this.#holds.lookAnew();
     }
     // What is only put aside is not acknowledged: it may be gone with the connection.
     if (this.#isWelcomedHere) this.#connector.acknowledge();

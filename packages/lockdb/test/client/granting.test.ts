@@ -178,7 +178,6 @@ describe("a grant that came too late", () => {
   });
 
   test("[D3ij] a hold around it that is over by this machine's clocks is a loss; of two the one with its token counts", () => {
-    const HEARD_AT = { monotonicMs: 0, wallMs: 0 };
     const said: unknown[] = [];
     const lease = (isOurs: boolean, remainingMs: number) =>
       ({ isKeptBy: () => isOurs, remainingMs, token: 3, onOver: () => () => {} }) as never;
@@ -194,9 +193,8 @@ describe("a grant that came too late", () => {
       {} as never,
       request([hold(3, null), hold(4, lease(true, 9)), hold(3, lease(true, 500))]),
       grant as never,
-      HEARD_AT,
     );
-    granted({} as never, request([hold(3, lease(true, 0))]), grant as never, HEARD_AT);
+    granted({} as never, request([hold(3, lease(true, 0))]), grant as never);
     expect(said).toEqual([500, expect.any(LockLostError)]);
   });
 });
