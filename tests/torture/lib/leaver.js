@@ -1,5 +1,6 @@
 // Connects, locks, and leaves without a word, as often as it goes.
 import { connect } from "node:net";
+import { setTimeout } from "node:timers/promises";
 import { given, serveCalls } from "../../processes/mailbox.mjs";
 
 const { port, apiKey, service, lanes } = given;
@@ -13,13 +14,16 @@ const UPGRADE =
 let number = 0;
 
 serveCalls({
-  /** So many cycles. Gives how many were granted, and how many were not heard. */
-  leave: async ({ count }) => {
+  /** So many cycles, so many a second at most; null: as fast as it goes. Gives how many were granted, and how many were not heard. */
+  leave: async ({ count, perSecond }) => {
     let left = count;
+    const startedMs = performance.now();
     const seen = { granted: 0, refused: 0, unheard: 0 };
     const lane = async () => {
       while (left-- > 0) {
         const at = number++;
+        const dueMs = perSecond === null ? 0 : startedMs + ((count - left - 1) / perSecond) * 1_000;
+        if (dueMs > performance.now()) await setTimeout(dueMs - performance.now());
         const said = await (at % NATIVE_EACH === 0 ? native(at) : http(at));
         if (said.includes('"granted"') || said.includes('"token"')) seen.granted++;
         else if (said === "") seen.unheard++;
