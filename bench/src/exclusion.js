@@ -23,8 +23,7 @@ export class Exclusion {
   enter(name, shares = false) {
     const place = this.#placeOf(name);
     if (place.alone > 0 || (!shares && place.sharing > 0)) this.violations += 1;
-    if (shares) place.sharing += 1;
-    else place.alone += 1;
+    place[shares ? "sharing" : "alone"] += 1;
   }
 
   /**
@@ -33,9 +32,9 @@ export class Exclusion {
    */
   leave(name, shares = false) {
     const place = this.#placeOf(name);
-    if ((shares ? place.sharing : place.alone) === 0) throw new Error(`nobody is inside "${name}"`);
-    if (shares) place.sharing -= 1;
-    else place.alone -= 1;
+    const how = shares ? "sharing" : "alone";
+    if (place[how] === 0) throw new Error(`nobody is inside "${name}"`);
+    place[how] -= 1;
   }
 
   /** @param {string} name */

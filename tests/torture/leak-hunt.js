@@ -37,24 +37,22 @@ export async function run(stage) {
   const leavers = Array.from({ length: PROCESSES }, () => stage.script("leaver.js", terms));
   const total = { granted: 0, refused: 0, unheard: 0 };
   /** @returns how many a second it were */
-  const leave = async (count, perSecond) => {
+  const leave = async (count, everyMs) => {
     const startedMs = clockMs();
     for (let left = count; left > 0; left -= PROCESSES * A_CALL) {
       const some = Math.ceil(Math.min(left, PROCESSES * A_CALL) / PROCESSES);
-      const pace = { count: some, perSecond: perSecond === null ? null : perSecond / PROCESSES };
+      const pace = { count: some, everyMs: everyMs * PROCESSES };
       for (const seen of await Promise.all(leavers.map((each) => each.call("leave", pace))))
         for (const key of Object.keys(total)) total[key] += seen[key];
     }
     return count / ((clockMs() - startedMs) / 1_000);
   };
   const warm = stage.isQuick ? WARM_QUICK : WARM;
-  const warmPerSecond = await leave(warm, null);
+  const warmPerSecond = await leave(warm, 0);
   const quietMs = stage.isQuick ? QUIET_MS_QUICK : QUIET_MS;
   const before = await quiet(server, quietMs);
-  const perSecond = await leave(
-    Math.max(0, cycles - warm),
-    stage.isQuick ? null : PACE_SHARE * warmPerSecond,
-  );
+  const everyMs = stage.isQuick ? 0 : 1_000 / (PACE_SHARE * warmPerSecond);
+  const perSecond = await leave(Math.max(0, cycles - warm), everyMs);
   const after = await quiet(server, quietMs);
   const grown = (/** @type {string} */ what) => after[what] - before[what];
   const heap = Math.max(0, grown("heapUsed") + grown("external"));

@@ -1,4 +1,5 @@
 import { unlessDurable, unlessVolatile } from "./fitness.js";
+import { namesOf } from "./names.js";
 import { runCycles } from "./run-cycles.js";
 
 const FIGURES = [{ key: "cyclesPerSecond", title: "cycles/s" }];
@@ -58,7 +59,7 @@ export const distinctNamesInProcesses = (processes, workers) => ({
  */
 function runDistinct(workers) {
   return async (client, timing, { prefix }) => {
-    const names = Array.from({ length: workers }, (_, worker) => `${prefix}-${worker}`);
+    const names = namesOf(prefix, workers);
     const { cyclesPerSecond, violations, isUnfinished } = await runCycles({
       workers,
       timing,

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Exclusion } from "../exclusion.js";
 import { percentile } from "../report.js";
 import { unlessDurable } from "./fitness.js";
+import { namesOf } from "./names.js";
 import { runCycles } from "./run-cycles.js";
 
 const LOAD = 0.5;
@@ -28,7 +29,7 @@ export const openLoop = (workers) => ({
   ],
   unfit: unlessDurable,
   async run(client, { warmUpMs, windowMs, isQuick }, { prefix }) {
-    const names = Array.from({ length: workers }, (_, worker) => `${prefix}-${worker}`);
+    const names = namesOf(prefix, workers);
     const peak = await runCycles({
       workers,
       timing: { warmUpMs, windowMs: windowMs * PEAK_PART, isQuick },

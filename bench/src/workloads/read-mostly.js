@@ -1,5 +1,6 @@
 import { needed } from "../exclusion.js";
 import { unlessDurable, unlessFloor } from "./fitness.js";
+import { namesOf } from "./names.js";
 import { randomOf } from "./random.js";
 import { runCycles } from "./run-cycles.js";
 
@@ -21,7 +22,7 @@ export const readMostly = (workers, names) => ({
     unlessFloor(peer) ?? unlessDurable(peer) ?? (peer.hasShared ? undefined : "it has no shared locks"),
   async run(client, timing, { prefix }) {
     const shared = needed(client.shared);
-    const all = Array.from({ length: names }, (_, at) => `${prefix}-${at}`);
+    const all = namesOf(prefix, names);
     const randoms = Array.from({ length: workers }, (_, worker) => randomOf(worker));
     const { cyclesPerSecond, violations, isUnfinished } = await runCycles({
       workers,

@@ -1,5 +1,6 @@
 import { needed } from "../exclusion.js";
 import { unlessDurable, unlessFloor } from "./fitness.js";
+import { namesOf } from "./names.js";
 import { randomOf } from "./random.js";
 import { runCycles } from "./run-cycles.js";
 
@@ -16,7 +17,7 @@ export const setsOfOwn = (workers) => ({
   name: `sets-x${workers}`,
   about: `${workers} workers in one process, each on its own ${SET} names at once`,
   async run(client, timing, { prefix }) {
-    const names = Array.from({ length: workers }, (_, worker) => namesOf(`${prefix}-${worker}`, [0, 1, 2]));
+    const names = Array.from({ length: workers }, (_, worker) => namesOf(`${prefix}-${worker}`, SET));
     return runSets(client, workers, timing, (worker) => names[worker]);
   },
 });
@@ -33,7 +34,7 @@ export const setsInCommon = (workers, names) => ({
   name: `sets-hot-x${workers}`,
   about: `${workers} workers in one process, each time on any ${SET} of ${names} names at once`,
   async run(client, timing, { prefix }) {
-    const all = namesOf(prefix, [...new Array(names).keys()]);
+    const all = namesOf(prefix, names);
     const randoms = Array.from({ length: workers }, (_, worker) => randomOf(worker));
     return runSets(client, workers, timing, (worker) => {
       /** @type {Set<number>} */
@@ -65,12 +66,4 @@ async function runSets(client, workers, timing, next) {
     cycle: (worker, inside) => set(next(worker), inside.set),
   });
   return { figures: { cyclesPerSecond }, violations, isUnfinished };
-}
-
-/**
- * @param {string} prefix
- * @param {readonly number[]} places
- */
-function namesOf(prefix, places) {
-  return places.map((place) => `${prefix}-${place}`);
 }

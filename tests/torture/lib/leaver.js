@@ -14,16 +14,16 @@ const UPGRADE =
 let number = 0;
 
 serveCalls({
-  /** So many cycles, so many a second at most; null: as fast as it goes. Gives how many were granted, and how many were not heard. */
-  leave: async ({ count, perSecond }) => {
+  /** So many cycles, one each `everyMs` at most; 0: as fast as it goes. Gives how many were granted, and how many were not heard. */
+  leave: async ({ count, everyMs }) => {
     let left = count;
     const startedMs = performance.now();
     const seen = { granted: 0, refused: 0, unheard: 0 };
     const lane = async () => {
       while (left-- > 0) {
         const at = number++;
-        const dueMs = perSecond === null ? 0 : startedMs + ((count - left - 1) / perSecond) * 1_000;
-        if (dueMs > performance.now()) await setTimeout(dueMs - performance.now());
+        const restMs = startedMs + (count - left - 1) * everyMs - performance.now();
+        if (restMs > 0) await setTimeout(restMs);
         const said = await (at % NATIVE_EACH === 0 ? native(at) : http(at));
         if (said.includes('"granted"') || said.includes('"token"')) seen.granted++;
         else if (said === "") seen.unheard++;

@@ -124,7 +124,7 @@ export class Connector {
     return this.#turnAt;
   }
 
-  /** Adds a message to those of this turn. */
+  /** Adds a message to those of this turn, whose moment it returns. */
   send(message: readonly unknown[]): Moment {
     const at = this.turn();
     if (this.#outgoing.push(message) >= this.#frameSize) {
