@@ -45,12 +45,12 @@ export async function run(stage) {
   return [
     { what: "one server by itself, median", seen: `${word(median(rates.alone))} a second` },
     { what: "one service through the cluster", seen: `${word(median(rates.through))} a second` },
-    {
+    stage.speed({
       what: "its share of the single server's",
       seen: share.toFixed(2),
       bound: `at least ${SHARE_MIN}`,
       isKept: share >= SHARE_MIN,
-    },
+    }),
     {
       what: `three services on three members, on ${availableParallelism()} cores for all of it`,
       seen: `${word(median(rates.three))} a second`,

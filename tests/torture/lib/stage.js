@@ -52,13 +52,20 @@ export class Stage {
     return this.#rounds ?? (this.isQuick ? quick : full);
   }
 
-  /** A time with a bound. It is judged in the full run alone, on a machine that has nothing else to do: CI's may have. */
+  /** How fast something is. It is judged in the full run alone, on a machine that has nothing else to do: CI's may have. */
+  speed({ what, seen, bound, isKept }) {
+    if (!this.isQuick) return { what, seen, bound, isKept };
+    return { what, seen, bound: `${bound}${isKept ? "" : ": not so, and not judged"}` };
+  }
+
+  /** A time with a bound. */
   within(what, valueMs, boundMs) {
-    const isKept = valueMs <= boundMs;
-    const bound = `at most ${ms(boundMs)}`;
-    if (this.isQuick)
-      return { what, seen: ms(valueMs), bound: `${bound}${isKept ? "" : ": not so, and not judged"}` };
-    return { what, seen: ms(valueMs), bound, isKept };
+    return this.speed({
+      what,
+      seen: ms(valueMs),
+      bound: `at most ${ms(boundMs)}`,
+      isKept: valueMs <= boundMs,
+    });
   }
 
   /**

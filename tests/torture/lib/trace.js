@@ -5,6 +5,8 @@ import { join } from "node:path";
 /** libuv's threads flush in turns: with one of them the n-th flush is the n-th. */
 export const ONE_THREAD = { UV_THREADPOOL_SIZE: "1" };
 const ATTACH_MS = 20_000;
+/** strace that detaches while its process dies may wait for ever for the main thread, whose end needs that of another that it has not looked at. */
+const DETACH_MS = 5_000;
 
 /** The files of a store that are written. */
 export function filesOf(dataDir) {
@@ -34,9 +36,11 @@ export function injecting({ files, call, what, out = "/dev/null" }) {
 export async function attached(stage, pid, options) {
   const strace = spawn("strace", [...options, "-p", `${pid}`], { stdio: ["ignore", "ignore", "pipe"] });
   const ended = new Promise((resolve) => strace.once("close", resolve));
-  const detach = () => {
+  const detach = async () => {
     strace.kill("SIGINT");
-    return ended;
+    const timer = setTimeout(() => strace.kill("SIGKILL"), DETACH_MS); // The kernel detaches for it.
+    await ended;
+    clearTimeout(timer);
   };
   const forget = stage.onEnd(detach, () => strace.kill("SIGINT"));
   void ended.then(forget);
