@@ -7,6 +7,15 @@ const TEST = "packages/server/test/store/journaled.test.ts";
 /** @type {readonly import("./mutants.js").Mutant[]} */
 export const STORE = [
   {
+    id: "journal-out-of-turn",
+    rule: "R1",
+    file: JOURNALED,
+    find: "const done = this.#turns++ === 0 ? work() : this.#last.then(work);",
+    put: "const done = this.#turns++ >= 0 ? work() : this.#last.then(work);",
+    wrong: "A batch is written while the one before it is still on its way to the journal.",
+    killedBy: { test: TEST, name: "[R7aa]" },
+  },
+  {
     id: "journal-gap-is-the-end",
     rule: "R9",
     file: JOURNAL,

@@ -73,8 +73,9 @@ class JournaledStore implements Store {
   #end = 0;
   /** What is in that half, and not yet on its way to LMDB. */
   #changes = new Map<string, Uint8Array | null>();
-  /** All that touches these, one after the other. */
+  /** All that touches these, one after the other: the last of it, and how much is not over. */
   #last: Promise<void> = Promise.resolve();
+  #turns = 0;
   /** The other half, on its way to LMDB. */
   #copying: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
@@ -121,15 +122,16 @@ class JournaledStore implements Store {
         if (frame.length > ROOM_BYTES) await this.#copyAll();
         else if (this.#end + frame.length > ROOM_BYTES) await this.#turn();
         this.#assertNotFailed();
-        if (frame.length <= ROOM_BYTES) {
-          await this.#journal.append(frame, this.#half, this.#end);
-          this.#end += frame.length;
-        }
-        this.#sequence++;
+        const fits = frame.length <= ROOM_BYTES;
+        const flushed = fits ? this.#journal.append(frame, this.#half, this.#end) : null;
+        // While the disk works. Should it fail, nothing is copied any more.
         for (const [at, { value }] of encoded.entries()) this.#changes.set(keys[at]!, value);
+        await flushed;
+        if (fits) this.#end += frame.length;
+        this.#sequence++;
         // One that no half holds is not durable before it is in LMDB.
-        if (frame.length > ROOM_BYTES) await this.#copyAll();
-        else this.#setTimer();
+        if (fits) this.#setTimer();
+        else await this.#copyAll();
       } catch (error) {
         this.#failure ??= { cause: error };
       }
@@ -158,8 +160,10 @@ class JournaledStore implements Store {
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {
-    const done = this.#last.then(work);
-    this.#last = done.catch(() => {});
+    // At once when nothing is before it: its caller has more to do, and the disk works meanwhile.
+    const done = this.#turns++ === 0 ? work() : this.#last.then(work);
+    const over = () => void this.#turns--;
+    this.#last = done.then(over, over);
     return done;
   }
 

@@ -42,6 +42,8 @@ test("[R5kb] from the moment of a hand-over nothing of a service is taken; what 
   await turns();
   expect(loop.services.census()).toMatchObject({ services: 1 });
 
+  const toldAtBeginnings: (readonly string[])[] = [];
+  member.begins = () => toldAtBeginnings.push([...ann!.kinds, ...bob!.kinds]);
   const wrote: string[][] = [];
   for (let round = 0; round < 4; round++) {
     // Each when its own batch is flushed, and nothing more once the last one is on its way.
@@ -57,6 +59,7 @@ test("[R5kb] from the moment of a hand-over nothing of a service is taken; what 
     if (round === 2) break;
   }
   await over;
+  expect(toldAtBeginnings.slice(0, 2)).toEqual([["granted"], ["granted", "granted"]]);
   const moved = ["moved", THERE.url, member.memberUrls];
   for (const talker of [ann!, bob!, late!]) expect(talker.heard.at(-1)).toEqual(moved);
   expect([ann!, bob!, late!].map(({ kinds }) => kinds)).toEqual([

@@ -50,6 +50,8 @@ export class Member implements Placement {
   nowMs = 0;
   /** Batches that were given to the store. */
   readonly batches: (readonly Change[])[] = [];
+  /** Called as one of them is given to the store. */
+  begins: () => void = () => {};
   /** While true each commit waits for the test. */
   holds = false;
   readonly commits: Commit[] = [];
@@ -168,6 +170,7 @@ export class Member implements Placement {
   async #commit(batch: readonly Change[]): Promise<void> {
     if (batch.length === 0) return;
     this.batches.push(batch);
+    this.begins();
     if (this.holds)
       await new Promise<void>((resolve, reject) => this.commits.push({ batch, go: resolve, fail: reject }));
     this.#clock = batch.findLast(({ key }) => key === CLOCK_KEY)?.value ?? this.#clock;
