@@ -25,6 +25,8 @@ export class Grants {
   readonly callers = new Map<string, Caller>();
   readonly calls = new OpenCalls(this.callers);
   settings: ServiceSettings = { lockDelayMs: 0 };
+  /** What is freed by several ends that come together; null: each is given on at once. */
+  #freed: Set<Lock> | null = null;
 
   constructor(
     { writesSessionHolds, lostMax }: Pick<EngineOptions, "writesSessionHolds" | "lostMax">,
@@ -114,6 +116,7 @@ export class Grants {
    * (Q4, Q5). Whoever wants other locks too gets all of them in this step, or waits on.
    */
   serve(lock: Lock, nowMs: number, out: Effects): void {
+    if (this.#freed !== null) return void this.#freed.add(lock);
     for (;;) {
       const place = this.table.granting ? lock.blocked : null;
       if (place === null || !lock.room().fits(place.mode)) break;
@@ -124,6 +127,18 @@ export class Grants {
       if (isGranted) this.#grantWaiter(waiter, nowMs, out);
     }
     this.table.locks.forgetIdle(lock);
+  }
+
+  /**
+   * Several ends at once: only then is given on what they have freed. Whoever were granted a lock in between, beside a hold that ends a moment later, would not be
+   * told of it (Q11).
+   */
+  together(nowMs: number, out: Effects, end: () => void): void {
+    const freed = new Set<Lock>();
+    this.#freed = freed;
+    end();
+    this.#freed = null;
+    for (const lock of freed) this.serve(lock, nowMs, out);
   }
 
   /** Takes waiters out of their queues, then gives on what they were in the way of (Q3). */

@@ -424,12 +424,14 @@ export class Sessions {
     const over: EndedSession = { kind: "ended", id: session.id, dueMs: 0, heapIndex: -1 };
     this.#ended.set(session.id, over);
     this.#grants.table.deadlines.set(over, nowMs + ENDED_KEPT_MS);
-    this.#away(session, nowMs, out);
-    // All its waiters go before any of its holds: none of them may be the next holder (Q3).
-    this.#dropAll(session, nowMs, out);
-    this.#grants.dropCalls([...(session.calls ?? [])], nowMs, out);
+    this.#grants.together(nowMs, out, () => {
+      this.#away(session, nowMs, out);
+      // All its waiters go before any of its holds: none of them may be the next holder (Q3).
+      this.#dropAll(session, nowMs, out);
+      this.#grants.dropCalls([...(session.calls ?? [])], nowMs, out);
+      for (const hold of session.holds()) this.#grants.expire(hold, nowMs, out);
+    });
     for (const token of [...(session.revoked?.keys() ?? [])]) this.#forgetRevoked(session, token, out);
-    for (const hold of session.holds()) this.#grants.expire(hold, nowMs, out);
     if (session.awaited) this.#returned(session, nowMs, out);
   }
 

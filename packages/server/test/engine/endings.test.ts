@@ -159,6 +159,15 @@ test("[Q11o] who gets several locks is told of the newest hold that was lost of 
     1000 -     tick
     1001 ann   acquire b+a+c               -> ann granted #3 after #2 by expiry`));
 
+test("[Q11p] whoever was let in by the end of a session beside a hold of it, which ends in the same moment, is told of that", () =>
+  check(`
+    0     ann acquire disk:s            -> ann granted #1
+    0     bob acquire tape:s            -> bob granted #2
+    1     ann acquire tape              -> ann queued t1
+    9000  bob heartbeat                 -> bob done null
+    9000  cid acquire tape:s+disk:s     -> cid queued t2
+    10001 -   tick                      -> ann ended SESSION_ENDED, cid granted #3 after #1 by expiry`));
+
 test("[N3zf] an account that may hold little has as few lost holds remembered, in memory and in the store", () => {
   let max = 3;
   const story = new Story({ lostMax: () => max });
