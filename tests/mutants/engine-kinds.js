@@ -92,7 +92,7 @@ export const ENGINE_KINDS = [
     find: 'if (wanted.some(isMismatch)) return "PERMITS_MISMATCH";',
     put: 'if (waitMs < 0 && wanted.some(isMismatch)) return "PERMITS_MISMATCH";',
     wrong: "A request with another number of permits than the holders' waits.",
-    killedBy: { seed: 6, steps: 2_000 },
+    killedBy: { seed: 10, steps: 2_000 },
   },
   {
     id: "middle-grip-stays",
@@ -146,7 +146,7 @@ export const ENGINE_KINDS = [
     find: "if (this.#fitting > 0 && !this.room().fits(mode)) this.rewind();",
     put: "",
     wrong: "After a steal those are taken to have room who had it before.",
-    killedBy: { seed: 125, steps: 10_000 },
+    killedBy: { seed: 99, steps: 10_000 },
   },
   {
     id: "come-back-unseen",
@@ -292,7 +292,7 @@ export const ENGINE_KINDS = [
     find: "for (const place of waiter.places) {",
     put: "for (const place of waiter.places.slice(0, 1)) {",
     wrong: "A set whose session is back waits for its first lock only, and for ever.",
-    killedBy: { seed: 9, steps: 10_000 },
+    killedBy: { seed: 15, steps: 10_000 },
   },
   {
     id: "come-back-out-of-order",

@@ -42,7 +42,7 @@ export const ENGINE_LOCKS = [
     find: "this.#grants.leave([...session.waiters.values()], nowMs, out);",
     put: "if (nowMs < 0) this.#grants.leave([...session.waiters.values()], nowMs, out);",
     wrong: "A waiter whose connection is down is granted the lock, and nobody uses it.",
-    killedBy: { seed: 82, steps: 2_000 },
+    killedBy: { seed: 105, steps: 2_000 },
   },
   {
     id: "ceiling-not-durable",

@@ -141,7 +141,7 @@ export const ENGINE_REQUESTS = [
     find: 'hold !== undefined && hold.session === null && !hold.remainder && command.kind === "release";',
     put: 'hold !== undefined && hold.session === null && command.kind === "release";',
     wrong: "A second release opens what remains of a minimum hold or a lock delay.",
-    killedBy: { seed: 10, steps: 2_000 },
+    killedBy: { seed: 17, steps: 2_000 },
   },
   {
     id: "unlock-opens-remainder",
@@ -177,7 +177,7 @@ export const ENGINE_REQUESTS = [
     find: "const hold = made?.remainder ? null : made;",
     put: "const hold = made;",
     wrong: "A cancel takes back what remains of a hold that is over, and opens its lock early.",
-    killedBy: { seed: 718, steps: 10_000 },
+    killedBy: { seed: 195, steps: 10_000 },
   },
   {
     id: "cancel-leaks-grant",

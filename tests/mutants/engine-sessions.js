@@ -96,7 +96,7 @@ export const ENGINE_SESSIONS = [
     find: "if (claim.extra.lost !== true) hold.seenOn = session.connection;",
     put: "hold.seenOn = session.connection;",
     wrong: "After a crash a hold that its holder names as lost is held again, and nobody uses it.",
-    killedBy: { seed: 942, steps: 10_000 },
+    killedBy: { seed: 143, steps: 10_000 },
   },
   {
     id: "max-hold-lost-in-crash",
@@ -178,7 +178,7 @@ export const ENGINE_SESSIONS = [
     find: "if (!session.awaited) session.expiresAtMs = nowMs + session.leaseMs;",
     put: "if (!session.awaited) session.expiresAtMs = nowMs + session.leaseMs / 2;",
     wrong: "A session is renewed for half of its lease only.",
-    killedBy: { seed: 7, steps: 10_000 },
+    killedBy: { seed: 46, steps: 10_000 },
   },
   {
     id: "ended-beside-the-next",
@@ -380,7 +380,7 @@ export const ENGINE_SESSIONS = [
     find: "const isList = session !== null && !session.isHttp && clean && !writesSessionHolds;",
     put: "const isList = session !== null && !session.isHttp && clean !== writesSessionHolds;",
     wrong: "With durability strict the start after a crash erases the session holds.",
-    killedBy: { seed: 238, steps: 2_000 },
+    killedBy: { seed: 104, steps: 2_000 },
   },
   {
     id: "ceiling-not-read",
@@ -434,7 +434,7 @@ export const ENGINE_SESSIONS = [
     find: "hold.remainder = record.remainder;",
     put: "",
     wrong: "After a restart what remains of a hold is taken for a hold, and may be unlocked.",
-    killedBy: { seed: 238, steps: 2_000 },
+    killedBy: { seed: 80, steps: 2_000 },
   },
   {
     id: "detached-never-ends",

@@ -28,7 +28,7 @@ export const SERVER = [
     find: "if (service.waitsFor <= this.#batches.committed) this.#tell(",
     put: "if (changes.length === 0 || service.waitsFor <= this.#batches.committed) this.#tell(",
     wrong: "Answers overtake those of their service that wait for a flush.",
-    killedBy: { seed: 285, steps: 2_000 },
+    killedBy: { seed: 517, steps: 2_000 },
   },
   {
     id: "answer-a-batch-early",
@@ -109,7 +109,7 @@ export const SERVER = [
     find: "this.#timed = new Deadlines();\n        this.#batches.take();",
     put: "\n        this.#batches.take();",
     wrong: "Services of a failed start live on and end sessions of the next.",
-    killedBy: { seed: 569, steps: 10_000 },
+    killedBy: { test: "packages/server/test/loop/failed-commit.test.ts", name: "[R7va]" },
   },
   {
     id: "memory-outlives-failure",

@@ -2,7 +2,7 @@ import type { ServerMessage } from "lockdb/protocol";
 import { expect, test } from "vitest";
 import type { Command } from "../../src/engine/index.js";
 import { Loop, ServiceKey } from "../../src/loop/index.js";
-import { type Change, openMemoryStore } from "../../src/store/index.js";
+import { type Change, openMemoryStore, type Store } from "../../src/store/index.js";
 
 const KEY = new ServiceKey("default", "reports");
 
@@ -50,6 +50,74 @@ test("[R7u] what waited behind a commit that failed is never written", async () 
   expect(watched).toEqual([["done", 1, { position: "log.0", missed: false }]]);
   await loop.stop();
 });
+
+test("[R7va] nothing of a start that failed lives on: it would end what the next one has", async () => {
+  const memory = openMemoryStore();
+  let nowMs = 0;
+  let failures = 0;
+  let openings = 0;
+  const timers = new Set<() => void>();
+  const commit = async (batch: readonly Change[]) => {
+    if (failures > 0 && failures-- > 0) throw new Error("the disk is full");
+    return memory.commit(batch);
+  };
+  const loop = await Loop.start({
+    openStore: async () => {
+      openings++;
+      return { load: (prefix) => memory.load(prefix), commit, close: async () => {} };
+    },
+    service: { waitersMax: 10, holdsMax: 10, sessionsMax: 10, writesSessionHolds: false },
+    servicesMax: 10,
+    runtime: {
+      monotonicMs: () => nowMs,
+      wallMs: () => 0,
+      randomId: () => "log",
+      defer: (run) => void setImmediate(run),
+      setTimer: (run) => {
+        timers.add(run);
+        return () => void timers.delete(run);
+      },
+    },
+    log: { warn: () => {}, error: () => {} },
+  });
+  const heard: ServerMessage[] = [];
+  const answerTo = async (command: (address: string) => Command) => {
+    heard.length = 0;
+    const address = loop.attach({ service: KEY, receive: (message) => heard.push(message), flush: () => {} });
+    loop.submit(KEY, command(address));
+    while (heard.length === 0) await turn();
+    return heard[0]!;
+  };
+  const [kind, , token] = await answerTo((address) => acquire(address, "given back"));
+  expect(kind).toBe("granted");
+  // This one, and that of the next start.
+  failures = 2;
+  expect((await answerTo((address) => acquire(address, "never written")))[0]).toBe("ended");
+  while (failures > 0) await turn();
+  while (!loop.ready) {
+    for (const run of timers) run();
+    await turn();
+  }
+  expect(openings).toBe(3);
+  const release = { kind: "release", session: null, id: 2, token: Number(token), name: null } as const;
+  expect(await answerTo((address) => ({ ...release, address }))).toEqual(["done", 2, true]);
+  expect((await answerTo((address) => acquire(address, "expires")))[0]).toBe("granted");
+  const keys = async (type: string) => (await keysOf(memory)).filter((key) => key.includes(`/${type}/`));
+  while ((await keys("hold")).length > 0) {
+    nowMs += 250;
+    for (const run of timers) run();
+    await turn();
+  }
+  // To the start that failed the first had not been given back.
+  expect(await keys("previous")).toEqual([expect.stringMatching(/expires$/)]);
+  await loop.stop();
+});
+
+async function keysOf(store: Store): Promise<readonly string[]> {
+  const keys: string[] = [];
+  for await (const { key } of store.load("")) keys.push(key);
+  return keys;
+}
 
 function acquire(address: string, name: string): Command {
   const terms = { waitMs: 0, detachedMs: 60_000, minHoldMs: 0, maxHoldMs: null, metadata: {}, ticket: null };
