@@ -146,7 +146,7 @@ export const ENGINE_KINDS = [
     find: "if (this.#fitting > 0 && !this.room().fits(mode)) this.rewind();",
     put: "",
     wrong: "After a steal those are taken to have room who had it before.",
-    killedBy: { seed: 99, steps: 10_000 },
+    killedBy: { seed: 125, steps: 10_000 },
   },
   {
     id: "come-back-unseen",

@@ -96,7 +96,7 @@ export const ENGINE_SESSIONS = [
     find: "if (claim.extra.lost !== true) hold.seenOn = session.connection;",
     put: "hold.seenOn = session.connection;",
     wrong: "After a crash a hold that its holder names as lost is held again, and nobody uses it.",
-    killedBy: { seed: 143, steps: 10_000 },
+    killedBy: { seed: 942, steps: 10_000 },
   },
   {
     id: "max-hold-lost-in-crash",
@@ -380,7 +380,7 @@ export const ENGINE_SESSIONS = [
     find: "const isList = session !== null && !session.isHttp && clean && !writesSessionHolds;",
     put: "const isList = session !== null && !session.isHttp && clean !== writesSessionHolds;",
     wrong: "With durability strict the start after a crash erases the session holds.",
-    killedBy: { seed: 104, steps: 2_000 },
+    killedBy: { seed: 238, steps: 2_000 },
   },
   {
     id: "ceiling-not-read",

@@ -26,10 +26,6 @@ interface Going {
 export class HandOvers {
   #all: Going[] = [];
 
-  get isUnderWay(): boolean {
-    return this.#all.length > 0;
-  }
-
   has(key: ServiceKey): boolean {
     return this.#all.some(({ isIn }) => isIn(key));
   }

@@ -368,8 +368,6 @@ export class Loop {
   }
 
   #flushed(batch: number): void {
-    // The disk works while these are told, unless it is what gives services away: all of theirs is told before.
-    if (this.#isTrusted && !this.#handOvers.isUnderWay) this.#batches.commit();
     if (!this.#isTrusted) return this.distrust(new TrustLostError());
     this.#held.flushed(batch, (service, answers, events) => this.#tell(service, answers, events));
     this.#recipients.flush();

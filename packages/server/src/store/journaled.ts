@@ -73,9 +73,8 @@ class JournaledStore implements Store {
   #end = 0;
   /** What is in that half, and not yet on its way to LMDB. */
   #changes = new Map<string, Uint8Array | null>();
-  /** All that touches these, one after the other: the last of it, and how much is not over. */
+  /** All that touches these, one after the other. */
   #last: Promise<void> = Promise.resolve();
-  #turns = 0;
   /** The other half, on its way to LMDB. */
   #copying: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
@@ -130,8 +129,8 @@ class JournaledStore implements Store {
         if (fits) this.#end += frame.length;
         this.#sequence++;
         // One that no half holds is not durable before it is in LMDB.
-        if (fits) this.#setTimer();
-        else await this.#copyAll();
+        if (frame.length > ROOM_BYTES) await this.#copyAll();
+        else this.#setTimer();
       } catch (error) {
         this.#failure ??= { cause: error };
       }
@@ -160,10 +159,8 @@ class JournaledStore implements Store {
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {
-    // At once when nothing is before it: its caller has more to do, and the disk works meanwhile.
-    const done = this.#turns++ === 0 ? work() : this.#last.then(work);
-    const over = () => void this.#turns--;
-    this.#last = done.then(over, over);
+    const done = this.#last.then(work);
+    this.#last = done.catch(() => {});
     return done;
   }
 
