@@ -186,7 +186,8 @@ export const ENGINE_SESSIONS = [
     file: `${ENGINE}/grants.ts`,
     find: "if (this.#freed !== null) return void this.#freed.add(lock);",
     put: "if (this.#freed !== null) this.#freed.add(lock);",
-    wrong: "Who is let in as a session ends, beside a hold of it, is not told that this ends in the same moment.",
+    wrong:
+      "Who is let in as a session ends, beside a hold of it, is not told that this ends in the same moment.",
     killedBy: { test: `${TESTS}/endings.test.ts`, name: "[Q11p]" },
   },
   {

@@ -69,6 +69,7 @@ export async function run(stage) {
     stage.isQuick
       ? { what: "MiB of heap more than before, with the answers of the last minute", seen: mib(heap) }
       : atMost("MiB of heap more than before", Number(mib(heap)), HEAP_BYTES_MAX / MIB),
+    atMost("cycles in which nothing was locked", total.refused + total.unheard, 0),
     atMost("sockets more than before", Math.max(0, grown("sockets")), 0),
     atMost("open files more than before", Math.max(0, grown("files")), 0),
     stage.isQuick
@@ -97,9 +98,12 @@ async function quiet(server, forMs) {
   const store = readdirSync(server.dataDir, { recursive: true, withFileTypes: true })
     .filter((each) => each.isFile())
     .reduce((sum, { name, parentPath }) => sum + statSync(join(parentPath, name)).blocks * 512, 0);
+  const authorization = `Bearer ${ROOT_KEY}`;
+  const backup = await fetch(`${server.url}/v1/backup`, { headers: { authorization } });
   return {
     ...inside,
     store,
+    stored: (await backup.arrayBuffer()).byteLength,
     files: readdirSync(`/proc/${server.child.pid}/fd`).length,
     left: await leftOf(),
   };

@@ -24,10 +24,7 @@ serveCalls({
         const at = number++;
         const restMs = startedMs + (count - left - 1) * everyMs - performance.now();
         if (restMs > 0) await setTimeout(restMs);
-        const said = await (at % NATIVE_EACH === 0 ? native(at) : http(at));
-        if (said.includes('"granted"') || said.includes('"token"')) seen.granted++;
-        else if (said === "") seen.unheard++;
-        else seen.refused++;
+        seen[await (at % NATIVE_EACH === 0 ? native(at) : http(at))]++;
       }
     };
     await Promise.all(Array.from({ length: lanes }, lane));
@@ -35,13 +32,17 @@ serveCalls({
   },
 });
 
-function http(at) {
-  const body = JSON.stringify({ names: `left/${at % NAMES}/${at}`, leaseMs: LEASE_MS, waitMs: 0 });
+/** Nobody else asks for it. */
+const nameOf = (at) => `left/${at % NAMES}/${process.pid}-${at}`;
+
+async function http(at) {
+  const body = JSON.stringify({ names: nameOf(at), leaseMs: LEASE_MS, waitMs: 0 });
   const head = `POST /v1/services/${service}/acquire HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${apiKey}\r\ncontent-length: ${body.length}\r\n\r\n`;
-  return heard(head + body, (text) => /\}$/.test(text));
+  const said = await heard(head + body, (text) => /\}$/.test(text));
+  return outcomeOf(said, (text) => text.startsWith("HTTP/1.1 200 ") && /\{"token":\d/.test(text));
 }
 
-function native(at) {
+async function native(at) {
   const id = `leaver-${at}-${process.pid}`;
   const hello = {
     service,
@@ -52,14 +53,18 @@ function native(at) {
     leaseMs: LEASE_MS,
     owner: "leaver",
   };
-  const frame = Buffer.from(
-    JSON.stringify([0, ["hello", hello], ["sync"], ["acquire", 1, `left/${at % NAMES}/${at}`, 0]]),
-  );
+  const frame = Buffer.from(JSON.stringify([0, ["hello", hello], ["sync"], ["acquire", 1, nameOf(at), 0]]));
   // Masked with zeros.
   const head = Buffer.from([0x81, 0x80 | 126, frame.length >> 8, frame.length & 255, 0, 0, 0, 0]);
-  return heard(Buffer.concat([Buffer.from(UPGRADE), head, frame]), (text) =>
-    /"(granted|refused|ended)"/.test(text),
-  );
+  const bytes = Buffer.concat([Buffer.from(UPGRADE), head, frame]);
+  const said = await heard(bytes, (text) => /"(granted|refused|ended)"/.test(text));
+  return outcomeOf(said, (text) => text.includes('["granted",1,'));
+}
+
+/** A refusal says who holds the lock, with his token: only a grant is one. */
+function outcomeOf(said, isGrant) {
+  if (said === "") return "unheard";
+  return isGrant(said) ? "granted" : "refused";
 }
 
 /** What came on a connection of its own until it was enough; then it is closed, or reset. */
