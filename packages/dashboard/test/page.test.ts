@@ -312,7 +312,8 @@ describe.skipIf(CHROMIUM === undefined)("the web page", { timeout: PATIENCE_MS }
       await page.keyboard.press("Tab");
     await page.keyboard.press("Enter");
     await visit.title("nightly-report");
-    expect(await page.evaluate("document.activeElement.id")).toBe("screen-title");
+    // The title is there before the focus is.
+    await visit.until("document.activeElement.id === 'screen-title'");
     await page.getByText("Take it from this holder").focus();
     await page.keyboard.press("Enter");
     await page.getByRole("dialog").waitFor();
