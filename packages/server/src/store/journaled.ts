@@ -121,13 +121,12 @@ class JournaledStore implements Store {
         if (frame.length > ROOM_BYTES) await this.#copyAll();
         else if (this.#end + frame.length > ROOM_BYTES) await this.#turn();
         this.#assertNotFailed();
-        const fits = frame.length <= ROOM_BYTES;
-        const flushed = fits ? this.#journal.append(frame, this.#half, this.#end) : null;
-        // While the disk works. Should it fail, nothing is copied any more.
-        for (const [at, { value }] of encoded.entries()) this.#changes.set(keys[at]!, value);
-        await flushed;
-        if (fits) this.#end += frame.length;
+        if (frame.length <= ROOM_BYTES) {
+          await this.#journal.append(frame, this.#half, this.#end);
+          this.#end += frame.length;
+        }
         this.#sequence++;
+        for (const [at, { value }] of encoded.entries()) this.#changes.set(keys[at]!, value);
         // One that no half holds is not durable before it is in LMDB.
         if (frame.length > ROOM_BYTES) await this.#copyAll();
         else this.#setTimer();
