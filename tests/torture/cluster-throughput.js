@@ -45,7 +45,7 @@ export async function run(stage) {
   return [
     { what: "one server by itself, median", seen: `${word(median(rates.alone))} a second` },
     { what: "one service through the cluster", seen: `${word(median(rates.through))} a second` },
-    stage.speed({
+    stage.inFull({
       what: "its share of the single server's",
       seen: share.toFixed(2),
       bound: `at least ${SHARE_MIN}`,

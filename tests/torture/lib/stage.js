@@ -52,15 +52,18 @@ export class Stage {
     return this.#rounds ?? (this.isQuick ? quick : full);
   }
 
-  /** How fast something is. It is judged in the full run alone, on a machine that has nothing else to do: CI's may have. */
-  speed({ what, seen, bound, isKept }) {
+  /**
+   * A figure that is judged in the full run alone: how fast something is, since CI's machine may have other things to do; what is left once all is quiet, since a quick
+   * run does not wait for that.
+   */
+  inFull({ what, seen, bound, isKept }) {
     if (!this.isQuick) return { what, seen, bound, isKept };
     return { what, seen, bound: `${bound}${isKept ? "" : ": not so, and not judged"}` };
   }
 
   /** A time with a bound. */
   within(what, valueMs, boundMs) {
-    return this.speed({
+    return this.inFull({
       what,
       seen: ms(valueMs),
       bound: `at most ${ms(boundMs)}`,

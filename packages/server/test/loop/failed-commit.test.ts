@@ -1,7 +1,7 @@
 import type { ServerMessage } from "lockdb/protocol";
 import { expect, test } from "vitest";
 import type { Command } from "../../src/engine/index.js";
-import { Loop, ServiceKey } from "../../src/loop/index.js";
+import { Loop, type LoopOptions, ServiceKey } from "../../src/loop/index.js";
 import { type Change, openMemoryStore, type Store } from "../../src/store/index.js";
 
 const KEY = new ServiceKey("default", "reports");
@@ -16,19 +16,7 @@ test("[R7u] what waited behind a commit that failed is never written", async () 
     written.push(...batch);
     return memory.commit(batch);
   };
-  const loop = await Loop.start({
-    openStore: async () => ({ load: (prefix) => memory.load(prefix), commit, close: async () => {} }),
-    service: { waitersMax: 10, holdsMax: 10, sessionsMax: 10, writesSessionHolds: false },
-    servicesMax: 10,
-    runtime: {
-      monotonicMs: () => 0,
-      wallMs: () => 0,
-      randomId: () => "log",
-      defer: (run) => void setImmediate(run),
-      setTimer: () => () => {},
-    },
-    log: { warn: () => {}, error: () => {} },
-  });
+  const loop = await started(async () => storeOf(memory, commit));
   const [heard, watched]: [ServerMessage[], ServerMessage[]] = [[], []];
   loop.watch(KEY, { service: KEY, receive: (message) => watched.push(message), flush: () => {} }, 1, {});
   const lock = (name: string) => {
@@ -61,24 +49,16 @@ test("[R7va] nothing of a start that failed lives on: it would end what the next
     if (failures > 0 && failures-- > 0) throw new Error("the disk is full");
     return memory.commit(batch);
   };
-  const loop = await Loop.start({
-    openStore: async () => {
-      openings++;
-      return { load: (prefix) => memory.load(prefix), commit, close: async () => {} };
+  const openStore = async () => {
+    openings++;
+    return storeOf(memory, commit);
+  };
+  const loop = await started(openStore, {
+    monotonicMs: () => nowMs,
+    setTimer: (run) => {
+      timers.add(run);
+      return () => void timers.delete(run);
     },
-    service: { waitersMax: 10, holdsMax: 10, sessionsMax: 10, writesSessionHolds: false },
-    servicesMax: 10,
-    runtime: {
-      monotonicMs: () => nowMs,
-      wallMs: () => 0,
-      randomId: () => "log",
-      defer: (run) => void setImmediate(run),
-      setTimer: (run) => {
-        timers.add(run);
-        return () => void timers.delete(run);
-      },
-    },
-    log: { warn: () => {}, error: () => {} },
   });
   const heard: ServerMessage[] = [];
   const answerTo = async (command: (address: string) => Command) => {
@@ -112,6 +92,32 @@ test("[R7va] nothing of a start that failed lives on: it would end what the next
   expect(await keys("previous")).toEqual([expect.stringMatching(/expires$/)]);
   await loop.stop();
 });
+
+/** A loop whose time stands still, and whose timers never come, unless `runtime` says otherwise. */
+function started(
+  openStore: LoopOptions["openStore"],
+  runtime: Partial<LoopOptions["runtime"]> = {},
+): Promise<Loop> {
+  return Loop.start({
+    openStore,
+    service: { waitersMax: 10, holdsMax: 10, sessionsMax: 10, writesSessionHolds: false },
+    servicesMax: 10,
+    runtime: {
+      monotonicMs: () => 0,
+      wallMs: () => 0,
+      randomId: () => "log",
+      defer: (run) => void setImmediate(run),
+      setTimer: () => () => {},
+      ...runtime,
+    },
+    log: { warn: () => {}, error: () => {} },
+  });
+}
+
+/** What is in memory outlives each opening. */
+function storeOf(memory: Store, commit: Store["commit"]): Store {
+  return { load: (prefix) => memory.load(prefix), commit, close: async () => {} };
+}
 
 async function keysOf(store: Store): Promise<readonly string[]> {
   const keys: string[] = [];
