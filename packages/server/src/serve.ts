@@ -3,7 +3,7 @@ import { type Logger, pino } from "pino";
 import { Access, AccountShares } from "./access/index.js";
 import { httpServer } from "./http/app.js";
 import { TlsWatch } from "./http/tls.js";
-import { Loop, measured, nodeRuntime, ServerTotals } from "./loop/index.js";
+import { busyPolling, Loop, measured, nodeRuntime, ServerTotals } from "./loop/index.js";
 import { isLoopback, OPTIONS, type ServeOptions, withDefaults } from "./options/index.js";
 import { openMember } from "./serve-member.js";
 import { SlowWaitLog } from "./slow-wait-log.js";
@@ -91,7 +91,7 @@ export async function serve(given: Partial<ServeOptions> = {}): Promise<Server> 
     outbox: webhooks,
     service: { ...options, writesSessionHolds: options.durability === "strict" },
     servicesMax: options.servicesMax,
-    runtime: nodeRuntime,
+    runtime: busyPolling(nodeRuntime, options.busyPoll / 1_000, totals),
     log: logger,
     ...(part === null ? {} : { placement: part.member }),
   });

@@ -1,5 +1,6 @@
 export { FOUND_MAX } from "../engine/index.js";
 export { AuditLog, auditPrefix } from "./audit-log.js";
+export { busyPolling } from "./busy-poll.js";
 export {
   type AccountLimits,
   type Caller,

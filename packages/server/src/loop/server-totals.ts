@@ -17,6 +17,8 @@ export class ServerTotals {
   serviceFailures = 0;
   /** Requests for locks that have waited longer than `--slow-wait`. */
   slowWaits = 0;
+  /** Milliseconds awake for nothing (`--busy-poll`). */
+  busyPollMs = 0;
   connectionsOpened = 0;
   connectionsOpen = 0;
   /** Native clients that were told of another member of the cluster, which has their service. */

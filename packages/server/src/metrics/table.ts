@@ -420,8 +420,14 @@ export const METRICS: readonly MetricRow[] = [
   counter(
     "lockdb_event_loop_busy_seconds_total",
     "The process",
-    "Time in which the event loop was not idle: one second a second is all that one process can do.",
-    ({ process }) => process.busyS,
+    "Time in which the event loop had something to do: one second a second is all that one process can do.",
+    ({ process, loop }) => process.busyS - loop.totals.busyPollMs / 1_000,
+  ),
+  counter(
+    "lockdb_busy_poll_seconds_total",
+    "The process",
+    "Time awake for nothing, to see at once what comes next (`--busy-poll`). It is part of the CPU time.",
+    ({ loop }) => loop.totals.busyPollMs / 1_000,
   ),
 ];
 

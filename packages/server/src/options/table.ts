@@ -170,6 +170,14 @@ const SECTIONS = {
       doc: "Services in all; a service comes to be on first use. Higher: more memory. Lower: LIMIT_EXCEEDED sooner.",
     }),
   },
+  Speed: {
+    busyPoll: count(0, 150, 10_000, {
+      unit: "microseconds",
+      doc:
+        "How long the server stays awake for nothing after it has done something, as long as that pays: it is then not woken for what comes next, which takes longer " +
+        "than to do it. Higher: more of a processor where much comes, but not quite at once. 0: it sleeps at once.",
+    }),
+  },
   Webhooks: {
     webhookAllow: list(
       {

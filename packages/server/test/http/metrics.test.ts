@@ -261,6 +261,12 @@ describe("GET /metrics", () => {
       ],
       busy,
     );
+    await moves(["lockdb_busy_poll_seconds_total"], async () => {
+      const wasMs = parts.loop.totals.busyPollMs;
+      // Nobody is answered: nothing comes of it that this process would do meanwhile.
+      (await NativeClient.welcome(parts)).socket.terminate();
+      await vi.waitFor(() => expect(parts.loop.totals.busyPollMs).toBeGreaterThan(wasMs));
+    });
     // What does not change while it runs.
     const startedS = sampleOf(families, "lockdb_process_start_time_seconds");
     expect(Math.abs(startedS - (Date.now() / 1_000 - process.uptime()))).toBeLessThan(5);

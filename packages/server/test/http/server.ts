@@ -8,8 +8,16 @@ import { Access } from "../../src/access/index.js";
 import { httpServer } from "../../src/http/app.js";
 import type { HttpCluster } from "../../src/http/cluster.js";
 import type { TlsWatch } from "../../src/http/tls.js";
-import { type ServeOptions, type Server, serve } from "../../src/index.js";
-import { Loop, measured, nodeRuntime, type Placement, ServerTotals } from "../../src/loop/index.js";
+import { OPTIONS, type ServeOptions, type Server, serve } from "../../src/index.js";
+import {
+  busyPolling,
+  Loop,
+  type LoopRuntime,
+  measured,
+  nodeRuntime,
+  type Placement,
+  ServerTotals,
+} from "../../src/loop/index.js";
 import { type Change, type Entries, openMemoryStore, type Store } from "../../src/store/index.js";
 import type { Webhooks } from "../../src/webhooks/index.js";
 import { CANARY_KEY } from "../canary.js";
@@ -68,18 +76,18 @@ export async function startParts({
 }: PartsOptions) {
   const access = new Access({ runtime: { ...nodeRuntime, wallMs, monotonicMs }, accountsMax: 1_000 });
   const totals = new ServerTotals();
+  const runtime: LoopRuntime = {
+    ...nodeRuntime,
+    wallMs,
+    monotonicMs: () => monotonicMs() * speed,
+    setTimer: (callback, ms) => nodeRuntime.setTimer(callback, ms / speed),
+  };
   const loop = await Loop.start({
     openStore: async () => measured(await openStore(), totals, nodeRuntime.monotonicMs),
     totals,
     service: { waitersMax: 1_000, holdsMax: 1_000, sessionsMax: 1_000, writesSessionHolds: false, ...limits },
     servicesMax: limits.servicesMax ?? 1_000,
-    runtime: {
-      wallMs,
-      randomId: nodeRuntime.randomId,
-      monotonicMs: () => monotonicMs() * speed,
-      defer: nodeRuntime.defer,
-      setTimer: (callback, ms) => nodeRuntime.setTimer(callback, ms / speed),
-    },
+    runtime: busyPolling(runtime, OPTIONS.busyPoll.default / 1_000, totals),
     log: logger,
     keepers: [access],
     limitsOf: (account) => access.limitsOf(account),
