@@ -3,6 +3,7 @@
 const SOURCES = "packages/server/src";
 const TESTS = "packages/server/test";
 const BROKEN = `${TESTS}/loop/broken-service.test.ts`;
+const AWAKE = `${TESTS}/loop/busy-poll.test.ts`;
 const TOTALS = `${TESTS}/engine/totals.test.ts`;
 const CONFIG = `${TESTS}/config-file.test.ts`;
 
@@ -34,6 +35,51 @@ export const OPERATIONS = [
     put: "if (this.#failedAtMs.length <= 10 * FAILURES_MAX) return void this.#recover(key);",
     wrong: "A service that fails again and again is read anew for ever.",
     killedBy: { test: BROKEN, name: "[R7x]" },
+  },
+  {
+    id: "awake-for-ever",
+    rule: "I6",
+    file: `${SOURCES}/loop/busy-poll.ts`,
+    find: "credit -= MISS_COST;",
+    put: "credit -= 0;",
+    wrong: "A server stays awake after each turn though nothing ever comes in time.",
+    killedBy: { test: AWAKE, name: "[I6zy] when that does not pay" },
+  },
+  {
+    id: "awake-by-old-luck",
+    rule: "I6",
+    file: `${SOURCES}/loop/busy-poll.ts`,
+    find: "credit = Math.min(CREDIT_MAX, credit + 1);",
+    put: "credit++;",
+    wrong: "A server that was busy for an hour stays awake for nothing for another.",
+    killedBy: { test: AWAKE, name: "[I6zy] what was caught long ago" },
+  },
+  {
+    id: "awake-once",
+    rule: "I6",
+    file: `${SOURCES}/loop/busy-poll.ts`,
+    find: "    sleepsAtMs = nowMs + stayMs;",
+    put: "    if (!isAwake) sleepsAtMs = nowMs + stayMs;",
+    wrong: "A server falls asleep in the middle of what comes one after the other.",
+    killedBy: { test: AWAKE, name: "[I6zy] what comes meanwhile" },
+  },
+  {
+    id: "work-told-as-waiting",
+    rule: "I6",
+    file: `${SOURCES}/loop/busy-poll.ts`,
+    find: "if (nowMs - lookedMs < EMPTY_LOOK_MS) totals",
+    put: "if (nowMs - lookedMs >= 0) totals",
+    wrong: "A server that is near its limit tells that it has nothing to do.",
+    killedBy: { test: AWAKE, name: "[I6zy] told is" },
+  },
+  {
+    id: "waiting-told-as-work",
+    rule: "I6",
+    file: `${SOURCES}/metrics/table.ts`,
+    find: "process.busyS - loop.totals.busyPollMs / 1_000,",
+    put: "process.busyS - loop.totals.busyPollMs / 1_000_000_000,",
+    wrong: "A server that stays awake for nothing tells that it is near its limit.",
+    killedBy: { test: `${TESTS}/http/metrics.test.ts`, name: "[I6zi] the process moves its own" },
   },
   {
     id: "remainder-counted",
