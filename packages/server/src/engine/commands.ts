@@ -201,11 +201,21 @@ export interface Answer {
   readonly message: ServerMessage;
 }
 
-/** A record put, or deleted when its value is null. Times in records are on the lease clock (R6). */
+/** A record put, or deleted when its value is null. Times in records are on the lease clock (R6). `isNew`: there is none under this id. */
 export type DurableChange =
   | { readonly type: "session"; readonly id: string; readonly value: SessionRecord | null }
-  | { readonly type: "hold"; readonly id: string; readonly value: HoldRecord | null }
-  | { readonly type: "answer"; readonly id: string; readonly value: AnswerRecord | null }
+  | {
+      readonly type: "hold";
+      readonly id: string;
+      readonly value: HoldRecord | null;
+      readonly isNew?: boolean;
+    }
+  | {
+      readonly type: "answer";
+      readonly id: string;
+      readonly value: AnswerRecord | null;
+      readonly isNew?: boolean;
+    }
   | { readonly type: "previous"; readonly id: string; readonly value: PreviousRecord | null }
   | { readonly type: "revoked"; readonly id: string; readonly value: RevokedRecord | null }
   | { readonly type: "settings"; readonly id: ""; readonly value: ServiceSettings }

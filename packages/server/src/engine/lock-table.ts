@@ -273,15 +273,17 @@ export class LockTable {
   }
 
   write(hold: Hold, out: Effects): void {
+    const isNew = !hold.durable;
     hold.durable = true;
-    out.changes.push(this.changeOf(hold));
+    out.changes.push(this.changeOf(hold, isNew));
   }
 
   /** A hold with all that is to be known of it after a start. */
-  changeOf(hold: Hold): DurableChange {
+  changeOf(hold: Hold, isNew = false): DurableChange {
     const webhookUrl = this.webhooks.get(hold);
     const value = webhookUrl === undefined ? holdRecord(hold) : { ...holdRecord(hold), webhookUrl };
-    return { type: "hold", id: String(hold.token), value };
+    const id = String(hold.token);
+    return isNew ? { type: "hold", id, value, isNew } : { type: "hold", id, value };
   }
 
   /** Ends a hold. Its locks have room afterwards; `serve` gives them on. */
@@ -317,8 +319,9 @@ export class LockTable {
   /** Keeps a durable answer for a minute more: the same request gets it again, after a crash too (Q6). */
   keepAnswer(request: string, message: ServerMessage, about: About, nowMs: number, out: Effects): void {
     const untilMs = nowMs + ANSWER_KEPT_MS;
+    const isNew = this.#requests.get(request)?.kind !== "answer";
     this.restoreAnswer(request, message, about, untilMs);
-    out.changes.push({ type: "answer", id: request, value: { message, about, untilMs } });
+    out.changes.push({ type: "answer", id: request, value: { message, about, untilMs }, isNew });
   }
 
   restoreAnswer(request: string, message: ServerMessage, about: About, untilMs: number): void {

@@ -30,21 +30,22 @@ export class Writing {
     return this.#outside.kept(this.#batches.number);
   }
 
-  addChanges({ key: service }: Service, changes: readonly DurableChange[]): void {
+  addChanges(service: Service, changes: readonly DurableChange[]): void {
     for (const change of changes) {
       if (change.type === "audit") {
-        const { account, id } = service;
+        const { account, id } = service.key;
         this.#addAct({ account, service: id, ...change.value });
       } else if (change.type === "delivery") {
-        const { key, value } = this.#outside.owe(service, change, this.#batches.number);
+        const { key, value } = this.#outside.owe(service.key, change, this.#batches.number);
         this.#put(key, value);
-      } else this.#put(`${service.prefix}${change.type}/${change.id}`, change.value);
+      } else this.#batches.add(this.encoded(service, change));
     }
   }
 
   /** A change of a record of a service, which somebody else adds to a batch. */
-  encoded({ key: service }: Service, { type, id, value }: DurableChange): Change {
-    return changeOf(`${service.prefix}${type}/${id}`, value);
+  encoded({ key: service }: Service, change: DurableChange): Change {
+    const isNew = "isNew" in change && change.isNew === true;
+    return changeOf(`${service.prefix}${change.type}/${change.id}`, change.value, isNew);
   }
 
   addClock(nowMs: number): void {
@@ -62,6 +63,6 @@ export class Writing {
   }
 }
 
-function changeOf(key: string, value: object | null): Change {
-  return { key, value: value === null ? null : encodeRecord(key, value) };
+function changeOf(key: string, value: object | null, isNew = false): Change {
+  return value === null ? { key, value } : { key, value: encodeRecord(key, value), isNew };
 }

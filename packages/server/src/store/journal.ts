@@ -15,8 +15,9 @@ import { promisify } from "node:util";
 import { crc32 } from "node:zlib";
 import { StoreUnusableError } from "./errors.js";
 import { syncDirectory } from "./folder.js";
-import type { EncodedChange } from "./keys.js";
+import { keyLength, valueLength } from "./keys.js";
 import { fillWithZeros } from "./lmdb-room.js";
+import type { Change } from "./store.js";
 
 /** A frame begins at a multiple of this: what was flushed is never part of a page that is written again. */
 const PAGE_BYTES = 4_096;
@@ -137,7 +138,7 @@ export class Journal {
 
   /** Begins an epoch, in both halves. Resolves when that is flushed. */
   begin(epoch: Uint8Array): Promise<void> {
-    const head = frameOf(0, epoch, []);
+    const head = numbered(framed([]), 0, epoch);
     for (const position of [0, HALF_BYTES]) writeSync(this.#fd, head, 0, head.length, position);
     return flush(this.#fd);
   }
@@ -159,29 +160,49 @@ export class Journal {
   }
 }
 
-/** A batch as a frame, in whole pages. */
-export function frameOf(sequence: number, epoch: Uint8Array, changes: readonly EncodedChange[]): Buffer {
+/** A batch as a frame in whole pages, that has no number yet. */
+export interface Framed {
+  readonly bytes: Buffer;
+  /** Without what fills the last page. */
+  readonly length: number;
+  /** The batch, whose values are parts of the frame. */
+  readonly changes: readonly Change[];
+}
+
+/**
+ * Checks a whole batch and takes it over: whoever gave it may use its values again.
+ * @throws TypeError when it breaks a limit
+ */
+export function framed(batch: readonly Change[]): Framed {
   let length = HEADER_BYTES;
-  for (const { key, value } of changes) length += CHANGE_HEADER_BYTES + key.length + (value?.length ?? 0);
-  const frame = Buffer.allocUnsafe(padded(length));
-  frame.writeUInt32LE(MAGIC, 0);
-  frame.writeUInt32LE(length, 4);
-  frame.writeUInt32LE(VERSION, 12);
-  frame.writeBigUInt64LE(BigInt(sequence), 16);
-  frame.set(epoch, 24);
+  for (const { key, value } of batch) length += CHANGE_HEADER_BYTES + keyLength(key) + valueLength(value);
+  const bytes = Buffer.allocUnsafe(padded(length));
   let at = HEADER_BYTES;
-  for (const { key, value } of changes) {
-    frame.writeUInt16LE(key.length, at);
-    frame.writeUInt32LE(value?.length ?? DELETED, at + 2);
-    frame.set(key, at + CHANGE_HEADER_BYTES);
-    at += CHANGE_HEADER_BYTES + key.length;
-    if (value !== null) frame.set(value, at);
-    at += value?.length ?? 0;
-  }
+  const changes = batch.map(({ key, value, isNew = false }) => {
+    const keyAt = at + CHANGE_HEADER_BYTES;
+    const keyEnd = keyAt + bytes.write(key, keyAt, "utf8");
+    bytes.writeUInt16LE(keyEnd - keyAt, at);
+    bytes.writeUInt32LE(value?.length ?? DELETED, at + 2);
+    at = keyEnd;
+    if (value === null) return { key, value };
+    bytes.set(value, keyEnd);
+    at += value.length;
+    return { key, value: bytes.subarray(keyEnd, at), isNew };
+  });
   // Nothing of what was in this memory before goes to the disk.
-  frame.fill(0, at);
-  frame.writeUInt32LE(checksum(frame, length), 8);
-  return frame;
+  bytes.fill(0, at);
+  return { bytes, length, changes };
+}
+
+/** A frame as it is written. */
+export function numbered({ bytes, length }: Framed, sequence: number, epoch: Uint8Array): Buffer {
+  bytes.writeUInt32LE(MAGIC, 0);
+  bytes.writeUInt32LE(length, 4);
+  bytes.writeUInt32LE(VERSION, 12);
+  bytes.writeBigUInt64LE(BigInt(sequence), 16);
+  bytes.set(epoch, 24);
+  bytes.writeUInt32LE(checksum(bytes, length), 8);
+  return bytes;
 }
 
 /** How long the frame is that begins here; null when none does, or one of another epoch, or a damaged one. */

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { type Block, entriesIn } from "./block.js";
 import { StoreClosedError, StoreFailedError, StoreUnusableError } from "./errors.js";
 import { explained } from "./folder.js";
-import { EPOCH_BYTES, frameOf, Journal, ROOM_BYTES } from "./journal.js";
-import { encodeBatch, encodePrefix } from "./keys.js";
+import { EPOCH_BYTES, framed, Journal, numbered, ROOM_BYTES } from "./journal.js";
+import { encodePrefix } from "./keys.js";
 import { openLmdbStore } from "./lmdb.js";
 import { decodeRecord, encodeRecord } from "./records.js";
 import type { Change, Entries, Entry, Store } from "./store.js";
@@ -73,6 +73,10 @@ class JournaledStore implements Store {
   #end = 0;
   /** What is in that half, and not yet on its way to LMDB. */
   #changes = new Map<string, Uint8Array | null>();
+  /** Those of them that LMDB has nothing of: they need not get there when they are deleted before. */
+  #added = new Set<string>();
+  /** The last frame that is in LMDB, or on its way there. */
+  #copied: number;
   /** All that touches these, one after the other. */
   #last: Promise<void> = Promise.resolve();
   /** The other half, on its way to LMDB. */
@@ -86,6 +90,7 @@ class JournaledStore implements Store {
     this.#journal = journal;
     this.#epoch = epoch;
     this.#sequence = sequence;
+    this.#copied = sequence;
     this.#copyAfterMs = copyAfterMs;
   }
 
@@ -111,13 +116,12 @@ class JournaledStore implements Store {
 
   async commit(batch: readonly Change[]): Promise<void> {
     this.#assertUsable();
-    const encoded = encodeBatch(batch);
-    const keys = batch.map(({ key }) => key);
+    const unnumbered = framed(batch);
     return this.#inTurn(async () => {
       this.#assertNotFailed();
-      if (encoded.length === 0) return;
+      if (unnumbered.changes.length === 0) return;
       try {
-        const frame = frameOf(this.#sequence + 1, this.#epoch, encoded);
+        const frame = numbered(unnumbered, this.#sequence + 1, this.#epoch);
         if (frame.length > ROOM_BYTES) await this.#copyAll();
         else if (this.#end + frame.length > ROOM_BYTES) await this.#turn();
         this.#assertNotFailed();
@@ -126,7 +130,7 @@ class JournaledStore implements Store {
           this.#end += frame.length;
         }
         this.#sequence++;
-        for (const [at, { value }] of encoded.entries()) this.#changes.set(keys[at]!, value);
+        for (const change of unnumbered.changes) this.#note(change);
         // One that no half holds is not durable before it is in LMDB.
         if (frame.length > ROOM_BYTES) await this.#copyAll();
         else this.#setTimer();
@@ -157,6 +161,14 @@ class JournaledStore implements Store {
     }
   }
 
+  /** What LMDB never saw and is gone again leaves nothing to copy. */
+  #note({ key, value, isNew }: Change): void {
+    if (value === null && this.#added.delete(key)) return void this.#changes.delete(key);
+    // One whose deletion is still to be copied is there until then.
+    if (isNew && !this.#changes.has(key)) this.#added.add(key);
+    this.#changes.set(key, value);
+  }
+
   #inTurn(work: () => Promise<void>): Promise<void> {
     const done = this.#last.then(work);
     this.#last = done.catch(() => {});
@@ -179,9 +191,12 @@ class JournaledStore implements Store {
   /** Begins to copy the half that was written, once the other is free. */
   async #turn(): Promise<void> {
     await this.#copying;
-    if (this.#changes.size === 0 || this.#failure !== null) return;
+    // Also when nothing is left of it: its frames count until the mark is behind them.
+    if (this.#copied === this.#sequence || this.#failure !== null) return;
+    this.#copied = this.#sequence;
     const batch = [...batchOf(this.#changes), markAt(this.#sequence, this.#epoch, true)];
     this.#changes = new Map();
+    this.#added = new Set();
     this.#half = 1 - this.#half;
     this.#end = 0;
     this.#copying = this.#inner.commit(batch).then(

@@ -7,15 +7,24 @@ export const KEY_BYTES_MAX = 1_024;
  * TypeError; names that come from outside were checked long before (N1).
  */
 export function encodeKey(key: string): Buffer {
-  const bytes = encodePrefix(key);
-  if (bytes.length === 0) {
-    throw new TypeError("A store key is at least one byte long.");
-  }
-  return bytes;
+  keyLength(key);
+  return Buffer.from(key, "utf8");
+}
+
+/** How many bytes a key has. @throws TypeError as `encodeKey` does */
+export function keyLength(key: string): number {
+  const length = prefixLength(key);
+  if (length === 0) throw new TypeError("A store key is at least one byte long.");
+  return length;
 }
 
 /** A prefix has the limits of a key, but may be empty. */
 export function encodePrefix(prefix: string): Buffer {
+  prefixLength(prefix);
+  return Buffer.from(prefix, "utf8");
+}
+
+function prefixLength(prefix: string): number {
   if (typeof prefix !== "string") {
     throw new TypeError(`A store key is a string, not ${prefix === null ? "null" : typeof prefix}.`);
   }
@@ -24,11 +33,19 @@ export function encodePrefix(prefix: string): Buffer {
       `A store key has no control characters or lone surrogates: ${JSON.stringify(prefix)}.`,
     );
   }
-  const bytes = Buffer.from(prefix, "utf8");
-  if (bytes.length > KEY_BYTES_MAX) {
-    throw new TypeError(`A store key has at most ${KEY_BYTES_MAX} bytes of UTF-8, this one ${bytes.length}.`);
+  const length = Buffer.byteLength(prefix, "utf8");
+  if (length > KEY_BYTES_MAX) {
+    throw new TypeError(`A store key has at most ${KEY_BYTES_MAX} bytes of UTF-8, this one ${length}.`);
   }
-  return bytes;
+  return length;
+}
+
+/** @throws TypeError when it is neither bytes nor null */
+export function valueLength(value: Uint8Array | null): number {
+  if (value === null) return 0;
+  if (!(value instanceof Uint8Array))
+    throw new TypeError("A store value is a Uint8Array, or null to delete the key.");
+  return value.length;
 }
 
 export interface EncodedChange {
@@ -42,12 +59,7 @@ export interface EncodedChange {
  */
 export function encodeBatch(batch: readonly Change[]): EncodedChange[] {
   let size = 0;
-  for (const { value } of batch) {
-    if (value !== null && !(value instanceof Uint8Array)) {
-      throw new TypeError("A store value is a Uint8Array, or null to delete the key.");
-    }
-    size += value?.length ?? 0;
-  }
+  for (const { value } of batch) size += valueLength(value);
   const block = new Uint8Array(size);
   let end = 0;
   return batch.map(({ key, value }) => {

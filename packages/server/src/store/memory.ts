@@ -37,7 +37,9 @@ class MemoryStore implements Store {
 
   async commit(batch: readonly Change[]): Promise<void> {
     this.#assertOpen();
-    encodeBatch(batch).forEach(({ value }, index) => {
+    const encoded = encodeBatch(batch);
+    this.#assertNew(batch);
+    encoded.forEach(({ value }, index) => {
       const { key } = batch[index]!;
       if (value === null) {
         this.#valueByKey.delete(key);
@@ -50,6 +52,16 @@ class MemoryStore implements Store {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+  }
+
+  /** What is said to be new is so: whoever tests with this store hears when it is not. */
+  #assertNew(batch: readonly Change[]): void {
+    const isThere = new Map<string, boolean>();
+    for (const { key, value, isNew } of batch) {
+      if (isNew && (isThere.get(key) ?? this.#valueByKey.has(key)))
+        throw new TypeError(`The store has something under the new key ${JSON.stringify(key)}.`);
+      isThere.set(key, value !== null);
+    }
   }
 
   #assertOpen(): void {

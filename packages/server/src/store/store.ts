@@ -42,4 +42,6 @@ export interface Entry {
 export interface Change {
   readonly key: string;
   readonly value: Uint8Array | null;
+  /** With a put: there is nothing under this key. A store may then forget it together with its deletion, so it must be true. */
+  readonly isNew?: boolean;
 }

@@ -94,6 +94,7 @@ export class Story {
   #keep(changes: readonly DurableChange[]): void {
     for (const change of changes) {
       const key = `${change.type}/${change.id}`;
+      if ("isNew" in change && change.isNew) expect([key, this.durable.has(key)]).toEqual([key, false]);
       if (change.value === null) this.durable.delete(key);
       else this.durable.set(key, change);
     }

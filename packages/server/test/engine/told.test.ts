@@ -81,6 +81,23 @@ describe("what is written down of a hold", () => {
   });
 });
 
+describe("what is written down for the first time", () => {
+  test("[R1ib] is said to be new, and only then: a hold with its grant, a durable answer", () => {
+    const story = new Story();
+    const newIn = (line: string) =>
+      story
+        .play(line)
+        .changes.flatMap((change) =>
+          "isNew" in change && change.isNew ? [`${change.type} ${change.id}`] : [],
+        );
+    expect(newIn("0 http1 call:r disk lease=10s")).toEqual(["hold 1"]);
+    expect(newIn("3000 http2 renew #1")).toEqual([]);
+    expect(newIn("4000 ann acquire tape for=9s min=1s")).toEqual(["hold 2"]);
+    // What remains of it is under the same token.
+    expect(newIn("4500 ann release #2")).toEqual(["answer client-ann/2"]);
+  });
+});
+
 describe("answers that nobody has acknowledged", () => {
   test("[Q6ia] are kept for a minute, and as long as their hold or their waiter lives; they are looked at every ten seconds", () => {
     const answers = new Map([

@@ -87,11 +87,12 @@ test("[I6zy] what comes meanwhile is done, and it is awake from then on as long 
 test("[I6zy] when that does not pay it sleeps at once, and tries again after 100 ms", () => {
   const hand = new Hand();
   const tries = () => {
-    for (let count = 0; ; count++) {
+    for (let count = 0; count < 2 * MISSES; count++) {
       hand.turn();
       if (!hand.isAwake) return count;
       hand.wait();
     }
+    return "for ever";
   };
   expect(tries()).toBe(MISSES);
   hand.nowMs += REST_MS - 1;
@@ -123,7 +124,7 @@ test("[I6zy] what was caught long ago does not keep it awake for nothing", () =>
   hand.caught(10_000);
   hand.wait();
   let misses = 1;
-  for (hand.turn(); hand.isAwake; hand.turn()) {
+  for (hand.turn(); hand.isAwake && misses < 2 * MISSES; hand.turn()) {
     hand.wait();
     misses++;
   }

@@ -150,14 +150,14 @@ export class Member implements Placement {
 
   /** As an etcd that all members write to, with a clock record of its own. */
   async #open(): Promise<Store> {
-    this.openings++;
+    const opening = ++this.openings;
     const own = openMemoryStore();
     if (this.#clock !== null) await own.commit([{ key: CLOCK_KEY, value: this.#clock }]);
     const inFlight = new Set<Promise<void>>();
     return {
       load: (prefix, after) => (prefix === "" ? own.load("") : this.#shared.load(prefix, after)),
       commit: (batch) => {
-        const done = this.#commit(batch);
+        const done = this.#commit(batch, opening);
         inFlight.add(done);
         return done;
       },
@@ -167,12 +167,14 @@ export class Member implements Placement {
     };
   }
 
-  async #commit(batch: readonly Change[]): Promise<void> {
+  async #commit(batch: readonly Change[], opening: number): Promise<void> {
     if (batch.length === 0) return;
     this.batches.push(batch);
     this.begins();
     if (this.holds)
       await new Promise<void>((resolve, reject) => this.commits.push({ batch, go: resolve, fail: reject }));
+    // An etcd takes nothing of a life that is over, whatever is told of it.
+    if (opening !== this.openings) return;
     this.#clock = batch.findLast(({ key }) => key === CLOCK_KEY)?.value ?? this.#clock;
     await this.#shared.commit(batch.filter(({ key }) => key !== CLOCK_KEY));
   }
