@@ -90,11 +90,12 @@ export class HeldLease implements OwnLease, OuterHold {
     this.terms = terms;
     this.#since = since;
     this.#heardAtMs = heardAt.monotonicMs;
-    this.#watchOwnEnd();
+    if (terms.detachedMs === null) this.#watchOwnEnd();
   }
 
   get signal(): AbortSignal {
     if (this.#controller === null) {
+      this.#watchDetached();
       this.#controller = new AbortController();
       if (this.#lost !== null) this.#controller.abort(this.#lost);
     }
@@ -169,11 +170,13 @@ export class HeldLease implements OwnLease, OuterHold {
     if (this.#releasing !== null) return;
     // The timer that aborts the signal may be late: a blocked event loop fires none.
     if (this.remainingMs > 0) return;
-    this.#keeper.ranOut(this);
+    if (this.terms.detachedMs === null) this.#keeper.ranOut(this);
+    else this.#endByItself();
     throw this.#lost!;
   }
 
   onOver(callback: (why: LockLostError) => void): () => void {
+    this.#watchDetached();
     const over = this.#lost ?? (this.#releasing === null ? null : this.#released());
     if (over !== null) {
       callback(over);
@@ -278,14 +281,25 @@ export class HeldLease implements OwnLease, OuterHold {
     return trustedMs(spanMs) - elapsedMs(this.#since, at ?? this.#keeper.now());
   }
 
+  /**
+   * From now on somebody would hear of the end of a detached hold. Before, its end is seen by the clock when it is asked for: there may be very many, ended by name, of
+   * which nobody has kept more than the name.
+   */
+  #watchDetached(): void {
+    if (this.terms.detachedMs === null || this.#ownEndTimer !== null || !this.isHeld) return;
+    if (this.#ownRemainingMs() > 0) this.#watchOwnEnd();
+    else this.#endByItself();
+  }
+
   #watchOwnEnd(): void {
     const restMs = this.#ownRemainingMs();
     if (restMs === Number.POSITIVE_INFINITY) return;
-    const watch = () => {
-      if (this.#ownRemainingMs() > 0) return this.#watchOwnEnd();
-      this.#keeper.ended(this);
-      this.lose(this.terms.detachedMs === null ? "its longest hold time is over" : "its time is over");
-    };
+    const watch = () => (this.#ownRemainingMs() > 0 ? this.#watchOwnEnd() : this.#endByItself());
     this.#ownEndTimer = this.#keeper.runtime.setTimer(watch, watchMs(restMs), false);
+  }
+
+  #endByItself(): void {
+    this.#keeper.ended(this);
+    this.lose(this.terms.detachedMs === null ? "its longest hold time is over" : "its time is over");
   }
 }

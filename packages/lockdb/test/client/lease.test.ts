@@ -262,6 +262,43 @@ describe("a lease's own end", () => {
     lease.assertHeld();
   });
 
+  test("[L9ic] a detached hold that nobody looks at takes no timer, and who looks later sees its end in time", async () => {
+    const { world, machine, lease } = held({ detachedMs: 10_000 });
+    expect(machine.timerCount).toBe(0);
+    await world.run(5_000);
+    const { signal } = lease;
+    expect([machine.timerCount, signal.aborted]).toEqual([1, false]);
+    await world.run(4_699);
+    expect(signal.aborted).toBe(false);
+    await world.run(1);
+    expect(signal.reason.message).toMatch(/its time is over/);
+  });
+
+  test("[L9ic] who works inside of it sees its end, too", async () => {
+    const { world, lease } = held({ detachedMs: 10_000 });
+    const told: string[] = [];
+    lease.onOver(({ message }) => told.push(message));
+    await world.run(9_699);
+    expect(told).toEqual([]);
+    await world.run(1);
+    expect(told).toEqual([expect.stringMatching(/its time is over/)]);
+  });
+
+  test("[L9ic] who looks when it is over is told so at once", async () => {
+    const late = async (other: Partial<LeaseTerms> = {}) => {
+      const all = held({ detachedMs: 10_000, ...other });
+      await all.world.run(20_000);
+      return all;
+    };
+    const { lease, machine } = await late();
+    expect(lease.signal.aborted).toBe(true);
+    expect(machine.timerCount).toBe(0);
+    const told: string[] = [];
+    (await late()).lease.onOver(({ message }) => told.push(message));
+    expect(told).toEqual([expect.stringMatching(/its time is over/)]);
+    expect(() => lease.assertHeld()).toThrow(/its time is over/);
+  });
+
   test("[N4a] 30 days are 30 days: longer than a timer of Node.js can be", async () => {
     const { world, lease } = held({ detachedMs: 30 * DAY_MS });
     const trustedMs = 30 * DAY_MS * 0.97;
@@ -295,7 +332,9 @@ describe("a lease's own end", () => {
   });
 
   test("[I1e] waiting for an end of its own keeps no process alive", () => {
-    expect(held({ detachedMs: 10_000 }).runtime.isKeptAlive).toBe(false);
+    const { lease, machine, runtime } = held({ detachedMs: 10_000 });
+    void lease.signal;
+    expect([machine.timerCount, runtime.isKeptAlive]).toEqual([1, false]);
     // Who has no such end is not looked at.
     expect(held().machine.timerCount).toBe(0);
   });

@@ -24,7 +24,7 @@ describe("what a session's holds hear", () => {
     const lease = (await world.settled(session.acquire(terms("disk", { detachedMs: 2_000 })))) as HeldLease;
     machine.block();
     await world.run(2_000);
-    expect(() => lease.assertHeld()).toThrow(/its lease ran out/);
+    expect(() => lease.assertHeld()).toThrow(/its time is over/);
     expect(lease.isLost).toBe(true);
   });
 
@@ -52,6 +52,7 @@ describe("what is not said", () => {
     const { world, script, session } = stage();
     const lease = (await world.settled(session.acquire(terms("disk", { detachedMs: 1_000 })))) as HeldLease;
     await world.run(1_500);
+    expect(lease.signal.aborted).toBe(true);
     expect(lease.isLost).toBe(true);
     script.visit.line.cut();
     await world.run(5_000);
