@@ -450,7 +450,7 @@ export const ENGINE_SESSIONS = [
     id: "detached-request-not-read",
     rule: "Q6",
     file: RESTORE,
-    find: "table.findByRequest(hold);",
+    find: "table.findByRequest(hold, null);",
     put: "",
     wrong: "After a restart a request for a detached hold that is sent again waits for its own hold.",
     killedBy: { test: `${TESTS}/sessions.test.ts`, name: "[Q6g]" },

@@ -64,6 +64,16 @@ export const OPERATIONS = [
     killedBy: { test: AWAKE, name: "[I6zy] what comes meanwhile" },
   },
   {
+    id: "awake-while-the-clock-stands",
+    rule: "I6",
+    file: `${SOURCES}/loop/busy-poll.ts`,
+    find: "++looks < LOOKS_MAX",
+    put: "++looks < 1_000 * LOOKS_MAX",
+    wrong:
+      "A server in somebody's test, with a clock that stands still, takes a whole processor for nothing.",
+    killedBy: { test: AWAKE, name: "[I6zy] it sleeps, too, when" },
+  },
+  {
     id: "work-told-as-waiting",
     rule: "I6",
     file: `${SOURCES}/loop/busy-poll.ts`,

@@ -52,6 +52,16 @@ export const STORE = [
     killedBy: { test: "packages/server/test/engine/told.test.ts", name: "[R1ib]" },
   },
   {
+    id: "answer-hidden-by-a-hold",
+    rule: "R1",
+    file: "packages/server/src/engine/lock-table.ts",
+    find: "if (out !== null) this.#forgetAnswerOf(request, out);",
+    put: "if (out !== null) void request;",
+    wrong:
+      "An answer stays in the store, hidden by a hold under the same id, and the next one there is taken for new.",
+    killedBy: { test: "packages/server/test/engine/told.test.ts", name: "[R1ic] the answer" },
+  },
+  {
     id: "journal-gap-is-the-end",
     rule: "R9",
     file: JOURNAL,

@@ -187,7 +187,7 @@ function standardError(): ReturnType<typeof pino.destination> {
 /** Opens the same store each time: in memory there is one for the life of the server. */
 function storeOpener({ store, dataDir }: ServeOptions): () => Promise<Store> {
   if (store === "lmdb") return () => openDiskStore(dataDir);
-  const memory = openMemoryStore();
+  const memory = openMemoryStore({ looks: false });
   return async () => ({
     load: (prefix, after) => memory.load(prefix, after),
     commit: (batch) => memory.commit(batch),

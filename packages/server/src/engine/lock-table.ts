@@ -186,7 +186,7 @@ export class LockTable {
       hold.caller = to.caller;
       to.caller.hold = hold;
     }
-    if (detached || call !== null) this.findByRequest(hold);
+    if (detached || call !== null) this.findByRequest(hold, out);
     if (detached && call !== null) hold.leaseMs = terms.detachedMs;
     if (detached && terms.webhookUrl !== undefined) this.webhooks.set(hold, terms.webhookUrl);
     this.insert(hold);
@@ -229,11 +229,18 @@ export class LockTable {
     return this.deadlines.takeDue(nowMs);
   }
 
-  /** From now on the request that made it finds it. */
-  findByRequest(hold: Hold): void {
+  /**
+   * From now on the request that made it finds it. That there is a durable answer under the same id already is a mistake of the client: it is forgotten,
+   * and at a start, where nothing is written for it, the hold is not found.
+   * @param out null at a start
+   */
+  findByRequest(hold: Hold, out: Effects | null): void {
     if (hold.client === null) return;
+    const request = requestKey(hold.client, hold.requestId);
+    if (out !== null) this.#forgetAnswerOf(request, out);
+    else if (this.#requests.get(request)?.kind === "answer") return;
     hold.isByRequest = true;
-    this.#requests.set(requestKey(hold.client, hold.requestId), hold);
+    this.#requests.set(request, hold);
   }
 
   /** Makes a hold durable with an end of its own (L9). */
@@ -313,15 +320,24 @@ export class LockTable {
   /** A session's hold ends with what its session knows of it: nothing has to outlive both. */
   forgetRequest(hold: Hold): void {
     hold.isByRequest = false;
-    this.#requests.delete(requestKey(hold.client!, hold.requestId));
+    const request = requestKey(hold.client!, hold.requestId);
+    if (this.#requests.get(request) === hold) this.#requests.delete(request);
   }
 
   /** Keeps a durable answer for a minute more: the same request gets it again, after a crash too (Q6). */
   keepAnswer(request: string, message: ServerMessage, about: About, nowMs: number, out: Effects): void {
     const untilMs = nowMs + ANSWER_KEPT_MS;
-    const isNew = this.#requests.get(request)?.kind !== "answer";
+    // What is in the store is found by its request, so what is not found is new.
+    this.#forgetAnswerOf(request, out);
     this.restoreAnswer(request, message, about, untilMs);
-    out.changes.push({ type: "answer", id: request, value: { message, about, untilMs }, isNew });
+    out.changes.push({ type: "answer", id: request, value: { message, about, untilMs }, isNew: true });
+  }
+
+  #forgetAnswerOf(request: string, out: Effects): void {
+    const kept = this.#requests.get(request);
+    if (kept?.kind !== "answer") return;
+    this.deadlines.delete(kept);
+    this.forgetAnswer(kept, out);
   }
 
   restoreAnswer(request: string, message: ServerMessage, about: About, untilMs: number): void {
@@ -334,7 +350,7 @@ export class LockTable {
   /** The minute is over. */
   forgetAnswer(kept: KeptAnswer, out: Effects): void {
     this.keptCount--;
-    if (this.#requests.get(kept.request) === kept) this.#requests.delete(kept.request);
+    this.#requests.delete(kept.request);
     out.changes.push({ type: "answer", id: kept.request, value: null });
   }
 
@@ -345,11 +361,7 @@ export class LockTable {
       // As long as it is there, there is no answer that is kept in its place.
       if (hold?.isByRequest) return this.forgetRequest(hold);
     }
-    if (this.keptCount === 0) return;
-    const kept = this.madeBy(requestKey(client, id));
-    if (kept?.kind !== "answer") return;
-    this.deadlines.delete(kept);
-    this.forgetAnswer(kept, out);
+    if (this.keptCount > 0) this.#forgetAnswerOf(requestKey(client, id), out);
   }
 
   #takeToken(out: Effects): number {

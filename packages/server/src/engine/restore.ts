@@ -179,7 +179,7 @@ function restoreHold(
   if (record.webhookUrl !== undefined) table.webhooks.set(hold, record.webhookUrl);
   hold.leaseMs = record.leaseMs ?? null;
   table.insert(hold);
-  table.findByRequest(hold);
+  table.findByRequest(hold, null);
   const endsAtMs = record.expiresAtMs ?? hold.maxUntilMs;
   if (endsAtMs !== null) table.deadlines.set(hold, endsAtMs);
   hold.writtenUntilMs = record.expiresAtMs ?? hold.dueMs;

@@ -7,6 +7,8 @@ const CREDIT_MAX = 32;
 const REST_MS = 100;
 /** From one look to the next when there was nothing between them. Whatever takes longer was work. */
 const EMPTY_LOOK_MS = 0.02;
+/** So often it looks for the next turn at most: a clock that stands still, as in somebody's tests, is no reason to stay awake. */
+const LOOKS_MAX = 10_000;
 
 /**
  * A runtime that stays awake for a moment after each turn, as long as that pays: to fall asleep and to be woken takes longer than a whole turn of few messages,
@@ -30,12 +32,13 @@ export function busyPolling(
   let sleepsAtMs = 0;
   let triesAtMs = 0;
   let credit = CREDIT_MAX;
+  let looks = 0;
 
   const look = () => {
     const nowMs = runtime.monotonicMs();
     if (nowMs - lookedMs < EMPTY_LOOK_MS) totals.busyPollMs += nowMs - lookedMs;
     lookedMs = nowMs;
-    if (nowMs < sleepsAtMs) return again(look);
+    if (nowMs < sleepsAtMs && ++looks < LOOKS_MAX) return again(look);
     isAwake = false;
     credit -= MISS_COST;
     if (credit > 0) return;
@@ -46,11 +49,13 @@ export function busyPolling(
   const turned = () => {
     const nowMs = runtime.monotonicMs();
     sleepsAtMs = nowMs + stayMs;
+    // The turn was work.
+    lookedMs = nowMs;
+    looks = 0;
     if (isAwake) {
       credit = Math.min(CREDIT_MAX, credit + 1);
     } else if (nowMs >= triesAtMs) {
       isAwake = true;
-      lookedMs = nowMs;
       again(look);
     }
   };

@@ -98,6 +98,45 @@ describe("what is written down for the first time", () => {
   });
 });
 
+describe("two requests under one id, which is a mistake of their client", () => {
+  test("[R1ic] the answer of the one is forgotten when the other is granted: what is in the store is found by its request", () => {
+    const story = check(`
+      0 own acquire x forever for=300s   -> own granted #1
+      0 a hello client=c                 ->
+      0 a sync                           -> a welcome
+      0 b hello client=c                 ->
+      0 b sync                           -> b welcome
+      1 a acquire:1 x forever for=5s     -> a queued t1
+      2 b acquire:1 y forever for=60s    -> b granted #2
+      3 b release:2 #2                   -> b done true
+      4 own release #1                   -> a granted #3, own done true`);
+    expect([...story.durable.keys()]).not.toContain("answer/c/1");
+    // A story sees that what is said to be new is so.
+    story.play("5 a release:3 #3");
+    expect(story.durable.get("answer/c/1")!.value).toMatchObject({ message: ["granted", 1, 3] });
+    story.play("60005 - tick");
+    expect([...story.durable.keys()].filter((key) => key.startsWith("answer/c/"))).toEqual([]);
+  });
+
+  test("[R1ic] holds of which a crash has left no request take no answer from each other", () => {
+    const story = check(`
+          0 ann acquire a forever min=40s     -> ann granted #1
+          0 ann acquire b forever min=70s     -> ann granted #2
+         10 -   crash
+         20 ann resume                        ->
+         20 ann hold #1 a minHoldMs=40s heldMs=1s ->
+         20 ann hold #2 b minHoldMs=70s heldMs=1s ->
+         20 ann sync                          -> ann welcome back
+         30 ann release #1                    -> ann done true
+         30 ann release #2                    -> ann done true
+        100 -   crash
+      45000 -   tick
+      45010 -   crash`);
+    for (const line of ["80000 - tick", "80010 - crash", "200000 - tick"]) story.play(line);
+    expect([...story.durable.keys()].filter((key) => /^(answer|hold)/.test(key))).toEqual([]);
+  });
+});
+
 describe("answers that nobody has acknowledged", () => {
   test("[Q6ia] are kept for a minute, and as long as their hold or their waiter lives; they are looked at every ten seconds", () => {
     const answers = new Map([

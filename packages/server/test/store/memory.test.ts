@@ -17,3 +17,10 @@ test("[R1ai] what is said to be new and is not is refused: tests and the simulat
   await store.commit([remove("a")]);
   await store.commit([added("a")]);
 });
+
+test("[R1ai] a server's own store takes it, since nothing comes of it there", async () => {
+  const store = openMemoryStore({ looks: false });
+  await store.commit([put("a", "1")]);
+  await store.commit([{ ...put("a", "2"), isNew: true }]);
+  expect(await textByKey(store, "")).toEqual([["a", "2"]]);
+});
