@@ -3,6 +3,7 @@
 const JOURNAL = "packages/server/src/store/journal.ts";
 const JOURNALED = "packages/server/src/store/journaled.ts";
 const TEST = "packages/server/test/store/journaled.test.ts";
+const COPIES = "packages/server/test/store/journal-copies.test.ts";
 
 /** @type {readonly import("./mutants.js").Mutant[]} */
 export const STORE = [
@@ -22,7 +23,7 @@ export const STORE = [
     find: "if (isNew && !this.#changes.has(key))",
     put: "if (isNew)",
     wrong: "What is deleted, and new, and deleted again within a tenth of a second is back after a start.",
-    killedBy: { test: TEST, name: "[R1ag]" },
+    killedBy: { test: COPIES, name: "[R1ag]" },
   },
   {
     id: "journal-new-for-ever",
@@ -31,7 +32,7 @@ export const STORE = [
     find: "    this.#added = new Set();",
     put: "",
     wrong: "The deletion of what is copied already is left out, and it is back after a start.",
-    killedBy: { test: TEST, name: "[R1ag]" },
+    killedBy: { test: COPIES, name: "[R1ag]" },
   },
   {
     id: "journal-full-of-nothing",
@@ -40,7 +41,7 @@ export const STORE = [
     find: "if (this.#copied === this.#sequence || this.#failure !== null) return;",
     put: "if (this.#changes.size === 0 || this.#copied < 0 || this.#failure !== null) return;",
     wrong: "A half in which all has come and gone is written beyond its end.",
-    killedBy: { test: TEST, name: "[R1aj]" },
+    killedBy: { test: COPIES, name: "[R1aj]" },
   },
   {
     id: "renewal-is-new",

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { keyHash } from "../../src/access/keys.js";
 import type { Need } from "../../src/loop/index.js";
 import { decodeRecord, encodeRecord } from "../../src/store/index.js";
-import { ManualStore } from "../http/server.js";
+import { ManualStore } from "../http/manual-store.js";
 import { AccessStage, ALL, codeOf, isAlive, ROOT_KEY } from "./stage.js";
 
 const ANY: Need = { scopes: [] };

@@ -9,7 +9,7 @@ import {
 import type { Key } from "../../src/access/key.js";
 import { Refusal } from "../../src/http/errors.js";
 import { auditPrefix, Loop } from "../../src/loop/index.js";
-import { ManualStore } from "../http/server.js";
+import { ManualStore } from "../http/manual-store.js";
 import { settled, VirtualTime } from "../webhooks/stage.js";
 
 export const ROOT_KEY = "ldb_root_testtesttesttesttesttesttesttest000000";

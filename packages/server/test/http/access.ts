@@ -1,7 +1,8 @@
 import { nodeRuntime } from "../../src/loop/index.js";
 import { Webhooks } from "../../src/webhooks/index.js";
 import { Api, type CallOptions } from "./api.js";
-import { ManualStore, type PartsOptions, startParts } from "./server.js";
+import { ManualStore } from "./manual-store.js";
+import { type PartsOptions, startParts } from "./server.js";
 
 const SILENT = { info: () => {}, warn: () => {} };
 export const DAY_MS = 24 * 3_600_000;

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Server } from "../../src/index.js";
 import { Api, newId, refusalOf } from "./api.js";
+import { ManualStore } from "./manual-store.js";
 import {
   ask,
   HttpConnection,
-  ManualStore,
   NativeClient,
   requestBytes,
   SERVICE,

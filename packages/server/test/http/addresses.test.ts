@@ -7,7 +7,8 @@ import { addressBucket, addressOf, requestClass, TrustedProxies } from "../../sr
 import type { Server } from "../../src/index.js";
 import { decodeRecord } from "../../src/store/index.js";
 import { Api } from "./api.js";
-import { ask, callBody, ManualStore, startParts, startServer } from "./server.js";
+import { ManualStore } from "./manual-store.js";
+import { ask, callBody, startParts, startServer } from "./server.js";
 
 /** A request from an address, as `node:http` makes it. */
 function from(remoteAddress: string | undefined, forwarded?: string, trusted = ""): IncomingMessage {

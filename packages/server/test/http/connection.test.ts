@@ -4,7 +4,8 @@ import type { Server } from "../../src/index.js";
 import { Connection, Loop, nodeRuntime, type SocketListener } from "../../src/loop/index.js";
 import { openMemoryStore } from "../../src/store/index.js";
 import { ROOT_CALLER } from "../root-caller.js";
-import { HttpConnection, helloOf, ManualStore, NativeClient, startParts, startServer } from "./server.js";
+import { ManualStore } from "./manual-store.js";
+import { HttpConnection, helloOf, NativeClient, startParts, startServer } from "./server.js";
 
 /** Hostile clients of the native protocol. One that is let in must not be able to stop the server for the others. */
 describe("a hostile frame", () => {

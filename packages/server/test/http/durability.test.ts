@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { LeaseClock } from "../../src/loop/index.js";
+import { ManualStore } from "./manual-store.js";
 import {
   callBody,
   HttpConnection,
   helloOf,
-  ManualStore,
   NativeClient,
   requestBytes,
   sleep,

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Server } from "../../src/index.js";
 import { Api, refusalOf } from "./api.js";
 import { EventReader } from "./event-reader.js";
-import { ManualStore, NativeClient, startParts, startServer } from "./server.js";
+import { ManualStore } from "./manual-store.js";
+import { NativeClient, startParts, startServer } from "./server.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: events of any type.
 type Json = any;

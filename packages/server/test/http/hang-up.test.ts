@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Server } from "../../src/index.js";
+import { ManualStore } from "./manual-store.js";
 import {
   ask,
   callBody,
   HttpConnection,
-  ManualStore,
   NativeClient,
   requestBytes,
   startParts,

@@ -11,12 +11,12 @@ import { Webhooks } from "../../src/webhooks/index.js";
 import { certFile, keyFile } from "../tls/files.js";
 import { Receiver } from "../webhooks/receiver.js";
 import { Api } from "./api.js";
+import { ManualStore } from "./manual-store.js";
 import { type Family, parseMetrics } from "./prometheus.js";
 import {
   ask,
   callBody,
   HttpConnection,
-  ManualStore,
   NativeClient,
   requestBytes,
   startParts,

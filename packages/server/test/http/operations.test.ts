@@ -12,12 +12,12 @@ import { httpServer } from "../../src/http/app.js";
 import { type Server, serve } from "../../src/index.js";
 import { Loop, nodeRuntime } from "../../src/loop/index.js";
 import { decodeRecord, encodeRecord, openDiskStore, openMemoryStore } from "../../src/store/index.js";
+import { ManualStore } from "./manual-store.js";
 import {
   ask,
   callBody,
   errorShape,
   HttpConnection,
-  ManualStore,
   NativeClient,
   requestBytes,
   SERVICE,

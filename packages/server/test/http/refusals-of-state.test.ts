@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { encodeRecord, openMemoryStore } from "../../src/store/index.js";
+import { ManualStore } from "./manual-store.js";
 import {
   ask,
   callBody,
   HttpConnection,
   isRefusal,
-  ManualStore,
   NativeClient,
   requestBytes,
   SERVICE,

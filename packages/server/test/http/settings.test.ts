@@ -2,7 +2,8 @@ import LockDB from "lockdb";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Server } from "../../src/index.js";
 import { decodeRecord } from "../../src/store/index.js";
-import { ManualStore, startParts, startServer } from "./server.js";
+import { ManualStore } from "./manual-store.js";
+import { startParts, startServer } from "./server.js";
 
 let server: Server;
 

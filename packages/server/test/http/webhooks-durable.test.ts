@@ -4,7 +4,8 @@ import { openMemoryStore, type Store } from "../../src/store/index.js";
 import { type DeliveryInfo, Webhooks, type WebhooksOptions } from "../../src/webhooks/index.js";
 import { Receiver } from "../webhooks/receiver.js";
 import { Api } from "./api.js";
-import { ask, callBody, ManualStore, NativeClient, SERVICE, startParts } from "./server.js";
+import { ManualStore } from "./manual-store.js";
+import { ask, callBody, NativeClient, SERVICE, startParts } from "./server.js";
 
 type Parts = Awaited<ReturnType<typeof start>>;
 

@@ -1,16 +1,16 @@
 import { copyFileSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { StoreFailedError, StoreUnusableError } from "../../src/store/errors.js";
 import { EPOCH_BYTES, framed, Journal, numbered, ROOM_BYTES } from "../../src/store/journal.js";
 import { openDiskStore, withJournal } from "../../src/store/journaled.js";
 import { openLmdbStore } from "../../src/store/lmdb.js";
 import { openMemoryStore } from "../../src/store/memory.js";
-import type { Change, Store } from "../../src/store/store.js";
+import type { Store } from "../../src/store/store.js";
 import { ended, firstLine, start, startLimited } from "./children.js";
 import { entriesOf, put, remove, storeContract, textByKey } from "./contract.js";
 import { newFolder } from "./folders.js";
+import { copyOf, InnerStore } from "./inner-store.js";
 
 const PAGE = 4_096;
 /** Longer than a test takes: nothing is copied but by hand. */
@@ -21,7 +21,7 @@ storeContract("journaled", () => openDiskStore(newFolder()));
 describe("a journal before the store", () => {
   test("[R1aa] a batch is kept by the journal alone until it is copied, and a start takes it over", async () => {
     const folder = newFolder();
-    const inner = new Inner();
+    const inner = new InnerStore();
     const store = await withJournal(inner.asOpened(), folder, NEVER_MS);
     await store.commit([put("a", "1"), put("b", "1")]);
     await store.commit([put("a", "2"), remove("b"), put("é", "")]);
@@ -36,7 +36,7 @@ describe("a journal before the store", () => {
 
   test("[R1ab] it is copied by itself, and what came and went meanwhile is not there", async () => {
     const folder = newFolder();
-    const inner = new Inner();
+    const inner = new InnerStore();
     const store = await withJournal(inner.asOpened(), folder);
     await store.commit([put("a", "1")]);
     await store.commit([put("b", "1")]);
@@ -50,89 +50,9 @@ describe("a journal before the store", () => {
     await store.close();
   });
 
-  test("[R1ag] what was new since the last copy and is gone again is not copied; its frames are done with all the same", async () => {
-    const folder = newFolder();
-    const inner = new Inner();
-    const store = await withJournal(inner.asOpened(), folder, NEVER_MS);
-    /** What a copy writes, but for the mark. */
-    const copied = async () => {
-      const batch = inner.nextBatch(() => true);
-      await entriesOf(store, "");
-      return (await batch)
-        .filter(({ key }) => key !== "journal")
-        .map(({ key, value }) => [key, value === null]);
-    };
-    await store.commit([added("a", "1"), added("b", "1"), added("c", "1")]);
-    await store.commit([remove("a"), put("b", "2"), remove("b")]);
-    expect(await copied()).toEqual([["c", false]]);
-    // Now it is there: its deletion has to be, too, also when it came again in between.
-    await store.commit([remove("c"), added("c", "2")]);
-    await store.commit([remove("c")]);
-    expect(await copied()).toEqual([["c", true]]);
-    await store.commit([added("d", "1")]);
-    await store.commit([remove("d")]);
-    expect(await copied()).toEqual([]);
-    await store.commit([added("e", "1")]);
-    const again = await withJournal(inner.asAfterACrash(), copyOf(folder));
-    expect(await textByKey(again, "")).toEqual([["e", "1"]]);
-    await again.close();
-    await store.close();
-  });
-
-  test("[R1aj] what comes and goes fills halves all the same, and none is written beyond its end", async () => {
-    const folder = newFolder();
-    const inner = new Inner();
-    const store = await withJournal(inner.asOpened(), folder, NEVER_MS);
-    const value = "x".repeat(1_048_576);
-    for (let round = 0; round < 9; round++) {
-      await store.commit([added(`k${round}`, value)]);
-      await store.commit([remove(`k${round}`)]);
-    }
-    await store.commit([added("last", "1")]);
-    expect(await inner.keys()).toEqual([]);
-    expect(statSync(join(folder, "journal")).size).toBe(2 * (ROOM_BYTES + PAGE));
-    const again = await withJournal(inner.asAfterACrash(), folder);
-    expect((await textByKey(again, "")).map(([key]) => key)).toEqual(["last"]);
-    await again.close();
-  });
-
-  test("[R1ah] whatever is new, put and deleted, copied or not, is there after a crash as it was", async () => {
-    const keys = fc.constantFrom("a", "b", "c");
-    const step = fc.oneof(
-      { weight: 4, arbitrary: fc.array(fc.tuple(keys, fc.boolean()), { minLength: 1, maxLength: 3 }) },
-      { weight: 1, arbitrary: fc.constantFrom("copy" as const, "crash" as const) },
-    );
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 25 }), async (steps) => {
-        const folder = newFolder();
-        const inner = new Inner();
-        let store = await withJournal(inner.asOpened(), folder, NEVER_MS);
-        const model = new Map<string, string>();
-        let count = 0;
-        for (const step of [...steps, "crash" as const]) {
-          if (step === "copy") await entriesOf(store, "none");
-          else if (step === "crash") {
-            store = await withJournal(inner.asAfterACrash(), folder, NEVER_MS);
-            expect(await textByKey(store, "")).toEqual([...model].sort(([a], [b]) => (a < b ? -1 : 1)));
-          } else {
-            const batch = step.map(([key, isDeleted]) => {
-              const isNew = !model.has(key);
-              if (isDeleted) model.delete(key);
-              else model.set(key, String(++count));
-              return isDeleted ? remove(key) : { ...put(key, String(count)), isNew };
-            });
-            await store.commit(batch);
-          }
-        }
-        await store.close();
-      }),
-      { numRuns: 60 },
-    );
-  });
-
   test("[R1ac] a half is not written again before all of it is copied", async () => {
     const folder = newFolder();
-    const inner = new Inner();
+    const inner = new InnerStore();
     const store = await withJournal(inner.asOpened(), folder, NEVER_MS);
     inner.isHanging = true;
     const copyBegins = inner.nextBatch(({ length }) => length > 1);
@@ -158,7 +78,7 @@ describe("a journal before the store", () => {
 
   test("[R1af] what was written since the last copy counts after a crash, from its first batch on", async () => {
     const folder = newFolder();
-    const inner = new Inner();
+    const inner = new InnerStore();
     const store = await withJournal(inner.asOpened(), folder, NEVER_MS);
     await store.commit([put("a", "1")]);
     // A look copies.
@@ -259,7 +179,7 @@ describe("a journal that is not as it was left", () => {
   /** Three batches, of which the journal alone knows. */
   async function crashed() {
     const folder = newFolder();
-    const inner = new Inner();
+    const inner = new InnerStore();
     const store = await withJournal(inner.asOpened(), folder, NEVER_MS);
     for (const key of ["a", "b", "c"]) await store.commit([put(key, "1")]);
     return { folder, file: join(folder, "journal"), inner };
@@ -458,7 +378,7 @@ describe("a journal that is not as it was left", () => {
 
   test("[R9af] a store that was put back from a backup takes nothing of what was written after it", async () => {
     const folder = newFolder();
-    const inner = new Inner();
+    const inner = new InnerStore();
     const first = await withJournal(inner.asOpened(), folder, NEVER_MS);
     await first.commit([put("a", "1")]);
     await first.close();
@@ -483,60 +403,3 @@ describe("a journal that is not as it was left", () => {
     expect(statSync(join(folder, "journal")).mode & 0o777).toBe(0o600);
   });
 });
-
-function added(key: string, value: string): Change {
-  return { ...put(key, value), isNew: true };
-}
-
-/** A store in memory, in place of LMDB, whose commits the test can hold up. */
-class Inner {
-  isHanging = false;
-  readonly #memory = openMemoryStore();
-  #held: (() => void)[] = [];
-  #watchers: ((batch: readonly Change[]) => void)[] = [];
-
-  asOpened(): Store {
-    return {
-      load: (prefix, after) => this.#memory.load(prefix, after),
-      commit: async (batch) => {
-        for (const watcher of this.#watchers) watcher(batch);
-        if (this.isHanging) await new Promise<void>((resolve) => this.#held.push(resolve));
-        await this.#memory.commit(batch);
-      },
-      close: async () => {},
-    };
-  }
-
-  /** What another process finds: commits that hang have not been. */
-  asAfterACrash(): Store {
-    return {
-      load: (prefix, after) => this.#memory.load(prefix, after),
-      commit: (batch) => this.#memory.commit(batch),
-      close: async () => {},
-    };
-  }
-
-  goOn(): void {
-    this.isHanging = false;
-    for (const resolve of this.#held.splice(0)) resolve();
-  }
-
-  nextBatch(isWanted: (batch: readonly Change[]) => boolean): Promise<readonly Change[]> {
-    return new Promise((resolve) => {
-      this.#watchers.push((batch) => {
-        if (isWanted(batch)) resolve(batch);
-      });
-    });
-  }
-
-  async keys(): Promise<readonly string[]> {
-    const entries = await entriesOf(this.#memory, "");
-    return entries.map(({ key }) => key).filter((key) => key !== "journal");
-  }
-}
-
-function copyOf(folder: string): string {
-  const copy = newFolder();
-  copyFileSync(join(folder, "journal"), join(copy, "journal"));
-  return copy;
-}
