@@ -160,7 +160,7 @@ export const ENGINE_LOCKS = [
     find: "place.lock.add(place, from.session?.syncing === true);",
     put: "place.lock.add(place, from.session === undefined);",
     wrong: "A waiter that comes back stands behind all others, whatever its ticket.",
-    killedBy: { seed: 26, steps: 2_000 },
+    killedBy: { seed: 16, steps: 2_000 },
   },
 
   // --- grants ---

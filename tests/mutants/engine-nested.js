@@ -287,7 +287,7 @@ export const ENGINE_NESTED = [
     find: 'noteWaiter(out, "left", waiter, { reason });',
     put: 'if (reason !== "session ended") noteWaiter(out, "left", waiter, { reason });',
     wrong: "Who watches is not told that the requests of a session are gone.",
-    killedBy: { seed: 14, steps: 2_000 },
+    killedBy: { seed: 138, steps: 2_000 },
   },
   {
     id: "gap-not-told",
