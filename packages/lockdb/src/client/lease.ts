@@ -170,8 +170,7 @@ export class HeldLease implements OwnLease, OuterHold {
     if (this.#releasing !== null) return;
     // The timer that aborts the signal may be late: a blocked event loop fires none.
     if (this.remainingMs > 0) return;
-    if (this.terms.detachedMs === null) this.#keeper.ranOut(this);
-    else this.#endByItself();
+    this.#keeper.ranOut(this);
     throw this.#lost!;
   }
 
@@ -286,19 +285,16 @@ export class HeldLease implements OwnLease, OuterHold {
    * which nobody has kept more than the name.
    */
   #watchDetached(): void {
-    if (this.terms.detachedMs === null || this.#ownEndTimer !== null || !this.isHeld) return;
-    if (this.#ownRemainingMs() > 0) this.#watchOwnEnd();
-    else this.#endByItself();
+    if (this.terms.detachedMs !== null && this.#ownEndTimer === null && this.isHeld) this.#watchOwnEnd();
   }
 
   #watchOwnEnd(): void {
     const restMs = this.#ownRemainingMs();
     if (restMs === Number.POSITIVE_INFINITY) return;
-    const watch = () => (this.#ownRemainingMs() > 0 ? this.#watchOwnEnd() : this.#endByItself());
-    this.#ownEndTimer = this.#keeper.runtime.setTimer(watch, watchMs(restMs), false);
-  }
-
-  #endByItself(): void {
+    if (restMs > 0) {
+      this.#ownEndTimer = this.#keeper.runtime.setTimer(() => this.#watchOwnEnd(), watchMs(restMs), false);
+      return;
+    }
     this.#keeper.ended(this);
     this.lose(this.terms.detachedMs === null ? "its longest hold time is over" : "its time is over");
   }

@@ -9,7 +9,6 @@ import {
   ownerProblem,
   reasonProblem,
   serviceIdProblem,
-  webhookUrlProblem,
 } from "../protocol/index.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { runInside } from "./context.js";
@@ -309,9 +308,8 @@ export class LockDB {
       lockExpirationInSeconds = 300,
       unlockWebhookUrl,
     } = known(options, LOCK_OPTIONS);
+    // The server says what is wrong with it: a web page need not bring that along.
     const webhookUrl = unlockWebhookUrl ?? null;
-    const urlProblem = webhookUrl === null ? null : webhookUrlProblem(webhookUrl);
-    if (urlProblem !== null) throw invalid(urlProblem);
     const detached =
       typeof lockExpirationInSeconds === "number" ? lockExpirationInSeconds * 1_000 : Number.NaN;
     if (!(detached >= END_MS_MIN && detached <= LIMITS.durationMsMax)) {

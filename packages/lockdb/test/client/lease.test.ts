@@ -297,6 +297,8 @@ describe("a lease's own end", () => {
     (await late()).lease.onOver(({ message }) => told.push(message));
     expect(told).toEqual([expect.stringMatching(/its time is over/)]);
     expect(() => lease.assertHeld()).toThrow(/its time is over/);
+    const nobody = (await late()).lease;
+    expect(() => nobody.assertHeld()).toThrow(/its lease ran out/);
   });
 
   test("[N4a] 30 days are 30 days: longer than a timer of Node.js can be", async () => {

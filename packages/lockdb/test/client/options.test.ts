@@ -91,6 +91,11 @@ describe("what is refused before it is sent", () => {
       /must be a whole URL/,
     ],
     [
+      "a webhook that is no text",
+      (locker) => locker.lock("a", { unlockWebhookUrl: 7 as never }),
+      /must be a string/,
+    ],
+    [
       "a webhook that this server may not call",
       (locker) => locker.lock("a", { unlockWebhookUrl: "http://10.0.0.1/hook" }),
       /no public address/,

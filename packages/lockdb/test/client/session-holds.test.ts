@@ -24,7 +24,7 @@ describe("what a session's holds hear", () => {
     const lease = (await world.settled(session.acquire(terms("disk", { detachedMs: 2_000 })))) as HeldLease;
     machine.block();
     await world.run(2_000);
-    expect(() => lease.assertHeld()).toThrow(/its time is over/);
+    expect(() => lease.assertHeld()).toThrow(/its lease ran out/);
     expect(lease.isLost).toBe(true);
   });
 
