@@ -380,14 +380,14 @@ export const ENGINE = [
   },
   {
     file: "packages/server/src/engine/lock-table.ts",
-    line: "if (this.keptCount === 0) return;",
-    from: "this.keptCount === 0",
-    to: "false",
+    line: "if (this.keptCount > 0) this.#forgetAnswerOf(requestKey(client, id), out);",
+    from: "this.keptCount > 0",
+    to: "true",
     why: "It spares a look where no answer is kept.",
   },
   {
     file: "packages/server/src/engine/lock-table.ts",
-    line: "if (this.keptCount === 0) return;",
+    line: "if (this.keptCount > 0) this.#forgetAnswerOf(requestKey(client, id), out);",
     from: "0",
     to: "(0 - 1)",
     why: "It spares a look where no answer is kept.",

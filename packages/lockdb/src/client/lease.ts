@@ -90,7 +90,8 @@ export class HeldLease implements OwnLease, OuterHold {
     this.terms = terms;
     this.#since = since;
     this.#heardAtMs = heardAt.monotonicMs;
-    if (terms.detachedMs === null) this.#watchOwnEnd();
+    // One that is over before it begins is no lease: its grant came too late, and whoever makes it says so.
+    if (terms.detachedMs === null && this.#ownRemainingMs() > 0) this.#watchOwnEnd();
   }
 
   get signal(): AbortSignal {

@@ -247,6 +247,12 @@ describe("a lease's own end", () => {
     expect(signal.reason.message).toMatch(/longest hold/);
   });
 
+  test("[L7l] a hold whose longest time is over when its grant is heard has not ended: it never began", () => {
+    const { keeper, lease, machine } = held({ maxHoldMs: 200 });
+    expect([lease.remainingMs, lease.isLost, machine.timerCount]).toEqual([0, false, 0]);
+    expect(keeper.calls).toEqual([]);
+  });
+
   test("[L7b] a session that ends earlier than maxHold counts, and so does the other way round", () => {
     const { keeper, lease } = held({ maxHoldMs: 10_000 });
     keeper.sessionMs = 500;

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { crc32 } from "node:zlib";
-import { expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { Filling } from "../../src/backup/filling.js";
 import { inspectStore, restoreBackup } from "../../src/backup/index.js";
 import { serve } from "../../src/index.js";
@@ -14,6 +14,14 @@ const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 const GOLDEN = path("./golden/format-1.backup");
 const ROOT_KEY = "root-key-of-the-golden-file";
 const SERVICE = "/v1/services/orders";
+
+/** Ten minutes after the file was written: some of what it has ends by the time of day. */
+beforeAll(() => {
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.parse("2026-11-26T18:30:00Z") });
+});
+afterAll(() => {
+  vi.useRealTimers();
+});
 
 async function goldenEntries(): Promise<Entry[]> {
   const file = BackupFile.open(GOLDEN);
