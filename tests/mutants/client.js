@@ -351,6 +351,25 @@ export const CLIENT = [
     killedBy: { test: `${TESTS}/lease.test.ts`, name: "[L9ic] a detached hold" },
   },
   {
+    id: "webhook-that-cannot-be-sent",
+    rule: "I1",
+    file: "packages/lockdb/src/client/lockdb.ts",
+    find: "if (webhookUrl !== null && !isShortUrl(webhookUrl))",
+    put: 'if (webhookUrl === "" && !isShortUrl(webhookUrl))',
+    wrong:
+      "A webhook that has no JSON ends the process, and takes what others have said in the same frame along.",
+    killedBy: { test: `${TESTS}/options.test.ts`, name: "[I1au] a webhook that is longer than" },
+  },
+  {
+    id: "nothing-is-thrown",
+    rule: "L5",
+    file: LEASE,
+    find: "throw this.#lost ?? this.#released();",
+    put: "throw this.#lost;",
+    wrong: "assertHeld throws null when a listener of another loss has released the lease.",
+    killedBy: { test: `${TESTS}/lease.test.ts`, name: "[L5ii]" },
+  },
+  {
     id: "detached-end-of-everybody",
     rule: "L9",
     file: LEASE,

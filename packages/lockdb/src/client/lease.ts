@@ -172,7 +172,8 @@ export class HeldLease implements OwnLease, OuterHold {
     // The timer that aborts the signal may be late: a blocked event loop fires none.
     if (this.remainingMs > 0) return;
     this.#keeper.ranOut(this);
-    throw this.#lost!;
+    // Whoever heard of another loss may have released this one meanwhile.
+    throw this.#lost ?? this.#released();
   }
 
   onOver(callback: (why: LockLostError) => void): () => void {

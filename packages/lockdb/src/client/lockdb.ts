@@ -308,8 +308,12 @@ export class LockDB {
       lockExpirationInSeconds = 300,
       unlockWebhookUrl,
     } = known(options, LOCK_OPTIONS);
-    // The server says what is wrong with it: a web page need not bring that along.
     const webhookUrl = unlockWebhookUrl ?? null;
+    // What else may be wrong with it the server says: a web page need not bring that along.
+    if (webhookUrl !== null && !isShortUrl(webhookUrl))
+      throw invalid(
+        "unlockWebhookUrl is a whole URL of at most 1,024 bytes, such as https://example.com/unlocked.",
+      );
     const detached =
       typeof lockExpirationInSeconds === "number" ? lockExpirationInSeconds * 1_000 : Number.NaN;
     if (!(detached >= END_MS_MIN && detached <= LIMITS.durationMsMax)) {
@@ -403,4 +407,9 @@ function allNames(names: string | readonly string[]): readonly string[] {
 function checkedToken(token: number): number {
   if (!Number.isSafeInteger(token) || token < 1) throw invalid("A token is an integer from 1.");
   return token;
+}
+
+/** It can be sent, and something will come of it. */
+function isShortUrl(url: unknown): boolean {
+  return typeof url === "string" && url.length <= LIMITS.webhookUrlBytesMax && URL.canParse(url);
 }

@@ -220,6 +220,14 @@ describe("a lease", () => {
     expect(heardLate({ minHoldMs: durationMsMax }).minHoldMs).toBe(durationMsMax);
   });
 
+  test("[L5ii] one that is released by whoever hears of its loss first is told as released, and nothing else is thrown", () => {
+    const { keeper, lease } = held();
+    keeper.sessionMs = 0;
+    keeper.ranOut = (own) => void own.release();
+    expect(() => lease.assertHeld()).toThrow(LockLostError);
+    expect(() => lease.assertHeld()).toThrow(/was released/);
+  });
+
   test("[L6e] every listener is warned, whatever another one throws", async () => {
     const { world, lease } = held();
     const heard: number[] = [];

@@ -4,6 +4,19 @@ import { errorOf, type Options, realServer } from "./real.js";
 
 const real = realServer();
 
+const CIRCLE: { self?: object } = {};
+CIRCLE.self = CIRCLE;
+/** Some of them cannot be sent: the caller is told, and nobody else of the same frame notices. */
+const NO_WEBHOOKS: readonly (readonly [what: string, url: unknown])[] = [
+  ["no URL", "x.test/hook"],
+  ["empty", ""],
+  ["a number", 7],
+  ["no JSON", 10n],
+  ["a circle", CIRCLE],
+  ["a symbol", Symbol("hook")],
+  ["longer than a frame", `https://x.test/${"a".repeat(2_000_000)}`],
+];
+
 describe("what is refused before it is sent", () => {
   const never = () => expect.unreachable("fn ran");
   const refused: [what: string, ask: (locker: LockDB) => unknown, message: RegExp][] = [
@@ -85,15 +98,15 @@ describe("what is refused before it is sent", () => {
     ["an endless one", (locker) => locker.lock("a", { lockExpirationInSeconds: Infinity }), /lockExpiration/],
     ["a bad time for unlock", (locker) => locker.unlock("a", { waitTimeoutInMs: -1 }), /waitTimeoutInMs/],
     ["a typo", (locker) => locker.lock("a", { waitTimoutInMs: 1 } as never), /"waitTimoutInMs" is not supp/],
+    ...NO_WEBHOOKS.map(([what, url]): [string, (locker: LockDB) => unknown, RegExp] => [
+      `a webhook that is ${what}`,
+      (locker) => locker.lock("a", { unlockWebhookUrl: url as never }),
+      /a whole URL of at most 1,024 bytes/,
+    ]),
     [
-      "a webhook that is none",
-      (locker) => locker.lock("a", { unlockWebhookUrl: "x.test/hook" }),
-      /must be a whole URL/,
-    ],
-    [
-      "a webhook that is no text",
-      (locker) => locker.lock("a", { unlockWebhookUrl: 7 as never }),
-      /must be a string/,
+      "a webhook that nobody can call",
+      (locker) => locker.lock("a", { unlockWebhookUrl: "ftp://x.test/hook" }),
+      /must be a whole URL that begins with https/,
     ],
     [
       "a webhook that this server may not call",
