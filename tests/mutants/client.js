@@ -358,7 +358,7 @@ export const CLIENT = [
     put: 'if (webhookUrl === "" && !isShortUrl(webhookUrl))',
     wrong:
       "A webhook that has no JSON ends the process, and takes what others have said in the same frame along.",
-    killedBy: { test: `${TESTS}/options.test.ts`, name: "[I1au] a webhook that is longer than" },
+    killedBy: { test: `${TESTS}/options.test.ts`, name: "[I1ax] a webhook that would" },
   },
   {
     id: "nothing-is-thrown",

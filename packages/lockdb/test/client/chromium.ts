@@ -1,4 +1,4 @@
-import { execFile } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
@@ -55,9 +55,16 @@ export async function visit(site: Site, log: string[]): Promise<void> {
     "--no-first-run",
     `--user-data-dir=${profile}`,
   ];
-  const browser = execFile(BROWSER!, [...flags, "--remote-debugging-port=0", `${origin}/`]);
+  const args = [...flags, "--remote-debugging-port=0", `${origin}/`];
+  const browser = spawn(BROWSER!, args, { detached: true, stdio: "ignore" });
   await Promise.race([ended, once(browser, "exit")]);
   if (browser.exitCode === null && browser.kill()) await once(browser, "exit");
+  try {
+    // Its helpers, which may write to the profile for seconds after it has ended.
+    process.kill(-browser.pid!, "SIGKILL");
+  } catch {
+    // They have ended, too.
+  }
   web.closeAllConnections();
   web.close();
   rmSync(profile, { recursive: true, force: true, maxRetries: 10 });

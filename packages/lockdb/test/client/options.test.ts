@@ -124,6 +124,12 @@ describe("what is refused before it is sent", () => {
     });
   }
 
+  test("[I1ax] a webhook that would be lost on the way is refused, not ignored", async () => {
+    const lock = (url: unknown) => real.client().lock("a", { unlockWebhookUrl: url as never });
+    for (const url of [Symbol("hook"), () => "https://x.test/"])
+      expect((await errorOf(lock(url))).code).toBe("INVALID");
+  });
+
   test("[I1av] withLock takes undefined for its options, as callers in JavaScript pass it", async () => {
     expect(await real.client().withLock(real.name, undefined as never, () => 7)).toBe(7);
   });
