@@ -289,8 +289,7 @@ export class LockTable {
   changeOf(hold: Hold, isNew = false): DurableChange {
     const webhookUrl = this.webhooks.get(hold);
     const value = webhookUrl === undefined ? holdRecord(hold) : { ...holdRecord(hold), webhookUrl };
-    const id = String(hold.token);
-    return isNew ? { type: "hold", id, value, isNew } : { type: "hold", id, value };
+    return { type: "hold", id: String(hold.token), value, isNew };
   }
 
   /** Ends a hold. Its locks have room afterwards; `serve` gives them on. */
