@@ -1,8 +1,9 @@
 import type { ServerMessage } from "lockdb/protocol";
 import { expect, test } from "vitest";
 import type { Command } from "../../src/engine/index.js";
-import { Loop, type LoopOptions, ServiceKey } from "../../src/loop/index.js";
+import { ServiceKey } from "../../src/loop/index.js";
 import { type Change, openMemoryStore, type Store } from "../../src/store/index.js";
+import { stillLoop } from "./still-loop.js";
 
 const KEY = new ServiceKey("default", "reports");
 
@@ -16,7 +17,7 @@ test("[R7u] what waited behind a commit that failed is never written", async () 
     written.push(...batch);
     return memory.commit(batch);
   };
-  const loop = await started(async () => storeOf(memory, commit));
+  const loop = await stillLoop(async () => storeOf(memory, commit));
   const [heard, watched]: [ServerMessage[], ServerMessage[]] = [[], []];
   loop.watch(KEY, { service: KEY, receive: (message) => watched.push(message), flush: () => {} }, 1, {});
   const lock = (name: string) => {
@@ -53,7 +54,7 @@ test("[R7va] nothing of a start that failed lives on: it would end what the next
     openings++;
     return storeOf(memory, commit);
   };
-  const loop = await started(openStore, {
+  const loop = await stillLoop(openStore, {
     monotonicMs: () => nowMs,
     setTimer: (run) => {
       timers.add(run);
@@ -92,27 +93,6 @@ test("[R7va] nothing of a start that failed lives on: it would end what the next
   expect(await keys("previous")).toEqual([expect.stringMatching(/expires$/)]);
   await loop.stop();
 });
-
-/** A loop whose time stands still, and whose timers never come, unless `runtime` says otherwise. */
-function started(
-  openStore: LoopOptions["openStore"],
-  runtime: Partial<LoopOptions["runtime"]> = {},
-): Promise<Loop> {
-  return Loop.start({
-    openStore,
-    service: { waitersMax: 10, holdsMax: 10, sessionsMax: 10, writesSessionHolds: false },
-    servicesMax: 10,
-    runtime: {
-      monotonicMs: () => 0,
-      wallMs: () => 0,
-      randomId: () => "log",
-      defer: (run) => void setImmediate(run),
-      setTimer: () => () => {},
-      ...runtime,
-    },
-    log: { warn: () => {}, error: () => {} },
-  });
-}
 
 /** What is in memory outlives each opening. */
 function storeOf(memory: Store, commit: Store["commit"]): Store {

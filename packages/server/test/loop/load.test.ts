@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
 import type { Command } from "../../src/engine/index.js";
-import { Loop, readServices, ServiceKey } from "../../src/loop/index.js";
+import { readServices, ServiceKey } from "../../src/loop/index.js";
 import { Block, wholeOf } from "../../src/store/block.js";
 import { encodeRecord, openMemoryStore, type Store } from "../../src/store/index.js";
+import { stillLoop } from "./still-loop.js";
 
 /** The ids of services, of which one is the beginning of the other. */
 const KEYS = ["reports", "reports-2"].map((id) => new ServiceKey("default", id));
@@ -11,7 +12,7 @@ describe("what a start takes up", () => {
   test("[R5i] are all the holds of all services, however many", async () => {
     const store = openMemoryStore();
     for (const { prefix } of KEYS) await writeHolds(store, prefix, 2_500);
-    const loop = await start(store);
+    const loop = await stillLoop(async () => store);
     for (const key of KEYS)
       expect(loop.services.statsOf(key)).toMatchObject({ holds: 2_500, locks: 2_500, sessions: 0 });
     const heard: unknown[] = [];
@@ -30,7 +31,7 @@ describe("what a start takes up", () => {
   test("[R5r] stay there however many others of them somebody has touched", async () => {
     const store = openMemoryStore();
     await writeHolds(store, KEYS[0]!.prefix, 2_500);
-    const loop = await start(store);
+    const loop = await stillLoop(async () => store);
     const heard: unknown[] = [];
     const hear = { service: null, receive: (message: unknown) => heard.push(message), flush: () => {} };
     const address = loop.attach(hear);
@@ -80,7 +81,7 @@ describe("what a start takes up", () => {
       // In its name, so that it looks like another.
       value[19]! ^= 1;
       await store.commit([{ key, value }]);
-      await expect(start(store)).rejects.toThrow(JSON.stringify(key));
+      await expect(stillLoop(async () => store)).rejects.toThrow(JSON.stringify(key));
     }
   });
 });
@@ -98,20 +99,4 @@ function writeHolds(store: Store, prefix: string, count: number): Promise<void> 
       return { key, value: encodeRecord(key, hold(index + 1)) };
     }),
   );
-}
-
-function start(store: Store): Promise<Loop> {
-  return Loop.start({
-    openStore: async () => store,
-    service: { waitersMax: 10, holdsMax: 10, sessionsMax: 10, writesSessionHolds: false },
-    servicesMax: 10,
-    runtime: {
-      monotonicMs: () => 0,
-      wallMs: () => 0,
-      randomId: () => "log",
-      defer: (run) => void setImmediate(run),
-      setTimer: () => () => {},
-    },
-    log: { warn: () => {}, error: () => {} },
-  });
 }

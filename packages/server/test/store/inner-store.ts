@@ -5,6 +5,11 @@ import type { Change, Store } from "../../src/store/store.js";
 import { entriesOf } from "./contract.js";
 import { newFolder } from "./folders.js";
 
+/** Of a journal. */
+export const PAGE = 4_096;
+/** Longer than a test takes: nothing is copied but by hand. */
+export const NEVER_MS = 600_000;
+
 /** A store in memory, in place of LMDB, whose commits the test can hold up. */
 export class InnerStore {
   isHanging = false;

@@ -7,11 +7,7 @@ import { withJournal } from "../../src/store/journaled.js";
 import type { Change } from "../../src/store/store.js";
 import { entriesOf, put, remove, textByKey } from "./contract.js";
 import { newFolder } from "./folders.js";
-import { copyOf, InnerStore } from "./inner-store.js";
-
-const PAGE = 4_096;
-/** Longer than a test takes: nothing is copied but by hand. */
-const NEVER_MS = 600_000;
+import { copyOf, InnerStore, NEVER_MS, PAGE } from "./inner-store.js";
 
 test("[R1ag] what was new since the last copy and is gone again is not copied; its frames are done with all the same", async () => {
   const folder = newFolder();

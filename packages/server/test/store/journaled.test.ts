@@ -10,11 +10,7 @@ import type { Store } from "../../src/store/store.js";
 import { ended, firstLine, start, startLimited } from "./children.js";
 import { entriesOf, put, remove, storeContract, textByKey } from "./contract.js";
 import { newFolder } from "./folders.js";
-import { copyOf, InnerStore } from "./inner-store.js";
-
-const PAGE = 4_096;
-/** Longer than a test takes: nothing is copied but by hand. */
-const NEVER_MS = 600_000;
+import { copyOf, InnerStore, NEVER_MS, PAGE } from "./inner-store.js";
 
 storeContract("journaled", () => openDiskStore(newFolder()));
 
